@@ -1,0 +1,1 @@
+"""Tests of teleport-conch; each folder mirrors a room of the package."""
