@@ -1,0 +1,1 @@
+"""Resources: round trips and refusals."""
