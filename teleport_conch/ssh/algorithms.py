@@ -1,0 +1,40 @@
+"""Which algorithms a server of ours speaks. Names are those of the wire."""
+
+from __future__ import annotations
+
+KEY_EXCHANGES = (
+    b"curve25519-sha256",
+    b"curve25519-sha256@libssh.org",
+    b"ecdh-sha2-nistp256",
+    b"ecdh-sha2-nistp384",
+    b"ecdh-sha2-nistp521",
+)
+CIPHERS = (b"aes128-ctr", b"aes256-ctr", b"aes192-ctr")
+MACS = (b"hmac-sha2-256", b"hmac-sha2-512")
+COMPRESSIONS = (b"none",)
+
+ED25519_CERTIFICATE = b"ssh-ed25519-cert-v01@openssh.com"
+ED25519 = b"ssh-ed25519"
+
+SIGNATURES_BY_ALGORITHM = {
+    b"ssh-ed25519-cert-v01@openssh.com": "ssh-ed25519",
+    b"ecdsa-sha2-nistp256-cert-v01@openssh.com": "ecdsa-sha2-nistp256",
+    b"ecdsa-sha2-nistp384-cert-v01@openssh.com": "ecdsa-sha2-nistp384",
+    b"ecdsa-sha2-nistp521-cert-v01@openssh.com": "ecdsa-sha2-nistp521",
+    b"rsa-sha2-512-cert-v01@openssh.com": "rsa-sha2-512",
+    b"rsa-sha2-256-cert-v01@openssh.com": "rsa-sha2-256",
+    b"sk-ssh-ed25519-cert-v01@openssh.com": "sk-ssh-ed25519@openssh.com",
+    b"sk-ecdsa-sha2-nistp256-cert-v01@openssh.com": "sk-ecdsa-sha2-nistp256@openssh.com",
+}
+"""The certificate algorithms that users may log in with, and the one signature algorithm that goes with each."""
+
+PLAIN_SIGNATURES = tuple(dict.fromkeys(name.encode() for name in SIGNATURES_BY_ALGORITHM.values()))
+
+
+def server_sig_algs() -> bytes:
+    """The value of ``server-sig-algs`` (RFC 8308, section 3.1): what users may sign with.
+
+    Clients look for plain names in it before they use an RSA certificate, so that these are listed although no plain
+    key is accepted.
+    """
+    return b",".join((*SIGNATURES_BY_ALGORITHM, *PLAIN_SIGNATURES))

@@ -1,0 +1,189 @@
+"""An SSH server over Conch's transport: host certificates, a time to log in, one end for every malformed message."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from twisted.conch.ssh.factory import SSHFactory
+from twisted.conch.ssh.keys import Key
+from twisted.conch.ssh.transport import (
+    DISCONNECT_BY_APPLICATION,
+    DISCONNECT_PROTOCOL_ERROR,
+    DISCONNECT_SERVICE_NOT_AVAILABLE,
+    MSG_SERVICE_ACCEPT,
+    SSHServerTransport,
+)
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+from twisted.python.failure import Failure
+
+from teleport_conch import wire
+from teleport_conch.ssh import algorithms
+from teleport_conch.ssh.userauth import LoginPolicy, UserAuth
+from teleport_conch.wire import Reader
+
+LOGIN_GRACE_S = 30.0
+GOODBYE_S = 2.0
+VERSION = b"SSH-2.0-Teleport"
+
+
+class TCPTransport(Protocol):
+    """The byte stream under a server's transport."""
+
+    def write(self, data: bytes) -> None:
+        """See ``ITransport``."""
+
+    def loseConnection(self) -> None:
+        """See ``ITransport``."""
+
+    def abortConnection(self) -> None:
+        """See ``ITCPTransport``."""
+
+    def registerProducer(self, producer: object, streaming: bool) -> None:
+        """See ``IConsumer``."""
+
+    def unregisterProducer(self) -> None:
+        """See ``IConsumer``."""
+
+
+class ServerTransport(SSHServerTransport):
+    """One client's connection.
+
+    ``client_address`` is the address of the client, which behind a proxy is not that of the TCP peer; ``host:port``.
+    """
+
+    factory: ServerFactory
+    transport: TCPTransport  # type: ignore[assignment]  # servers listen on TCP
+    ourVersionString = VERSION
+    supportedKeyExchanges = list(algorithms.KEY_EXCHANGES)
+    supportedCiphers = list(algorithms.CIPHERS)
+    supportedMACs = list(algorithms.MACS)
+    supportedCompressions = list(algorithms.COMPRESSIONS)
+    client_address = ""
+    login_policy: LoginPolicy
+
+    def __init__(self) -> None:
+        self._grace: IDelayedCall | None = None
+        self._abort: IDelayedCall | None = None
+        self._ended = False
+        self._host_keys: dict[bytes, Key] = {}
+
+    def connectionMade(self) -> None:
+        """Sends the version and starts the clock for the login."""
+        self.factory.connections.add(self)
+        self._host_keys = self.factory.host_keys
+        self.supportedPublicKeys = list(self._host_keys)
+        self._grace = self.factory.clock.callLater(self.factory.login_grace_s, self._too_slow)
+        super().connectionMade()
+
+    def connectionLost(self, reason: Failure | None = None) -> None:
+        """Stops the service and every clock."""
+        self.factory.connections.discard(self)
+        self._ended = True
+        _cancel(self._grace)
+        _cancel(self._abort)
+        service, self.service = self.service, None
+        if service is not None:
+            service.serviceStopped()
+
+    def _too_slow(self) -> None:
+        self.sendDisconnect(DISCONNECT_BY_APPLICATION, b"the time to log in is over")
+
+    def authenticated(self) -> None:
+        """The login succeeded."""
+        _cancel(self._grace)
+
+    def dispatchMessage(self, messageNum: int, payload: bytes) -> None:
+        """Handles one message; what cannot be handled ends in one disconnect, and nothing is read behind that."""
+        if self._ended:
+            return
+        try:
+            super().dispatchMessage(messageNum, payload)
+        except Exception as problem:  # noqa: BLE001  # Conch's parsers raise whatever struct and OpenSSL raise
+            self._log.warn(
+                "{client} sent message {number}, which cannot be read: {why}",
+                client=self.client_address,
+                number=messageNum,
+                why=repr(problem),
+            )
+            self.sendDisconnect(DISCONNECT_PROTOCOL_ERROR, b"a message cannot be read")
+
+    def sendDisconnect(self, reason: int, desc: bytes) -> None:
+        """Says why, and closes; a peer that does not take the message is cut off after two seconds."""
+        if self._ended:
+            return
+        self._ended = True
+        self.transport.unregisterProducer()
+        super().sendDisconnect(reason, desc)
+        self._abort = self.factory.clock.callLater(GOODBYE_S, self._cut_off)
+
+    def _cut_off(self) -> None:
+        self.transport.abortConnection()
+
+    def _getHostKeys(self, keyAlg: bytes) -> tuple[Key, Key]:
+        """The key that was offered under this name when the connection was made."""
+        return self._host_keys[keyAlg], self._host_keys[keyAlg]
+
+    def sendExtInfo(self, extensions: list[tuple[bytes, bytes]]) -> None:
+        """Tells which algorithms *users* may sign with; Conch would tell those of the host key."""
+        super().sendExtInfo([(b"server-sig-algs", algorithms.server_sig_algs())])
+
+    def ssh_SERVICE_REQUEST(self, packet: bytes) -> None:
+        """User authentication, once, and only after the key exchange (RFC 4253, section 10)."""
+        reader = Reader(packet)
+        name = reader.string()
+        reader.end()
+        if name != UserAuth.name or self.service is not None or self.sessionID is None:
+            self.sendDisconnect(DISCONNECT_SERVICE_NOT_AVAILABLE, b"no such service now")
+            return
+        self.sendPacket(MSG_SERVICE_ACCEPT, wire.string(name))
+        self.setService(UserAuth())
+
+
+class ServerFactory(SSHFactory):
+    """Makes the transports of one listener.
+
+    :param clock: for the time to log in.
+    :param login_policy: who may log in, and to what.
+    :param host_keys: by algorithm, most wanted first; may be replaced while the server runs.
+    """
+
+    protocol = ServerTransport
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        login_policy: LoginPolicy,
+        host_keys: dict[bytes, Key],
+        login_grace_s: float = LOGIN_GRACE_S,
+    ) -> None:
+        self.clock = clock
+        self.login_policy = login_policy
+        self.host_keys = host_keys
+        self.login_grace_s = login_grace_s
+        self.connections: set[ServerTransport] = set()
+
+    def startFactory(self) -> None:
+        """Nothing to prepare: the keys are given."""
+
+    def buildProtocol(self, addr: IAddress | None) -> ServerTransport:
+        """A transport for the client at ``addr``."""
+        transport = ServerTransport()
+        transport.factory = self
+        transport.login_policy = self.login_policy
+        transport.client_address = _text(addr)
+        return transport
+
+    def disconnect_all(self, sentence: str) -> None:
+        """Says goodbye to every client."""
+        for transport in list(self.connections):
+            transport.sendDisconnect(DISCONNECT_BY_APPLICATION, sentence.encode())
+
+
+def _text(address: IAddress | None) -> str:
+    host, port = getattr(address, "host", "?"), getattr(address, "port", 0)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _cancel(call: IDelayedCall | None) -> None:
+    if call is not None and call.active():
+        call.cancel()

@@ -1,0 +1,139 @@
+"""Couples a channel with a byte stream: TCP or a Unix socket, both ways, with back-pressure and half-close.
+
+A stream's end of input becomes the channel's EOF and the reverse, each without closing the other direction: protocols
+of the kind "send, shut down, then read the answer" need that.
+"""
+
+from __future__ import annotations
+
+from twisted.internet.interfaces import IHalfCloseableProtocol, ITCPTransport
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from teleport_conch.ssh.channel import Channel
+
+
+class StreamChannel(Channel):
+    """A channel whose bytes go to a stream, and whose stream's bytes come to it.
+
+    :param preface: what the stream is sent before anything of the channel's.
+    """
+
+    def __init__(self, preface: bytes = b"") -> None:
+        super().__init__()
+        self.stream = StreamProtocol(self)
+        self.preface = preface
+
+    def opened(self) -> None:
+        self.stream.resumeProducing()
+
+    def data_received(self, data: bytes) -> None:
+        self.stream.send(data)
+
+    def eof_received(self) -> None:
+        self.stream.end_sending()
+
+    def closed(self) -> None:
+        self.stream.abandon()
+
+
+@implementer(IHalfCloseableProtocol)
+class StreamProtocol(Protocol):
+    """The stream's side. It is read only from the moment when its channel is open."""
+
+    transport: ITCPTransport
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._connected = False
+        self._congested = False
+        self._unsent = 0
+        self._ended = False
+
+    def connectionMade(self) -> None:
+        self._connected = True
+        preface = getattr(self._channel, "preface", b"")
+        self.transport.registerProducer(_Congestion(self), True)  # type: ignore[attr-defined]  # it is a consumer, too
+        self.transport.pauseProducing()  # type: ignore[attr-defined]  # and a producer
+        if preface:
+            self.transport.write(preface)
+        self._channel.registerProducer(self)
+        if self._channel.remote_id >= 0:
+            self.resumeProducing()
+
+    def dataReceived(self, data: bytes) -> None:
+        self._channel.write(data)
+
+    def readConnectionLost(self) -> None:
+        """The stream has no more input for us."""
+        self._channel.send_eof()
+
+    def writeConnectionLost(self) -> None:
+        """We have nothing more for the stream."""
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._connected = False
+        self._channel.unregisterProducer()
+        self._channel.close()
+
+    # From the channel.
+
+    def send(self, data: bytes) -> None:
+        """Passes ``data`` on, and the credit for it as soon as the stream has room."""
+        if not self._connected:
+            return
+        self.transport.write(data)
+        if self._congested:
+            self._unsent += len(data)
+        else:
+            self._channel.consumed(len(data))
+
+    def congestion(self, congested: bool) -> None:
+        """The stream's buffer is full, or has room again."""
+        self._congested = congested
+        if not congested:
+            unsent, self._unsent = self._unsent, 0
+            self._channel.consumed(unsent)
+
+    def end_sending(self) -> None:
+        """Half-closes the stream behind what has been written."""
+        if self._connected and not self._ended:
+            self._ended = True
+            self.transport.unregisterProducer()  # type: ignore[attr-defined]
+            self.transport.loseWriteConnection()
+
+    def abandon(self) -> None:
+        """The channel is gone."""
+        if self._connected:
+            self.transport.unregisterProducer()  # type: ignore[attr-defined]
+            self.transport.loseConnection()
+
+    # The producer of the channel.
+
+    def pauseProducing(self) -> None:
+        if self._connected:
+            self.transport.pauseProducing()  # type: ignore[attr-defined]
+
+    def resumeProducing(self) -> None:
+        if self._connected:
+            self.transport.resumeProducing()  # type: ignore[attr-defined]
+
+    def stopProducing(self) -> None:
+        """The channel is gone; :meth:`abandon` says so, too."""
+
+
+class _Congestion:
+    """Hears from the stream's transport when its buffer fills and empties."""
+
+    def __init__(self, protocol: StreamProtocol) -> None:
+        self._protocol = protocol
+
+    def pauseProducing(self) -> None:
+        self._protocol.congestion(True)
+
+    def resumeProducing(self) -> None:
+        self._protocol.congestion(False)
+
+    def stopProducing(self) -> None:
+        """The transport is gone; connectionLost says so."""
