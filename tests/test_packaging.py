@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import subprocess
 import sys
+import tomllib
 import venv
 from importlib.metadata import version
 from pathlib import Path
@@ -53,6 +55,15 @@ class Environment:
         if done.returncode != 0:
             raise AssertionError(f"{command} exited with {done.returncode}:\n{done.stdout}{done.stderr}")
         return done
+
+
+class MetadataTests(SynchronousTestCase):
+    def test_oldest(self) -> None:
+        """The lower bounds that are promised are those that ``tox -e tests-oldest`` runs with."""
+        project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text("utf-8"))["project"]
+        promised = {re.sub(r"\[.*]|,.*", "", bound).replace(">=", "==") for bound in project["dependencies"]}
+        pinned = (CHECKOUT / "requirements" / "oldest.txt").read_text("utf-8").splitlines()
+        self.assertEqual({line for line in pinned if not line.startswith("#")}, promised)
 
 
 class InstallTests(SynchronousTestCase):
