@@ -12,6 +12,3 @@ release = version = installed_version("teleport-conch")
 exclude_patterns = ["_build"]
 html_theme = "alabaster"
 html_theme_options = {"description": "An SSH access plane on Twisted Conch", "page_width": "64rem"}
-
-# A part of the table of contents may be empty until the first page of its kind is written.
-suppress_warnings = ["toc.empty_glob"]
