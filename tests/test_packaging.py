@@ -91,6 +91,7 @@ class InstallTests(SynchronousTestCase):
         record = next(environment.site_packages().glob("teleport_conch-*.dist-info/RECORD")).read_text("utf-8")
         files = {line.split(",")[0] for line in record.splitlines() if ".pyc," not in line}
         self.assertEqual({name for name in files if name.startswith("twisted/")}, {"twisted/plugins/teleport_conch.py"})
+        self.assertIn("teleport_conch/py.typed", files)
         outside = {name.split("/")[0] for name in files} - {"twisted", "teleport_conch", ".."}
         self.assertEqual({name.partition("-")[2] for name in outside}, {f"{version('teleport-conch')}.dist-info"})
         self.assert_works(environment)
