@@ -1,0 +1,121 @@
+"""The roles that every cluster has: three for people, and one for each kind of host.
+
+What a host may do is written down here for each kind of resource; nothing is inherited and nothing is implied. A host
+changes records of its own only. (It adds events, where auth sees to it that they name the host that sent them, and a
+proxy says of nodes whether it reaches them.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from teleport_conch.access.conditions import (
+    OWN_RECORDS,
+    READ_ONLY,
+    READ_WRITE,
+    WITHOUT_SECRETS,
+    Conditions,
+    Rule,
+)
+from teleport_conch.access.labels import EVERY_NODE
+from teleport_conch.access.options import Options
+from teleport_conch.access.roles import Role
+from teleport_conch.errors import AccessDenied
+
+_WRITE = ("create", "update", "delete")
+
+_ADMIN = Role(
+    name="admin",
+    description="Logs in to every node, and does everything that tctl does except reading private keys.",
+    options=Options(forward_agent=True),
+    allow=Conditions(
+        logins=("{{internal.logins}}", "root"),
+        node_labels=EVERY_NODE,
+        rules=(
+            Rule(("node", "proxy", "token", "role", "ssh_session"), READ_WRITE),
+            Rule(("auth_server", "cluster_name", "cluster_config", "event", "presence"), READ_ONLY),
+            Rule(("cert_authority",), WITHOUT_SECRETS),
+            Rule(("user_cert", "host_cert"), ("create",)),
+            Rule(("watch",), ("read",)),
+        ),
+    ),
+)
+_ACCESS = Role(
+    name="access",
+    description="Logs in to every node, as the logins that the person has.",
+    options=Options(forward_agent=True),
+    allow=Conditions(
+        logins=("{{internal.logins}}",),
+        node_labels=EVERY_NODE,
+        rules=(
+            Rule(("node", "cluster_name"), READ_ONLY),
+            Rule(("ssh_session",), READ_ONLY, where=OWN_RECORDS),
+        ),
+    ),
+)
+_AUDITOR = Role(
+    name="auditor",
+    description="Reads events, sessions and the list of nodes, and logs in nowhere.",
+    options=Options(port_forwarding=False),
+    allow=Conditions(rules=(Rule(("event", "ssh_session", "node"), READ_ONLY),)),
+)
+
+_EVERY_SERVICE = (
+    Rule(("node", "proxy", "auth_server", "role", "cluster_config", "cluster_name"), READ_ONLY),
+    Rule(("cert_authority",), WITHOUT_SECRETS),
+    Rule(("watch",), ("read",)),
+    Rule(("event",), ("create",)),
+    Rule(("presence", "ssh_session"), _WRITE, where=OWN_RECORDS),
+    Rule(("credentials",), ("create", "update"), where=OWN_RECORDS),
+)
+
+
+def _system(name: str, description: str, *rules: Rule) -> Role:
+    return Role(
+        name=name,
+        description=description,
+        options=Options(port_forwarding=False),
+        allow=Conditions(rules=rules),
+        system=True,
+    )
+
+
+def _by_name(*roles: Role) -> Mapping[str, Role]:
+    return {role.name: role for role in roles}
+
+
+USER_ROLES = _by_name(_ADMIN, _ACCESS, _AUDITOR)
+SYSTEM_ROLES = _by_name(
+    _system("Admin", "tctl on the auth host: everything but a shell.", Rule(("*",), ("*",))),
+    _system(
+        "Auth",
+        "An auth server.",
+        Rule(("auth_server",), READ_ONLY),
+        Rule(("auth_server",), _WRITE, where=OWN_RECORDS),
+    ),
+    _system(
+        "Proxy",
+        "A proxy: what a node may, and to say which nodes it cannot reach.",
+        *_EVERY_SERVICE,
+        Rule(("reachability",), ("create", "update")),
+    ),
+    _system("Node", "A node: reads what it needs, writes records of its own.", *_EVERY_SERVICE),
+    _system("Nop", "Nothing."),
+)
+
+
+def resolve(names: Iterable[str], kind: str = "user") -> tuple[Role, ...]:
+    """The built-in roles called ``names``, sorted by name and each once.
+
+    :param kind: ``user`` or ``host``, by the authority that signed the caller's certificate: the role Admin in a
+        user's certificate is not the system role of that name.
+    :raises AccessDenied: one of the names is unknown. It might deny something, so the others do not count either.
+    """
+    known = {"user": USER_ROLES, "host": SYSTEM_ROLES}[kind]
+    wanted = sorted(set(names))
+    for name in wanted:
+        if name not in known:
+            raise AccessDenied(
+                f"role {name[:64]!a} does not exist in this cluster; ask for a certificate with one of its roles."
+            )
+    return tuple(known[name] for name in wanted)

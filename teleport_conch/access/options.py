@@ -1,0 +1,127 @@
+"""The options of a role: what a session may do and how long, once it is allowed at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from attrs import field, frozen
+from attrs.validators import ge, gt
+
+from teleport_conch.config.durations import format_duration, parse_duration
+from teleport_conch.errors import BadParameter, NotBuilt
+from teleport_conch.resources.fields import Fields
+
+DEFAULT_MAX_SESSION_TTL_S = 30 * 3600.0
+
+_NEVER = "never"
+_NOTHING = {"cert_format": ("standard",), "enhanced_recording": ([],), "request_access": ("",), "request_prompt": ("",)}
+_KNOWN = {
+    "max_session_ttl",
+    "forward_agent",
+    "port_forwarding",
+    "permit_x11_forwarding",
+    "client_idle_timeout",
+    "disconnect_expired_cert",
+    "max_connections",
+    "max_sessions",
+}
+
+
+@frozen
+class Options:
+    """Durations are seconds. 0 means no limit for the idle timeout, the connections and the sessions.
+
+    ``max_connections`` counts a user's connections to nodes, ``max_sessions`` the sessions in one of them.
+    """
+
+    max_session_ttl_s: float = field(default=DEFAULT_MAX_SESSION_TTL_S, validator=gt(0))
+    forward_agent: bool = False
+    port_forwarding: bool = True
+    permit_x11_forwarding: bool = False
+    client_idle_timeout_s: float = field(default=0.0, validator=ge(0))
+    disconnect_expired_cert: bool = False
+    max_connections: int = field(default=0, validator=ge(0))
+    max_sessions: int = field(default=0, validator=ge(0))
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "max_session_ttl": format_duration(self.max_session_ttl_s),
+            "forward_agent": self.forward_agent,
+            "port_forwarding": self.port_forwarding,
+            "permit_x11_forwarding": self.permit_x11_forwarding,
+            "client_idle_timeout": format_duration(self.client_idle_timeout_s)
+            if self.client_idle_timeout_s
+            else _NEVER,
+            "disconnect_expired_cert": self.disconnect_expired_cert,
+            "max_connections": self.max_connections,
+            "max_sessions": self.max_sessions,
+        }
+
+    @classmethod
+    def from_json(cls, fields: Fields) -> Options:
+        """
+        :raises BadParameter: an unknown option, or a value that is none.
+        :raises NotBuilt: an option that asks for what this program cannot do.
+        """
+        check_keys(fields, _KNOWN, _NOTHING)
+        usual = cls()
+        return cls(
+            max_session_ttl_s=_duration(fields, "max_session_ttl", usual.max_session_ttl_s, least=1.0),
+            forward_agent=fields.boolean("forward_agent", usual.forward_agent),
+            port_forwarding=fields.boolean("port_forwarding", usual.port_forwarding),
+            permit_x11_forwarding=fields.boolean("permit_x11_forwarding", usual.permit_x11_forwarding),
+            client_idle_timeout_s=_duration(fields, "client_idle_timeout", usual.client_idle_timeout_s),
+            disconnect_expired_cert=fields.boolean("disconnect_expired_cert", usual.disconnect_expired_cert),
+            max_connections=_count(fields, "max_connections"),
+            max_sessions=_count(fields, "max_sessions"),
+        )
+
+
+def check_keys(fields: Fields, known: Iterable[str], nothing: Mapping[str, tuple[object, ...]]) -> None:
+    """Refuse what is not in ``known``; a key of ``nothing`` may be there with a value that asks for nothing."""
+    for key, value in fields.raw().items():
+        if key in nothing:
+            if value is not None and value not in nothing[key]:
+                raise NotBuilt(f"{fields.where}.{key} is not built yet; leave it out.")
+        elif key not in known:
+            raise BadParameter(f"{fields.where}.{key[:64]!a} is not known.")
+
+
+def _duration(fields: Fields, key: str, default: float, least: float = 0.0) -> float:
+    text = fields.text(key, default="")
+    if not text:
+        return default
+    try:
+        seconds = 0.0 if text == _NEVER else parse_duration(text)
+    except ValueError as error:
+        raise BadParameter(f"{fields.where}.{key}: {error}.") from None
+    if seconds < least:
+        raise BadParameter(f"{fields.where}.{key} has to be at least {least:g}s.")
+    return seconds
+
+
+def _count(fields: Fields, key: str) -> int:
+    number = fields.number(key, default=0.0)
+    if number < 0 or not number.is_integer():
+        raise BadParameter(f"{fields.where}.{key} has to be a whole number, and 0 means no limit.")
+    return int(number)
+
+
+def combine(options: Iterable[Options]) -> Options:
+    """What holds for somebody who has several roles: the shortest time, the lowest limit, and any permission.
+
+    Nobody without a role gets anything, so of no options the combination permits nothing.
+    """
+    every = tuple(options)
+    return Options(
+        max_session_ttl_s=min((each.max_session_ttl_s for each in every), default=DEFAULT_MAX_SESSION_TTL_S),
+        forward_agent=any(each.forward_agent for each in every),
+        port_forwarding=any(each.port_forwarding for each in every),
+        permit_x11_forwarding=any(each.permit_x11_forwarding for each in every),
+        client_idle_timeout_s=min(
+            (each.client_idle_timeout_s for each in every if each.client_idle_timeout_s), default=0.0
+        ),
+        disconnect_expired_cert=any(each.disconnect_expired_cert for each in every),
+        max_connections=min((each.max_connections for each in every if each.max_connections), default=0),
+        max_sessions=min((each.max_sessions for each in every if each.max_sessions), default=0),
+    )

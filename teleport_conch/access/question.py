@@ -1,0 +1,182 @@
+"""What is asked of a decision: who wants to do what, to what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from operator import attrgetter
+from typing import Literal
+
+from attrs import field, frozen
+
+from teleport_conch.access.roles import Role
+
+MAX_SHOWN_CHARS = 255
+
+
+def shown(text: str) -> str:
+    """``text`` as it may stand in a sentence: bounded, and without characters that a terminal obeys."""
+    text = text[:MAX_SHOWN_CHARS]
+    return text if text.isprintable() else ascii(text)[1:-1]
+
+
+def _by_name(roles: Iterable[Role]) -> tuple[Role, ...]:
+    return tuple(sorted(roles, key=attrgetter("name")))
+
+
+@frozen
+class RolesOfLogin:
+    """The roles that name a login, whatever they say about nodes; both sorted by the roles' names."""
+
+    denying: tuple[Role, ...]
+    allowing: tuple[Role, ...]
+
+
+@frozen
+class Caller:
+    """Who asks: a person or a host, as its certificate says.
+
+    :param name: the user's name, or the host's.
+    :param kind: by the authority that signed the certificate, before any field of it was read.
+    :param roles: kept sorted by name, so that their order never matters. Names are unique in a cluster.
+    :param logins: the principals of a user's certificate; nobody logs in as anything else, whatever the roles say.
+    :param host_uuid: a host's; its records carry it.
+    :raises ValueError: a person with a host's role, or the reverse, which is a mistake in the program.
+    """
+
+    name: str
+    kind: Literal["user", "host"]
+    roles: tuple[Role, ...] = field(converter=_by_name)
+    logins: tuple[str, ...] = ()
+    traits: Mapping[str, tuple[str, ...]] = field(factory=dict)
+    host_uuid: str = ""
+    _by_login: dict[str, RolesOfLogin] = field(init=False, factory=dict, eq=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        for role in self.roles:
+            if role.system != (self.kind == "host"):
+                raise ValueError(f"a {self.kind} cannot have the role {role.name}")
+
+    def roles_of(self, login: str) -> RolesOfLogin:
+        """The roles that name one of :attr:`logins`; remembered, since a caller's decisions go on asking for it."""
+        found = self._by_login.get(login)
+        if found is None:
+            found = RolesOfLogin(
+                tuple(role for role in self.roles if role.deny.names_login(login, self.traits)),
+                tuple(role for role in self.roles if role.allow.names_login(login, self.traits)),
+            )
+            if login in self.logins:
+                self._by_login[login] = found
+        return found
+
+    def owns(self, target: Target) -> bool:
+        """Whether the resource is the caller's own: a host's by its UUID, a person's by the user's name."""
+        mine, theirs = (self.host_uuid, target.owner) if self.kind == "host" else (self.name, target.user)
+        return mine == theirs != ""
+
+    def __str__(self) -> str:
+        if self.kind == "user":
+            return f"user {shown(self.name)}"
+        return f"host {shown(self.host_uuid or self.name)} ({', '.join(role.name for role in self.roles)})"
+
+
+@frozen
+class Target:
+    """What the action is done to.
+
+    :param labels: of a node, static ones and the results of commands.
+    :param name: of a node or resource, as people call it; empty for all of a kind.
+    :param owner: the UUID of the host that the resource belongs to, empty where it belongs to none.
+    :param user: the person that the resource belongs to (whose session it is).
+    """
+
+    labels: Mapping[str, str] = field(factory=dict)
+    name: str = ""
+    owner: str = ""
+    user: str = ""
+
+
+@frozen
+class Action:
+    """A call of the API: one of the verbs of :mod:`teleport_conch.access.conditions` on a kind of resource."""
+
+    verb: str
+    kind: str
+
+    def sentence(self, target: Target) -> str:
+        return f"{self.verb} {self.kind} {shown(target.name)}".rstrip()
+
+    @property
+    def refusal(self) -> str:
+        return "access denied"
+
+
+@frozen
+class Login:
+    """A shell, a command or a file transfer on a node, as the account ``login``."""
+
+    login: str
+
+    def sentence(self, target: Target) -> str:
+        return f"login as {shown(self.login)}@{shown(target.name)}"
+
+    @property
+    def refusal(self) -> str:
+        return "access to server denied"
+
+
+@frozen
+class PortForward:
+    """A connection from a node, opened for ``login``, to ``host`` and ``port``."""
+
+    login: str
+    host: str
+    port: int
+
+    def sentence(self, target: Target) -> str:
+        where = f"{shown(self.login)}@{shown(target.name)}"
+        return f"forward a connection as {where} to {shown(self.host)}:{self.port}"
+
+    @property
+    def refusal(self) -> str:
+        return "port forwarding denied"
+
+
+@frozen
+class AgentForward:
+    """The use of the client's SSH agent on a node, by what runs there as ``login``."""
+
+    login: str
+
+    def sentence(self, target: Target) -> str:
+        return f"forward an agent as {shown(self.login)}@{shown(target.name)}"
+
+    @property
+    def refusal(self) -> str:
+        return "agent forwarding denied"
+
+
+OnNode = Login | PortForward | AgentForward
+AnyAction = Action | OnNode
+
+
+@frozen
+class Facts:
+    """What is true at the moment and is in no certificate.
+
+    :param connections: how many the user has open to nodes, this one not counted.
+    :param sessions: how many are open in this connection, this one not counted.
+    :param reference: a short name under which the trace of a refusal will be kept; it is told to the person.
+    """
+
+    connections: int = 0
+    sessions: int = 0
+    reference: str = ""
+
+
+def denied_verbs(verb: str) -> tuple[str, ...]:
+    """The verbs whose denial denies ``verb``: who may not read without secrets may not read with them either."""
+    return (verb, "readnosecrets") if verb == "read" else (verb,)
+
+
+OPTIONS = {PortForward: "port_forwarding", AgentForward: "forward_agent"}
+"""The option that an action needs beside the login; any role of the caller may grant it."""

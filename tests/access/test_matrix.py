@@ -1,0 +1,94 @@
+"""What each built-in role may do, written out, and compared with every verb on every kind."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from teleport_conch.access.builtin import SYSTEM_ROLES, USER_ROLES, resolve
+from teleport_conch.access.conditions import VERBS
+from teleport_conch.access.decision import Action, Caller, Grant, Target
+from tests.access.asking import OTHER, UUID, asked
+
+KINDS = (
+    "node",
+    "proxy",
+    "auth_server",
+    "token",
+    "cert_authority",
+    "cluster_config",
+    "cluster_name",
+    "ssh_session",
+    "event",
+    "presence",
+    "user_cert",
+    "host_cert",
+    "credentials",
+    "reachability",
+    "watch",
+    "role",
+)
+RO, NO_SECRETS = {"list", "read", "readnosecrets"}, {"list", "readnosecrets"}
+RW = RO | {"create", "update", "delete"}
+WRITE = {"create", "update", "delete"}
+SERVICE = {
+    "node": RO,
+    "proxy": RO,
+    "auth_server": RO,
+    "role": RO,
+    "cluster_config": RO,
+    "cluster_name": RO,
+    "cert_authority": NO_SECRETS,
+    "watch": {"read", "readnosecrets"},
+    "event": {"create"},
+}
+SERVICE_OWN = {"presence": WRITE, "ssh_session": WRITE, "credentials": {"create", "update"}}
+#: What each built-in role may do: to any resource, and beyond that to its own.
+MATRIX: dict[tuple[Literal["user", "host"], str], tuple[dict[str, set[str]], dict[str, set[str]]]] = {
+    ("host", "Node"): (SERVICE, SERVICE_OWN),
+    ("host", "Proxy"): ({**SERVICE, "reachability": {"create", "update"}}, SERVICE_OWN),
+    ("host", "Auth"): ({"auth_server": RO}, {"auth_server": WRITE}),
+    ("host", "Admin"): ({kind: set(VERBS) for kind in KINDS}, {}),
+    ("host", "Nop"): ({}, {}),
+    ("user", "access"): ({"node": RO, "cluster_name": RO}, {"ssh_session": RO}),
+    ("user", "auditor"): ({"node": RO, "ssh_session": RO, "event": RO}, {}),
+    ("user", "admin"): (
+        {
+            "node": RW,
+            "proxy": RW,
+            "token": RW,
+            "role": RW,
+            "ssh_session": RW,
+            "auth_server": RO,
+            "cluster_name": RO,
+            "cluster_config": RO,
+            "event": RO,
+            "presence": RO,
+            "cert_authority": NO_SECRETS,
+            "user_cert": {"create"},
+            "host_cert": {"create"},
+            "watch": {"read", "readnosecrets"},
+        },
+        {},
+    ),
+}
+
+
+class MatrixTests(SynchronousTestCase):
+    def test_complete(self) -> None:
+        """The table has every built-in role."""
+        roles = {("user", name) for name in USER_ROLES} | {("host", name) for name in SYSTEM_ROLES}
+        self.assertEqual(MATRIX.keys(), roles)
+
+    def test_matrix(self) -> None:
+        """Every verb on every kind for every built-in role: exactly what the table says, own and others'."""
+        for (kind, role), (anybodys, own) in MATRIX.items():
+            caller = Caller("alice", kind, resolve([role], kind), host_uuid=UUID if kind == "host" else "")
+            mine, theirs = Target(owner=UUID, user="alice"), Target(owner=OTHER, user="bob")
+            for resource in (*KINDS, "no_such_kind"):
+                for verb in (*VERBS, "rotate"):
+                    free = verb in anybodys.get(resource, ()) or (role == "Admin" and verb in VERBS)
+                    answers = [isinstance(asked(caller, Action(verb, resource), at), Grant) for at in (theirs, mine)]
+                    expected = [free, free or verb in own.get(resource, ())]
+                    self.assertEqual(answers, expected, (role, verb, resource))

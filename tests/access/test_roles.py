@@ -1,0 +1,199 @@
+"""Roles as values and as JSON."""
+
+from __future__ import annotations
+
+import json
+
+from attrs import evolve
+from twisted.trial.unittest import SynchronousTestCase
+
+from teleport_conch.access.builtin import SYSTEM_ROLES, USER_ROLES, resolve
+from teleport_conch.access.conditions import OWN_RECORDS, VERBS, Conditions, Rule
+from teleport_conch.access.labels import EVERY_NODE, NO_NODE, LabelSelector
+from teleport_conch.access.options import Options, combine
+from teleport_conch.access.roles import RESERVED_NAMES, Role
+from teleport_conch.errors import AccessDenied, BadParameter, NotBuilt
+
+DEV: dict[str, object] = {
+    "kind": "role",
+    "version": "v3",
+    "metadata": {"name": "dev", "description": "developers", "expires": 2e9},
+    "spec": {
+        "options": {
+            "max_session_ttl": "8h",
+            "forward_agent": True,
+            "port_forwarding": False,
+            "client_idle_timeout": "never",
+            "disconnect_expired_cert": True,
+            "cert_format": "standard",
+            "max_connections": 2,
+            "max_sessions": 10,
+        },
+        "allow": {
+            "logins": ["{{internal.logins}}", "ubuntu"],
+            "node_labels": {"env": ["test", "stage"], "region": "us-*"},
+            "kubernetes_groups": [],
+            "rules": [{"resources": ["ssh_session"], "verbs": ["list", "read"], "where": OWN_RECORDS}],
+        },
+        "deny": {"logins": ["root"], "node_labels": {"env": "prod"}, "rules": [], "request": {}},
+    },
+}
+
+
+def role_json(**spec: object) -> dict[str, object]:
+    return {"kind": "role", "version": "v3", "metadata": {"name": "dev"}, "spec": spec}
+
+
+class RoleTests(SynchronousTestCase):
+    def test_from_json(self) -> None:
+        """The whole of role v3 that is built."""
+        role = Role.from_json(DEV)
+        self.assertEqual(
+            role,
+            Role(
+                "dev",
+                Options(8 * 3600.0, True, False, False, 0.0, True, 2, 10),
+                Conditions(
+                    ("{{internal.logins}}", "ubuntu"),
+                    LabelSelector({"env": ("test", "stage"), "region": ("us-*",)}),
+                    (Rule(("ssh_session",), ("list", "read"), OWN_RECORDS),),
+                ),
+                Conditions(("root",), LabelSelector({"env": ("prod",)})),
+                "developers",
+                2e9,
+            ),
+        )
+
+    def test_round_trip(self) -> None:
+        """What is written can be read, through JSON text, for ours and the built-in roles."""
+        for role in (Role.from_json(DEV), *USER_ROLES.values()):
+            self.assertEqual(Role.from_json(json.loads(json.dumps(role.to_json()))), role)
+
+    def test_defaults(self) -> None:
+        """Logins without node_labels are good everywhere, an empty selector nowhere, and a deny side has no default."""
+        role = Role.from_json(role_json(allow={"logins": ["a"]}, deny={"logins": ["b"]}))
+        self.assertEqual((role.allow.node_labels, role.deny.node_labels), (EVERY_NODE, NO_NODE))
+        self.assertEqual(role.options, Options(30 * 3600.0, False, True, False, 0.0, False, 0, 0))
+        role = Role.from_json(role_json(allow={"logins": ["a"], "node_labels": {}}))
+        self.assertEqual(role.allow.node_labels, NO_NODE)
+        self.assertEqual(Role.from_json(role_json(allow={})).allow.node_labels, NO_NODE)
+
+    def test_bad(self) -> None:
+        """Unknown keys, wrong values and reserved names are refused, each with its sentence."""
+        for value, sentence in (
+            (role_json(alow={}), "role.spec.'alow' is not known."),
+            (role_json(deny={"login": ["root"]}), "role.spec.deny.'login' is not known."),
+            (role_json(options={"forward-agent": True}), "role.spec.options.'forward-agent' is not known."),
+            (role_json(options={"max_connections": -1}), "max_connections has to be a whole number, and 0 means"),
+            (role_json(options={"max_sessions": float("nan")}), "max_sessions has to be a whole number, and 0 means"),
+            (role_json(options={"max_session_ttl": "soon"}), "role.spec.options.max_session_ttl: 'soon' is not a dur"),
+            (role_json(options={"max_session_ttl": "0"}), "role.spec.options.max_session_ttl has to be at least 1s."),
+            (role_json(options={"forward_agent": "yes"}), "role.spec.options.forward_agent has to be true or false."),
+            (role_json(allow={"logins": ["*"]}), "'*' cannot be a login of a role; '*' does not stand for all logins."),
+            (role_json(allow={"rules": [{"resources": ["node"]}]}), "a rule names its resources and verbs; the verbs"),
+            (role_json(allow={"rules": [{"resources": ["node"], "verbs": ["fly"]}]}), "unknown verb 'fly'; the verbs"),
+            ({**role_json(), "version": "v9"}, "role.version has to be v3."),
+            (
+                {**role_json(), "metadata": {"name": "Node"}},
+                "the role name Node is reserved for hosts; choose another.",
+            ),
+            ({**role_json(), "metadata": {"name": "a b"}}, "'a b' cannot be the name of a role"),
+            ({**role_json(), "kind": "user"}, "a resource of kind role is due, and this one says 'user'."),
+        ):
+            error = self.assertRaises(BadParameter, Role.from_json, value)
+            self.assertIn(sentence, error.sentence)
+
+    def test_not_built(self) -> None:
+        """What would permit or restrict something that is not built is refused, never passed over."""
+        rule = {"resources": ["node"], "verbs": ["list"]}
+        for value, sentence in (
+            (role_json(options={"cert_format": "oldssh"}), "role.spec.options.cert_format is not built yet"),
+            (role_json(options={"enhanced_recording": ["disk"]}), "enhanced_recording is not built yet"),
+            (role_json(options={"request_access": "always"}), "request_access is not built yet"),
+            (role_json(allow={"kubernetes_groups": ["x"]}), "role.spec.allow.kubernetes_groups is not built yet"),
+            (role_json(allow={"request": {"roles": ["x"]}}), "role.spec.allow.request is not built yet"),
+            (role_json(allow={"rules": [{**rule, "where": "true"}]}), "conditions (where) of rules are not built yet"),
+            (role_json(deny={"rules": [{**rule, "actions": ["log()"]}]}), "actions is not built yet"),
+        ):
+            error = self.assertRaises(NotBuilt, Role.from_json, value)
+            self.assertIn(sentence, error.sentence)
+
+    def test_expiry(self) -> None:
+        """A role holds up to its expiry, and without one for ever."""
+        role = evolve(USER_ROLES["access"], expires_at=100.0)
+        self.assertEqual((role.holds_at(99.9), role.holds_at(100.0)), (True, False))
+        self.assertTrue(USER_ROLES["access"].holds_at(1e12))
+
+
+class ConditionTests(SynchronousTestCase):
+    def test_read_implies(self) -> None:
+        """Who may read may read without secrets, and not the reverse; a star is every verb, and only the known ones."""
+        reads, lists = Rule(("node",), ("read",)), Rule(("event",), ("readnosecrets",))
+        side = Conditions(rules=(reads, lists, Rule(("token",), ("*",))))
+        for verb, kind, expected in (
+            ("read", "node", True),
+            ("readnosecrets", "node", True),
+            ("list", "node", False),
+            ("read", "event", False),
+            ("readnosecrets", "event", True),
+            ("fly", "token", False),
+            ("*", "token", False),
+            ("read", "role", False),
+        ):
+            self.assertEqual(side.covers(verb, kind, own=True), expected, (verb, kind))
+        self.assertTrue(all(side.covers(verb, "token", own=False) for verb in VERBS))
+
+    def test_own_records(self) -> None:
+        """A rule for one's own does not speak of others'."""
+        side = Conditions(rules=(Rule(("*",), ("delete",), OWN_RECORDS),))
+        self.assertTrue(side.covers("delete", "node", own=True))
+        self.assertFalse(side.covers("delete", "node", own=False))
+
+    def test_logins(self) -> None:
+        """Names and templates together."""
+        side = Conditions(("{{internal.logins}}", "root", "svc-{{external.app}}"))
+        traits = {"logins": ("alice",), "app": ("web",)}
+        self.assertEqual(side.logins_of(traits), ("alice", "root", "svc-web"))
+        self.assertFalse(side.names_login("web", traits))
+
+
+class OptionTests(SynchronousTestCase):
+    def test_combine(self) -> None:
+        """Shortest time, lowest limit that is one, any permission."""
+        self.assertEqual(
+            combine([Options(100, True, False, False, 0, False, 0, 5), Options(50, False, True, True, 9, True, 3, 4)]),
+            Options(50, True, True, True, 9, True, 3, 4),
+        )
+
+    def test_of_nothing(self) -> None:
+        """No roles permit nothing."""
+        none = combine([])
+        self.assertFalse(none.port_forwarding or none.forward_agent or none.permit_x11_forwarding)
+
+
+class BuiltInTests(SynchronousTestCase):
+    def test_resolve(self) -> None:
+        """Names become roles, sorted and each once, by the kind of the certificate."""
+        self.assertEqual(resolve(["auditor", "access", "auditor"]), (USER_ROLES["access"], USER_ROLES["auditor"]))
+        self.assertEqual(resolve(["Node"], "host"), (SYSTEM_ROLES["Node"],))
+        self.assertEqual(resolve([]), ())
+
+    def test_unknown(self) -> None:
+        """One unknown name refuses all; a person's Admin is not a host's, nor the reverse."""
+        for names, kind, name in (
+            (["access", "dba"], "user", "'dba'"),
+            (["Admin"], "user", "'Admin'"),
+            (["admin"], "host", "'admin'"),
+            (["\x1b[2J"], "user", "'\\x1b[2J'"),
+        ):
+            error = self.assertRaises(AccessDenied, resolve, names, kind)
+            self.assertEqual(
+                error.sentence,
+                f"role {name} does not exist in this cluster; ask for a certificate with one of its roles.",
+            )
+
+    def test_system_names_are_reserved(self) -> None:
+        """No role from JSON can be called like a system role."""
+        self.assertEqual(SYSTEM_ROLES.keys() - set(RESERVED_NAMES), set())
+        self.assertTrue(all(role.system for role in SYSTEM_ROLES.values()))
+        self.assertFalse(any(role.system for role in USER_ROLES.values()))
