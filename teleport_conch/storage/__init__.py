@@ -1,0 +1,1 @@
+"""Where the state of a cluster is kept: one contract, several stores."""

@@ -1,0 +1,1 @@
+"""Tests of the stores: one contract, run against each of them."""
