@@ -1,0 +1,261 @@
+"""What a person who has logged in may do on this node: sessions, connections from it, and their agent on it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from attrs import define, field, frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.interfaces import IReactorFDSet, IReactorTCP, IReactorTime, IReactorUNIX
+from twisted.logger import Logger
+
+from teleport_conch.access.decision import AgentForward, Caller, Facts, Login, PortForward, Target, decide
+from teleport_conch.errors import AccessDenied, BadParameter, TeleportError
+from teleport_conch.node.environment import Place, accepts, host_environment, session_environment
+from teleport_conch.node.watching import Watching
+from teleport_conch.resources.session import ActiveSession
+from teleport_conch.ssh import agent
+from teleport_conch.ssh.account import Account
+from teleport_conch.ssh.channel import (
+    OPEN_ADMINISTRATIVELY_PROHIBITED,
+    OPEN_RESOURCE_SHORTAGE,
+    OPEN_UNKNOWN_CHANNEL_TYPE,
+    Channel,
+    ChannelRefused,
+)
+from teleport_conch.ssh.connection import Connection
+from teleport_conch.ssh.forwarding import DirectTCPIP, connect
+from teleport_conch.ssh.process import Process
+from teleport_conch.ssh.process_session import ProcessSession
+from teleport_conch.ssh.session import SessionChannel, SessionStart
+from teleport_conch.ssh.splice import StreamChannel
+from teleport_conch.ssh.terminal import Terminal
+from teleport_conch.ssh.userauth import Claim
+
+MAX_SESSIONS = 10
+Emit = Callable[..., None]
+
+
+class Reactor(IReactorFDSet, IReactorTCP, IReactorTime, IReactorUNIX):
+    """What sessions need of a reactor."""
+
+
+class Sessions(Protocol):
+    """The sessions of this node that are running, as auth is told of them."""
+
+    def started(self, session: ActiveSession) -> None:
+        """A session has begun."""
+
+    def ended(self, session_id: str) -> None:
+        """It is over."""
+
+
+@frozen
+class GuestRoom:
+    """What all guests of one node share.
+
+    :param accept_env: variables that clients may set.
+    :param sftp_server: the path of OpenSSH's ``sftp-server``, empty where it is not installed.
+    :param login_defs, locales: the texts of the host's files.
+    """
+
+    reactor: Reactor
+    emit: Emit
+    sessions: Sessions
+    host_uuid: str
+    node_name: str
+    cluster_name: Callable[[], str]
+    server_address: tuple[str, int]
+    accept_env: Sequence[str]
+    sftp_server: str
+    login_defs: str
+    locales: Sequence[str]
+
+
+@define
+class Guest:
+    """One authenticated connection: its channels, and the sessions in them."""
+
+    room: GuestRoom
+    caller: Caller
+    account: Account
+    claim: Claim
+    target: Callable[[], Target]
+    _agents: dict[SessionChannel, agent.AgentSocket] = field(factory=dict)
+    _open: set[SessionChannel] = field(factory=set)
+    _log = Logger()
+
+    # The owner of the connection's channels.
+
+    async def open_channel(self, kind: bytes, payload: bytes) -> Channel:
+        """``session`` and ``direct-tcpip``, each as the roles of this moment allow."""
+        try:
+            if kind == b"session":
+                return self._session_channel()
+            if kind == b"direct-tcpip":
+                return await self._direct_tcpip(DirectTCPIP.parse(payload))
+        except AccessDenied as refusal:
+            raise ChannelRefused(OPEN_ADMINISTRATIVELY_PROHIBITED, refusal.sentence) from refusal
+        raise ChannelRefused(OPEN_UNKNOWN_CHANNEL_TYPE, "This node opens sessions and connections, and nothing else.")
+
+    def _session_channel(self) -> SessionChannel:
+        if len(self._open) >= MAX_SESSIONS:
+            raise ChannelRefused(
+                OPEN_RESOURCE_SHORTAGE, f"One connection may have {MAX_SESSIONS} sessions open at a time."
+            )
+        self._decide(Login(self.account.name))
+        channel = SessionChannel(self)
+        self._open.add(channel)
+        return channel
+
+    async def _direct_tcpip(self, request: DirectTCPIP) -> Channel:
+        called = f"{request.host}:{request.port}"
+        facts = {**self._facts(), "addr": called}
+        try:
+            self._extension("permit-port-forwarding", "port forwarding")
+            self._decide(PortForward(self.account.name, request.host, request.port))
+            endpoint = HostnameEndpoint(self.room.reactor, request.host, request.port)
+            channel = await connect(self.room.reactor, endpoint, called)
+        except TeleportError as refusal:
+            self.room.emit("port", success=False, error=refusal.sentence, **facts)
+            raise
+        self.room.emit("port", **facts)
+        return channel
+
+    async def global_request(self, name: bytes, payload: bytes) -> bytes:
+        """Answers a client that asks whether we are there; listens for nobody."""
+        if name == b"keepalive@openssh.com":
+            return b""
+        raise AccessDenied("This node listens for nobody.")
+
+    def connection_ended(self) -> None:
+        """Every channel has said for itself that it is closed."""
+
+    # The owner of its sessions.
+
+    def accepts_variable(self, name: str) -> bool:
+        return accepts(name, self.room.accept_env)
+
+    async def start(self, request: SessionStart, channel: SessionChannel) -> ProcessSession:
+        """Starts the shell, the command or ``sftp-server``, as the account of the login."""
+        self._decide(Login(self.account.name))
+        request = self._bound(request)
+        argv = self._argv(request)
+        terminal = self._terminal(request)
+        session_id = str(uuid.uuid4())
+        environment = self._environment(request, channel, terminal, session_id)
+        watching = Watching(self.room.emit, self.room.sessions, request, self._active(session_id, request))
+        session = ProcessSession(channel, (watching,))
+        process = Process.start(
+            self.room.reactor, self.account, argv, environment, request.kind == "shell", terminal, session
+        )
+        session.attach(process)
+        watching.started()
+        return session
+
+    async def forward_agent(self, channel: SessionChannel) -> None:
+        """A socket for the client's agent, if the certificate and the roles permit it."""
+        self._extension("permit-agent-forwarding", "agent forwarding")
+        self._decide(AgentForward(self.account.name))
+        connection = channel.connection
+        if channel in self._agents or not isinstance(connection, Connection):
+            return
+
+        def open_channel(to_agent: StreamChannel) -> None:
+            connection.open(agent.AGENT_CHANNEL, to_agent)
+
+        self._agents[channel] = agent.AgentSocket(self.room.reactor, self.account, open_channel)
+
+    def channel_closed(self, channel: SessionChannel) -> None:
+        """Takes away what the channel had."""
+        self._open.discard(channel)
+        socket = self._agents.pop(channel, None)
+        if socket is not None:
+            closing = Deferred.fromCoroutine(socket.close())
+            closing.addErrback(lambda failure: self._log.failure("the agent's socket stays", failure=failure))
+
+    # Decisions and what follows from them.
+
+    def _decide(self, action: Login | PortForward | AgentForward) -> None:
+        decide(self.caller, action, self.target(), Facts(), self.room.reactor.seconds())
+
+    def _extension(self, name: str, called: str) -> None:
+        if self.claim.certificate.critical_option("force-command") is not None and name != "permit-pty":
+            raise AccessDenied(f"The certificate is for one command, and does not permit {called}.")
+        if self.claim.certificate.extension(name) is None:
+            raise AccessDenied(f"The certificate does not permit {called}.")
+
+    def _bound(self, request: SessionStart) -> SessionStart:
+        """What a certificate with ``force-command`` runs, whatever was asked for (PROTOCOL.certkeys)."""
+        forced = self.claim.certificate.critical_option("force-command")
+        if forced is None:
+            return request
+        environment = {**request.environment, "SSH_ORIGINAL_COMMAND": request.command}
+        return SessionStart("exec", forced, request.terminal, environment)
+
+    def _argv(self, request: SessionStart) -> list[str]:
+        if request.kind == "shell":
+            return [self.account.shell]
+        if request.kind == "exec":
+            return [self.account.shell, "-c", request.command]
+        if request.command != "sftp":
+            raise BadParameter("This node has the subsystem sftp, and no other.")
+        if not self.room.sftp_server:
+            raise BadParameter("sftp needs OpenSSH's sftp-server; install the package openssh-sftp-server on the node.")
+        return [self.account.shell, "-c", self.room.sftp_server]
+
+    def _terminal(self, request: SessionStart) -> Terminal | None:
+        wanted = request.terminal
+        if wanted is None:
+            return None
+        self._extension("permit-pty", "a terminal")
+        return Terminal.open(self.account, wanted.rows, wanted.cols, wanted.xpixel, wanted.ypixel, wanted.modes)
+
+    def _environment(
+        self, request: SessionStart, channel: SessionChannel, terminal: Terminal | None, session_id: str
+    ) -> Mapping[str, str]:
+        room = self.room
+        extra: dict[str, str] = {}
+        if request.terminal is not None and terminal is not None:
+            extra |= {"TERM": request.terminal.term, "SSH_TTY": terminal.name}
+        if channel in self._agents:
+            extra["SSH_AUTH_SOCK"] = self._agents[channel].path
+        place = Place(
+            user=self.claim.certificate.key_id,
+            session_id=session_id,
+            host_uuid=room.host_uuid,
+            cluster=room.cluster_name(),
+            client=_split(self.claim.client_address),
+            server=room.server_address,
+        )
+        host = host_environment(self.account, room.login_defs, room.locales)
+        return session_environment(self.account, place, host, request.environment, extra)
+
+    def _active(self, session_id: str, request: SessionStart) -> ActiveSession:
+        now = self.room.reactor.seconds()
+        return ActiveSession(
+            id=session_id,
+            user=self.claim.certificate.key_id,
+            login=self.account.name,
+            server_id=self.room.host_uuid,
+            server_hostname=self.room.node_name,
+            remote_addr=self.claim.client_address,
+            created_at=now,
+            last_active_at=now,
+            interactive=request.terminal is not None,
+        )
+
+    def _facts(self) -> dict[str, str]:
+        return {
+            "user": self.claim.certificate.key_id,
+            "login": self.account.name,
+            "addr.remote": self.claim.client_address,
+        }
+
+
+def _split(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)

@@ -1,0 +1,84 @@
+"""Sees one session from its start to its end, for the audit log and the list of active sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from attrs import define, field
+
+from teleport_conch.resources.session import ActiveSession
+from teleport_conch.ssh.process import ExitStatus
+from teleport_conch.ssh.session import SessionStart
+
+Emit = Callable[..., None]
+
+
+class Sessions(Protocol):
+    """The sessions that are running."""
+
+    def started(self, session: ActiveSession) -> None:
+        """A session has begun."""
+
+    def ended(self, session_id: str) -> None:
+        """It is over."""
+
+
+@define
+class Watching:
+    """The :class:`~teleport_conch.ssh.process_session.SessionObserver` that every session has."""
+
+    emit: Emit
+    sessions: Sessions
+    request: SessionStart
+    session: ActiveSession
+    _received: int = field(init=False, default=0)
+    _sent: int = field(init=False, default=0)
+
+    def started(self) -> None:
+        """The process runs."""
+        self.sessions.started(self.session)
+        terminal = self.request.terminal
+        size = f"{terminal.cols}:{terminal.rows}" if terminal is not None else ""
+        self.emit("session.start", size=size, **self._facts())
+
+    def output(self, data: bytes) -> None:
+        self._sent += len(data)
+
+    def input(self, data: bytes) -> None:
+        self._received += len(data)
+
+    def resized(self, cols: int, rows: int) -> None:
+        """Sizes belong into recordings, of which there are none."""
+
+    def ended(self, status: ExitStatus | None) -> None:
+        """The process has exited, or its client has gone."""
+        self.sessions.ended(self.session.id)
+        facts = self._facts()
+        if self.request.kind == "exec":
+            self.emit("exec", success=_well(status), command=self.request.command, exitCode=_code(status), **facts)
+        elif self.request.kind == "subsystem":
+            self.emit("subsystem", success=_well(status), name=self.request.command, **facts)
+        self.emit("session.data", tx=self._sent, rx=self._received, **facts)
+        self.emit("session.end", interactive=self.session.interactive, participants=[self.session.user], **facts)
+
+    def _facts(self) -> dict[str, object]:
+        session = self.session
+        return {
+            "sid": session.id,
+            "user": session.user,
+            "login": session.login,
+            "namespace": "default",
+            "addr.remote": session.remote_addr,
+        }
+
+
+def _well(status: ExitStatus | None) -> bool:
+    return status is not None and status.code == 0
+
+
+def _code(status: ExitStatus | None) -> str:
+    """As Teleport writes it: the exit code as a string, or the signal's name."""
+    if status is None:
+        return "disconnected"
+    return str(status.code) if status.code is not None else f"SIG{status.signal}"

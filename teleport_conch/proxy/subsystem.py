@@ -1,0 +1,36 @@
+"""The subsystem ``proxy:`` as a session: what the client's channel carries goes to a node, and back.
+
+A ``ProxyCommand`` uses it where ``ProxyJump`` is not to be had.
+"""
+
+from __future__ import annotations
+
+from teleport_conch.proxy.dialing import NodeStream
+from teleport_conch.ssh.process import ExitStatus
+from teleport_conch.ssh.session import SessionChannel
+
+
+class NodeSession:
+    """Couples a session channel with the stream to a node."""
+
+    def __init__(self, channel: SessionChannel) -> None:
+        self._channel = channel
+        self.stream = NodeStream(channel, self._ended)
+
+    def _ended(self) -> None:
+        self._channel.finish(ExitStatus(code=0))
+
+    def input_received(self, data: bytes) -> None:
+        self.stream.send(data)
+
+    def input_ended(self) -> None:
+        self.stream.end_sending()
+
+    def resize(self, cols: int, rows: int, xpixel: int, ypixel: int) -> None:
+        """There is no terminal."""
+
+    def signal(self, name: str) -> None:
+        """There is no process."""
+
+    def channel_closed(self) -> None:
+        self.stream.abandon()
