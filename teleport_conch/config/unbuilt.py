@@ -1,0 +1,132 @@
+"""Keys of Teleport's of which nothing is built, so that whoever gives one hears so, instead of being ignored."""
+
+from __future__ import annotations
+
+from teleport_conch.config.addresses import EVERY_INTERFACE, Address
+from teleport_conch.config.keys import Key, closed, missing, without_effect
+from teleport_conch.config.scalars import YES_NO, choice, duration, listen
+
+_ALGORITHMS = "the algorithms that are offered cannot be chosen"
+_NO_RECORDING = "sessions are not recorded"
+_SHELL_ENVIRONMENT = "a session's environment comes from the host and from ssh_service.accept_env"
+
+TELEPORT = (
+    missing("ciphersuites", _ALGORITHMS),
+    missing("ciphers", _ALGORITHMS),
+    missing("kex_algos", _ALGORITHMS),
+    missing("mac_algos", _ALGORITHMS),
+    missing(
+        "ca_signature_algo",
+        "authorities sign with Ed25519 keys, and no RSA authority is made",
+        choice("ssh-rsa", "rsa-sha2-256", "rsa-sha2-512"),
+        only=(),
+    ),
+    without_effect("seed_config", notice="the key is obsolete, in Teleport too, and is ignored"),
+)
+
+CONNECTION_LIMITS = (missing("rates", "connections are limited in number, not in rate"),)
+
+_DATABASE = "the state is kept in SQLite (storage.type: dir or sqlite)"
+_SINKS = "events are kept in <data_dir>/log on the auth host"
+STORAGE = (
+    missing("audit_events_uri", _SINKS),
+    missing("audit_sessions_uri", _NO_RECORDING),
+    missing("audit_table_name", _SINKS),
+    *(
+        missing(name, _DATABASE)
+        for name in (
+            "peers",
+            "prefix",
+            "tls_cert_file",
+            "tls_key_file",
+            "tls_ca_file",
+            "username",
+            "password_file",
+            "insecure",
+            "dial_timeout",
+            "etcd_max_client_msg_size_bytes",
+            "table_name",
+            "region",
+            "access_key",
+            "secret_key",
+            "read_capacity_units",
+            "write_capacity_units",
+            "buffer_size",
+            "poll_stream_period",
+            "retry_period",
+            "project_id",
+            "collection_name",
+            "credentials_path",
+        )
+    ),
+)
+
+_NO_USERS = "there are no users yet, certificates are issued by 'tctl auth sign'"
+_AUTHENTICATION = closed(
+    missing("type", _NO_USERS, choice("local", "github", "oidc", "saml"), only=("local",)),
+    missing("second_factor", _NO_USERS, choice("otp", "off", "u2f"), only=("otp", "off")),
+    missing("u2f", _NO_USERS, closed(missing("app_id", _NO_USERS), missing("facets", _NO_USERS))),
+    missing("connector_name", _NO_USERS),
+    without_effect("local_auth", YES_NO, default=True),
+)
+
+_NO_TRUST = "clusters do not trust one another"
+_RESOURCES = "the configuration makes no resources"
+AUTH_SERVICE = (
+    without_effect("authentication", _AUTHENTICATION),
+    without_effect("proxy_checks_host_keys", YES_NO, default=True),
+    missing("disconnect_expired_cert", "sessions outlive their certificate", YES_NO, only=(False,)),
+    missing("session_control_timeout", "sessions are not counted per user", duration(), only=(120.0,)),
+    without_effect("license_file", notice="there is one edition, without a licence, and the file is not read"),
+    without_effect("kubeconfig_file", notice="the key moved to the proxy, in Teleport too, and is ignored"),
+    missing("authorities", _RESOURCES),
+    missing("reverse_tunnels", _NO_TRUST),
+    missing("trusted_clusters", _NO_TRUST),
+    missing("oidc_connectors", _NO_USERS),
+    missing("u2f", _NO_USERS),
+    missing("dynamic_config", _RESOURCES, YES_NO, only=(False,)),
+)
+
+_PAM = closed(
+    missing("enabled", "sessions are opened without PAM", YES_NO, only=(False,)),
+    without_effect("service_name", default="sshd"),
+    without_effect("use_pam_auth", YES_NO, default=False),
+)
+_ENHANCED_RECORDING = closed(
+    missing("enabled", _NO_RECORDING, YES_NO, only=(False,)),
+    without_effect("command_buffer_size", default=8),
+    without_effect("disk_buffer_size", default=128),
+    without_effect("network_buffer_size", default=8),
+    without_effect("cgroup_path", default="/cgroup2"),
+)
+
+SSH_SERVICE = (
+    missing("permit_user_env", _SHELL_ENVIRONMENT, YES_NO, only=(False,)),
+    missing("namespace", "there is one namespace", choice("default"), only=("default",)),
+    without_effect("pam", _PAM),
+    without_effect("enhanced_recording", _ENHANCED_RECORDING),
+)
+
+_KUBERNETES = closed(
+    missing("enabled", "Kubernetes is not proxied", YES_NO, only=(False,)),
+    without_effect("listen_addr"),
+    without_effect("public_addr"),
+    without_effect("kubeconfig_file"),
+    without_effect("cluster_name"),
+)
+
+
+def _only_default_port(name: str, port: int, lacks: str) -> Key:
+    return missing(name, lacks, listen(port), only=(Address(EVERY_INTERFACE, port),))
+
+
+_NO_WEB = "the proxy has no web interface"
+_NO_TUNNELS = "the proxy takes no reverse tunnels"
+PROXY_SERVICE = (
+    _only_default_port("web_listen_addr", 3080, _NO_WEB),
+    _only_default_port("tunnel_listen_addr", 3024, _NO_TUNNELS),
+    missing("https_key_file", _NO_WEB, only=()),
+    missing("https_cert_file", _NO_WEB, only=()),
+    missing("tunnel_public_addr", _NO_TUNNELS),
+    without_effect("kubernetes", _KUBERNETES),
+)

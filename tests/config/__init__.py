@@ -1,0 +1,1 @@
+"""Tests of the configuration: its keys, its files, its flags and its samples."""
