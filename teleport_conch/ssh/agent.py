@@ -71,7 +71,7 @@ class _AgentClient(StreamProtocol):
     _log = Logger()
 
     def __init__(self, factory: _AgentFactory, channel: StreamChannel) -> None:
-        super().__init__(channel)
+        super().__init__(channel, channel.close)
         self._factory = factory
         self._agent_channel = channel
         channel.stream = self

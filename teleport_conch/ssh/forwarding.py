@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from attrs import frozen
+from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
@@ -37,30 +38,30 @@ class DirectTCPIP:
         return request
 
 
-class _StreamFactory(Factory[StreamProtocol]):
+class StreamFactory(Factory[StreamProtocol]):
+    """Connects the one stream that it is given."""
+
     noisy = False
 
-    def __init__(self, channel: StreamChannel) -> None:
-        self._channel = channel
+    def __init__(self, stream: StreamProtocol) -> None:
+        self._stream = stream
 
     def buildProtocol(self, addr: object) -> StreamProtocol:
-        return self._channel.stream
+        return self._stream
 
 
-async def connect(
-    clock: IReactorTime, endpoint: IStreamClientEndpoint, called: str, preface: bytes = b""
-) -> StreamChannel:
+async def connect(clock: IReactorTime, endpoint: IStreamClientEndpoint, called: str) -> StreamChannel:
     """A channel that is coupled with a new connection to ``endpoint``, which is ``called`` so in a refusal.
 
     The connection is there before the channel is confirmed: a refused port is a refused channel. Raises
     :class:`ChannelRefused`.
     """
-    channel = StreamChannel(preface)
-    dialling = endpoint.connect(_StreamFactory(channel))
+    channel = StreamChannel()
+    dialling = endpoint.connect(StreamFactory(channel.stream))
     dialling.addTimeout(DIAL_TIMEOUT_S, clock)
     try:
         await dialling
-    except (ConnectError, OSError, TimeoutError) as problem:
+    except (ConnectError, OSError, DeferredTimeout) as problem:
         why = getattr(problem, "osError", None) or problem
         raise ChannelRefused(OPEN_CONNECT_FAILED, f"{called} cannot be reached: {_reason(why)}.") from problem
     return channel

@@ -36,7 +36,11 @@ class CertifiedKey(Key):
         return signature
 
 
-def host_keys(private_key: str, certificate: SSHCertificate) -> dict[bytes, Key]:
+HostKeys = dict[bytes, Key]
+"""Private host keys by the name of their algorithm, most wanted first."""
+
+
+def host_keys(private_key: str, certificate: SSHCertificate) -> HostKeys:
     """The host keys of a server by algorithm, the certified one first; the plain one is for clients without a CA."""
     key = Key.fromString(private_key.encode())
     return {ED25519_CERTIFICATE: CertifiedKey.of(key, certificate), ED25519: key}

@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 
 from teleport_conch import wire
 from teleport_conch.ssh import algorithms
+from teleport_conch.ssh.hostkeys import HostKeys
 from teleport_conch.ssh.userauth import LoginPolicy, UserAuth
 from teleport_conch.wire import Reader
 
@@ -65,7 +66,7 @@ class ServerTransport(SSHServerTransport):
         self._grace: IDelayedCall | None = None
         self._abort: IDelayedCall | None = None
         self._ended = False
-        self._host_keys: dict[bytes, Key] = {}
+        self._host_keys: HostKeys = {}
 
     def connectionMade(self) -> None:
         """Sends the version and starts the clock for the login."""
@@ -147,13 +148,13 @@ class ServerFactory(SSHFactory):
     :param host_keys: by algorithm, most wanted first; may be replaced while the server runs.
     """
 
-    protocol = ServerTransport
+    protocol: type[ServerTransport] = ServerTransport
 
     def __init__(
         self,
         clock: IReactorTime,
         login_policy: LoginPolicy,
-        host_keys: dict[bytes, Key],
+        host_keys: HostKeys,
         login_grace_s: float = LOGIN_GRACE_S,
     ) -> None:
         self.clock = clock
@@ -167,10 +168,10 @@ class ServerFactory(SSHFactory):
 
     def buildProtocol(self, addr: IAddress | None) -> ServerTransport:
         """A transport for the client at ``addr``."""
-        transport = ServerTransport()
+        transport = self.protocol()
         transport.factory = self
         transport.login_policy = self.login_policy
-        transport.client_address = _text(addr)
+        transport.client_address = address_text(getattr(addr, "host", "?"), getattr(addr, "port", 0))
         return transport
 
     def disconnect_all(self, sentence: str) -> None:
@@ -179,8 +180,8 @@ class ServerFactory(SSHFactory):
             transport.sendDisconnect(DISCONNECT_BY_APPLICATION, sentence.encode())
 
 
-def _text(address: IAddress | None) -> str:
-    host, port = getattr(address, "host", "?"), getattr(address, "port", 0)
+def address_text(host: str, port: int) -> str:
+    """``host:port``, with brackets around an IPv6 address."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 

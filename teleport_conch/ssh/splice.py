@@ -6,6 +6,8 @@ of the kind "send, shut down, then read the answer" need that.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from twisted.internet.interfaces import IHalfCloseableProtocol, ITCPTransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -15,18 +17,14 @@ from teleport_conch.ssh.channel import Channel
 
 
 class StreamChannel(Channel):
-    """A channel whose bytes go to a stream, and whose stream's bytes come to it.
+    """A channel whose bytes go to a stream, and whose stream's bytes come to it."""
 
-    :param preface: what the stream is sent before anything of the channel's.
-    """
-
-    def __init__(self, preface: bytes = b"") -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.stream = StreamProtocol(self)
-        self.preface = preface
+        self.stream = StreamProtocol(self, self.close)
 
     def opened(self) -> None:
-        self.stream.resumeProducing()
+        self.stream.start()
 
     def data_received(self, data: bytes) -> None:
         self.stream.send(data)
@@ -40,27 +38,35 @@ class StreamChannel(Channel):
 
 @implementer(IHalfCloseableProtocol)
 class StreamProtocol(Protocol):
-    """The stream's side. It is read only from the moment when its channel is open."""
+    """The stream's side of any channel.
+
+    :param channel: where the stream's bytes go, and which is told when its own have been passed on.
+    :param ended: called when the stream is gone.
+    """
 
     transport: ITCPTransport
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, ended: Callable[[], None]) -> None:
+        self.preface = b""
+        """What the stream is sent before anything of the channel's; to be set before the stream is connected."""
         self._channel = channel
-        self._connected = False
-        self._congested = False
+        self._ended = ended
+        self._started = self._connected = self._congested = self._shut = False
         self._unsent = 0
-        self._ended = False
 
     def connectionMade(self) -> None:
         self._connected = True
-        preface = getattr(self._channel, "preface", b"")
         self.transport.registerProducer(_Congestion(self), True)  # type: ignore[attr-defined]  # it is a consumer, too
-        self.transport.pauseProducing()  # type: ignore[attr-defined]  # and a producer
-        if preface:
-            self.transport.write(preface)
+        if not self._started:
+            self.pauseProducing()
+        if self.preface:
+            self.transport.write(self.preface)
         self._channel.registerProducer(self)
-        if self._channel.remote_id >= 0:
-            self.resumeProducing()
+
+    def start(self) -> None:
+        """The channel is open: what the stream says may be passed on from now on."""
+        self._started = True
+        self.resumeProducing()
 
     def dataReceived(self, data: bytes) -> None:
         self._channel.write(data)
@@ -75,7 +81,7 @@ class StreamProtocol(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._connected = False
         self._channel.unregisterProducer()
-        self._channel.close()
+        self._ended()
 
     # From the channel.
 
@@ -98,8 +104,8 @@ class StreamProtocol(Protocol):
 
     def end_sending(self) -> None:
         """Half-closes the stream behind what has been written."""
-        if self._connected and not self._ended:
-            self._ended = True
+        if self._connected and not self._shut:
+            self._shut = True
             self.transport.unregisterProducer()  # type: ignore[attr-defined]
             self.transport.loseWriteConnection()
 
