@@ -1,0 +1,1 @@
+"""The SSH engine: a certificate-aware layer over Twisted Conch that knows nothing of clusters."""

@@ -1,0 +1,281 @@
+"""The process of a session: what it writes, what it is given, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from types import MappingProxyType
+from typing import Protocol
+
+from attrs import frozen
+from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from teleport_conch.errors import BadParameter, SpawnFailed
+from teleport_conch.ssh.account import Account
+from teleport_conch.ssh.pipes import PipeReader, PipeWriter
+from teleport_conch.ssh.spawn import Spawned, spawn
+from teleport_conch.ssh.terminal import Terminal
+
+DRAIN_BYTES = 256 << 10
+"""What is read of a terminal after its session's leader has exited; a terminal holds less, unless a job writes on."""
+
+TERMINAL_READS = 16
+"""Reads of a terminal, of 4 KiB each, that make one piece."""
+
+UNKNOWN_CODE = 255
+"""The exit code of a process that something else reaped. OpenSSH's client says 255 for want of a code, too."""
+
+SIGNALS: Mapping[str, signal.Signals] = MappingProxyType({
+    name: signal.Signals[f"SIG{name}"]
+    for name in ("ABRT", "ALRM", "FPE", "HUP", "ILL", "INT", "KILL", "PIPE", "QUIT", "SEGV", "TERM", "USR1", "USR2")
+})  # fmt: skip
+"""The signals that SSH has names for (RFC 4254, section 6.10)."""
+
+_NAMES: Mapping[int, str] = MappingProxyType({number: name for name, number in SIGNALS.items()})
+
+
+@frozen
+class ExitStatus:
+    """How a process ended: exactly one of ``code`` and ``signal`` is set.
+
+    ``signal`` is a name of RFC 4254 section 6.10; a signal that has none there is ``SIG@openssh.com``, which is what
+    OpenSSH sends for it.
+    """
+
+    code: int | None
+    signal: str | None = None
+    core_dumped: bool = False
+
+    @classmethod
+    def from_wait(cls, status: int) -> ExitStatus:
+        """From what ``waitpid(2)`` answers."""
+        if not os.WIFSIGNALED(status):
+            return cls(code=os.WEXITSTATUS(status))
+        name = _NAMES.get(os.WTERMSIG(status), "SIG@openssh.com")
+        return cls(code=None, signal=name, core_dumped=os.WCOREDUMP(status))
+
+
+class ProcessEvents(Protocol):
+    """What hears of a :class:`Process`. Nothing is called before :meth:`Process.start` has returned."""
+
+    def output_received(self, data: bytes) -> None:
+        """Standard output, or all output of a terminal."""
+
+    def error_received(self, data: bytes) -> None:
+        """Standard error; never with a terminal."""
+
+    def output_ended(self) -> None:
+        """No more :meth:`output_received`."""
+
+    def error_ended(self) -> None:
+        """No more :meth:`error_received`; never with a terminal."""
+
+    def exited(self, status: ExitStatus) -> None:
+        """The last event, once: the process has exited and its outputs have ended."""
+
+
+@implementer(IReadDescriptor)
+class _ExitWatch:
+    """Waits for the end of one child by its pidfd (Linux 5.3), without a handler of SIGCHLD, and reaps it."""
+
+    def __init__(self, reactor: IReactorFDSet, pid: int, pidfd: int, exited: Callable[[ExitStatus], None]) -> None:
+        self._reactor = reactor
+        self._pid = pid
+        self._pidfd = pidfd
+        self._exited = exited
+        reactor.addReader(self)
+
+    def fileno(self) -> int:
+        return self._pidfd
+
+    def logPrefix(self) -> str:
+        return "session process"
+
+    def doRead(self) -> Failure | None:
+        status = ExitStatus(code=UNKNOWN_CODE)
+        with suppress(ChildProcessError):
+            status = ExitStatus.from_wait(os.waitpid(self._pid, 0)[1])
+        self._close()
+        self._exited(status)
+        return None
+
+    def connectionLost(self, reason: Failure) -> None:
+        """A pidfd is never lost; this is what the reactor calls after an exception in :meth:`doRead`."""
+        self._close()
+
+    def _close(self) -> None:
+        if self._pidfd >= 0:
+            self._reactor.removeReader(self)
+            os.close(self._pidfd)
+            self._pidfd = -1
+
+
+class Process:
+    """A running process with its descriptors; made by :meth:`start`.
+
+    When the session is over is decided as ``sshd`` decides it. On pipes: when the process has exited and nobody holds
+    its standard output and standard error open, so that ``(sleep 9; echo late) &`` is still heard; ``nohup job
+    >/dev/null 2>&1 </dev/null &`` ends at once. On a terminal: when the process, which leads the terminal's session,
+    has exited; what it wrote is delivered, and jobs left behind lose the terminal. Either way :meth:`hang_up` ends it.
+    """
+
+    def __init__(
+        self, reactor: IReactorFDSet, spawned: Spawned, pidfd: int, terminal: Terminal | None, events: ProcessEvents
+    ) -> None:
+        self.pid = spawned.pid
+        """Also the process group and the session; not to be used after :meth:`ProcessEvents.exited`."""
+        self.on_input_drained: Callable[[], None] = _nothing
+        """Called when a :meth:`write` that answered False has been caught up with; to be set by who writes."""
+        self._events = events
+        self._terminal = terminal
+        self._status: ExitStatus | None = None
+        self._reported = False
+        self._input = PipeWriter(reactor, spawned.input, self._input_drained)
+        reads = 1 if terminal is None else TERMINAL_READS
+        self._output = PipeReader(reactor, spawned.output, events.output_received, self._output_ended, reads)
+        self._error: PipeReader | None = None
+        if spawned.error is not None:
+            self._error = PipeReader(reactor, spawned.error, events.error_received, self._error_ended)
+        _ExitWatch(reactor, spawned.pid, pidfd, self._exited)
+
+    @classmethod
+    def start(
+        cls,
+        reactor: IReactorFDSet,
+        account: Account,
+        argv: Sequence[str],
+        environment: Mapping[str, str],
+        login_shell: bool,
+        terminal: Terminal | None,
+        protocol: ProcessEvents,
+    ) -> Process:
+        """Start ``argv`` as ``account`` (see :func:`teleport_conch.ssh.spawn.spawn`) and tell ``protocol`` of it.
+
+        ``terminal`` is owned by the process from here on, and closed also when this raises.
+
+        :raises AccessDenied, BadParameter, SpawnFailed: as ``spawn`` does.
+        """
+        try:
+            spawned = spawn(account, argv, environment, login_shell=login_shell, terminal=terminal)
+            pidfd = _pidfd_of(spawned)
+        except BaseException:
+            if terminal is not None:
+                terminal.close()
+            raise
+        return cls(reactor, spawned, pidfd, terminal, protocol)
+
+    def write(self, data: bytes) -> bool:
+        """Give ``data`` to the process; False asks for no more before :attr:`on_input_drained` is called.
+
+        What a process no longer reads is dropped without an error.
+
+        :raises LimitExceeded: the caller did not wait.
+        """
+        return self._input.write(data)
+
+    def end_input(self) -> None:
+        """End of file on standard input, after what was written. A terminal has none: its program goes on."""
+        self._input.close()
+
+    def pause_output(self) -> None:
+        """Leave the outputs unread, which holds the process as soon as they are full.
+
+        The end of a terminal session still delivers what was in the terminal, :data:`DRAIN_BYTES` at most.
+        """
+        for reader in self._readers():
+            reader.pauseProducing()
+
+    def resume_output(self) -> None:
+        for reader in self._readers():
+            reader.resumeProducing()
+
+    def resize(self, rows: int, cols: int, xpixel: int, ypixel: int) -> None:
+        """Give the terminal another size; nothing without one."""
+        if self._terminal is not None:
+            self._terminal.resize(rows, cols, xpixel, ypixel)
+
+    def send_signal(self, name: str) -> None:
+        """Send a signal to the process group; nothing when the process has exited.
+
+        We may be root, so that this also reaches what the person started in the group through ``sudo``.
+
+        :param name: without SIG, one of :data:`SIGNALS`.
+        :raises BadParameter: another name.
+        """
+        if name not in SIGNALS:
+            raise BadParameter(f"This is not a signal of SSH; there are {', '.join(SIGNALS)}.")
+        self._kill(SIGNALS[name])
+
+    def hang_up(self) -> None:
+        """The channel is gone: close all descriptors, and tell the process with SIGHUP.
+
+        No output event follows. ``exited`` follows when the process has exited, within this call if it has already;
+        a process that ignores SIGHUP lives on, and is reaped whenever it ends.
+        """
+        if self._terminal is None:
+            self._kill(signal.SIGHUP)
+        for reader in self._readers():
+            reader.stopProducing()
+        self._input.abort()
+        self._close_terminal()
+        self._report_when_over()
+
+    def _readers(self) -> list[PipeReader]:
+        return [self._output] if self._error is None else [self._output, self._error]
+
+    def _kill(self, number: signal.Signals) -> None:
+        """A process group's number is certainly its own only until its leader has been reaped."""
+        if self._status is None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, number)
+
+    def _exited(self, status: ExitStatus) -> None:
+        self._status = status
+        self._input.abort()
+        if self._terminal is not None:
+            self._close_terminal()
+            self._output.drain(DRAIN_BYTES)
+        self._report_when_over()
+
+    def _input_drained(self) -> None:
+        self.on_input_drained()
+
+    def _output_ended(self) -> None:
+        self._events.output_ended()
+        self._report_when_over()
+
+    def _error_ended(self) -> None:
+        self._events.error_ended()
+        self._report_when_over()
+
+    def _close_terminal(self) -> None:
+        """With the descriptors of reader and writer gone too, the kernel sends SIGHUP to the terminal's session."""
+        if self._terminal is not None:
+            self._terminal.close()
+
+    def _report_when_over(self) -> None:
+        if self._status is None or self._reported or any(reader.open for reader in self._readers()):
+            return
+        self._reported = True
+        self._events.exited(self._status)
+
+
+def _nothing() -> None:
+    pass
+
+
+def _pidfd_of(spawned: Spawned) -> int:
+    """A descriptor that becomes readable when the process exits; without one the process is ended again."""
+    try:
+        return os.pidfd_open(spawned.pid)
+    except OSError as error:
+        os.killpg(spawned.pid, signal.SIGKILL)
+        os.waitpid(spawned.pid, 0)
+        for fd in (spawned.input, spawned.output, spawned.error):
+            if fd is not None:
+                os.close(fd)
+        raise SpawnFailed(f"This host could not watch the process of the session: {error.strerror}.") from error
