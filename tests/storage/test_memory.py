@@ -6,7 +6,7 @@ from twisted.internet.task import Clock
 
 from teleport_conch.storage.backend import IBackend
 from teleport_conch.storage.memory import MemoryBackend
-from tests.storage import contract
+from tests.storage import contract, following
 
 
 class MemoryStore(contract.StoreTestCase):
@@ -31,9 +31,9 @@ class BoundsTests(MemoryStore, contract.BoundsContract):
     """What a store refuses to hold."""
 
 
-class WatchTests(MemoryStore, contract.WatchContract):
+class WatchTests(MemoryStore, following.WatchContract):
     """Following changes."""
 
 
-class CloseTests(MemoryStore, contract.CloseContract):
+class CloseTests(MemoryStore, following.CloseContract):
     """The end of a store."""

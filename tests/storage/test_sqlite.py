@@ -15,7 +15,7 @@ from teleport_conch.storage.backend import IBackend
 from teleport_conch.storage.opening import REVISIONS_AHEAD
 from teleport_conch.storage.sqlite import SQLiteBackend
 from teleport_conch.storage.writer import ThreadedReactor
-from tests.storage import contract
+from tests.storage import contract, following
 from tests.storage.contract import NOW, refusal
 from tests.storage.reactors import TrialReactor
 
@@ -44,11 +44,11 @@ class BoundsTests(SQLiteStore, contract.BoundsContract):
     """What a store refuses to hold."""
 
 
-class WatchTests(SQLiteStore, contract.WatchContract):
+class WatchTests(SQLiteStore, following.WatchContract):
     """Following changes."""
 
 
-class CloseTests(SQLiteStore, contract.CloseContract):
+class CloseTests(SQLiteStore, following.CloseContract):
     """The end of a store."""
 
 
