@@ -1,0 +1,170 @@
+"""TLS certificates: how the identity of a user or host is written in one, and read again.
+
+======================  ====================  =====================
+field of the subject    user                  host
+======================  ====================  =====================
+CN, common name         user name             ``<uuid>.<cluster>``
+O, organization         each role             the system role
+L, locality             each login            --
+STREET, 2.5.4.9         cluster to route to   --
+POSTALCODE, 2.5.4.17    traits as JSON        --
+======================  ====================  =====================
+
+Which authority issued a certificate decides between the columns, before any field is read. The cluster is the O of that
+authority; a CN holds 64 bytes (RFC 5280, ub-common-name), and where the cluster's name does not fit, the UUID alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
+
+from attrs import field, frozen
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.x509.oid import NameOID, ObjectIdentifier
+
+from teleport_conch.certs import extensions, names
+from teleport_conch.errors import BadParameter, CertificateCriticalOption, CertificateMalformed
+
+MAX_COMMON_NAME_BYTES = 64
+MAX_PEM_CHARS = 1 << 16
+
+Kind = Literal["user", "host"]
+
+
+@frozen
+class TLSIdentity:
+    """Whom a TLS certificate speaks for, once :func:`teleport_conch.certs.trust.check_tls_certificate` believes it.
+
+    :ivar name: user name, or UUID of the host.
+    :ivar cluster: the cluster whose authority issued it.
+    :ivar roles: names of a user's roles; of a host, its one system role.
+    :ivar principals: a user's logins.
+    :ivar not_after: POSIX seconds.
+    """
+
+    kind: Kind
+    name: str
+    cluster: str
+    roles: tuple[str, ...]
+    serial: int
+    not_after: float
+    principals: tuple[str, ...] = ()
+    traits: Mapping[str, tuple[str, ...]] = field(factory=dict)
+    route_to_cluster: str = ""
+
+
+def user_subject(
+    name: str, logins: Iterable[str], roles: Iterable[str], traits: Mapping[str, Sequence[str]], route_to_cluster: str
+) -> x509.Name:
+    fields = [(NameOID.COMMON_NAME, name)]
+    fields += [(NameOID.ORGANIZATION_NAME, role) for role in roles]
+    fields += [(NameOID.LOCALITY_NAME, login) for login in logins]
+    if route_to_cluster:
+        fields.append((NameOID.STREET_ADDRESS, route_to_cluster))
+    if traits:
+        fields.append((NameOID.POSTAL_CODE, extensions.write_traits(traits)))
+    return _name(fields)
+
+
+def host_subject(host_uuid: str, cluster: str, role: str) -> x509.Name:
+    full = f"{host_uuid}.{cluster}"
+    common = full if len(full) <= MAX_COMMON_NAME_BYTES else host_uuid
+    return _name([(NameOID.COMMON_NAME, common), (NameOID.ORGANIZATION_NAME, role)])
+
+
+def authority_subject(cluster: str) -> x509.Name:
+    """Subject of an authority's own certificate: CN and O are the cluster, the CN as far as it goes."""
+    common = cluster[:MAX_COMMON_NAME_BYTES]
+    return _name([(NameOID.COMMON_NAME, common), (NameOID.ORGANIZATION_NAME, cluster)])
+
+
+def _name(fields: Iterable[tuple[ObjectIdentifier, str]]) -> x509.Name:
+    return x509.Name([x509.NameAttribute(oid, value) for oid, value in fields])
+
+
+def cluster_of(authority: x509.Certificate) -> str:
+    """The cluster that an authority's certificate belongs to.
+
+    :raises CertificateMalformed: it names none.
+    """
+    return _one(authority, NameOID.ORGANIZATION_NAME, "O")
+
+
+def read_user(certificate: x509.Certificate, cluster: str) -> TLSIdentity:
+    """The user of a certificate that the user authority of ``cluster`` issued.
+
+    :raises CertificateMalformed: the subject is not as above. So does :func:`read_host`.
+    :raises CertificateCriticalOption: its use is restricted (OU) in a way that is not known here.
+    """
+    if _all(certificate, NameOID.ORGANIZATIONAL_UNIT_NAME):
+        raise CertificateCriticalOption("The certificate is for a restricted use (OU) that is not supported here.")
+    street, postal = (_all(certificate, oid) for oid in (NameOID.STREET_ADDRESS, NameOID.POSTAL_CODE))
+    if len(street) > 1 or len(postal) > 1:
+        raise CertificateMalformed("The subject of the certificate has a field twice that may be there once.")
+    return TLSIdentity(
+        kind="user",
+        name=_one(certificate, NameOID.COMMON_NAME, "CN"),
+        cluster=cluster,
+        roles=_all(certificate, NameOID.ORGANIZATION_NAME),
+        serial=certificate.serial_number,
+        not_after=certificate.not_valid_after_utc.timestamp(),
+        principals=_all(certificate, NameOID.LOCALITY_NAME),
+        traits=extensions.read_traits(postal[0], "POSTALCODE") if postal else {},
+        route_to_cluster=street[0] if street else "",
+    )
+
+
+def read_host(certificate: x509.Certificate, cluster: str) -> TLSIdentity:
+    """The host of a certificate that the host authority of ``cluster`` issued."""
+    common = _one(certificate, NameOID.COMMON_NAME, "CN")
+    unique, dot, rest = common.partition(".")
+    role = _one(certificate, NameOID.ORGANIZATION_NAME, "O")
+    try:
+        usual = names.host_uuid(unique)
+    except BadParameter:
+        usual = ""
+    if usual != unique or (dot and rest != cluster) or role not in names.HOST_ROLES:
+        raise CertificateMalformed(f"The certificate's subject names no host of the cluster {cluster}.")
+    return TLSIdentity(
+        kind="host",
+        name=unique,
+        cluster=cluster,
+        roles=(role,),
+        serial=certificate.serial_number,
+        not_after=certificate.not_valid_after_utc.timestamp(),
+    )
+
+
+def certificate_pem(certificate: x509.Certificate) -> str:
+    return certificate.public_bytes(serialization.Encoding.PEM).decode("ascii")
+
+
+def load_certificate_pem(text: str) -> x509.Certificate:
+    """The first certificate of a PEM text.
+
+    :raises CertificateMalformed: there is none that can be read.
+    """
+    if len(text) > MAX_PEM_CHARS:
+        raise CertificateMalformed(
+            f"A certificate of {len(text)} characters is too long; {MAX_PEM_CHARS} is the limit."
+        )
+    try:
+        return x509.load_pem_x509_certificate(text.encode("utf-8", "replace"))
+    except (ValueError, x509.InvalidVersion):
+        raise CertificateMalformed("This is not a certificate in PEM form.") from None
+
+
+def _all(certificate: x509.Certificate, oid: ObjectIdentifier) -> tuple[str, ...]:
+    try:
+        return tuple(str(attribute.value) for attribute in certificate.subject.get_attributes_for_oid(oid))
+    except ValueError:
+        raise CertificateMalformed("The subject of the certificate cannot be read.") from None
+
+
+def _one(certificate: x509.Certificate, oid: ObjectIdentifier, called: str) -> str:
+    found = _all(certificate, oid)
+    if len(found) != 1 or not found[0]:
+        raise CertificateMalformed(f"The subject of the certificate has to have one {called}, and has {len(found)}.")
+    return found[0]
