@@ -28,6 +28,7 @@ LINES = (
     ("cli",),
     ("auth", "proxy", "node"),
     ("web",),
+    ("member",),
     ("cache",),
     ("audit",),
     ("client",),
@@ -36,7 +37,8 @@ LINES = (
     ("proxy_protocol",),
     ("ssh",),
     ("certs",),
-    ("config", "periodic", "resources", "errors", "wire"),
+    ("starting",),
+    ("config", "periodic", "resources", "errors", "version", "wire"),
 )
 HEIGHT = {room: -number for number, rooms in enumerate(LINES) for room in rooms}
 
@@ -46,7 +48,7 @@ WITHIN_A_LINE = {("config", "errors"), ("periodic", "errors"), ("resources", "er
 # Rooms that may see less than what lies below them.
 ONLY = {
     "ssh": {"certs", "wire", "errors"},
-    "cli": {"client", "config", "resources", "errors", "certs"},
+    "cli": {"client", "config", "resources", "errors", "certs", "version"},
 }
 
 # Rooms and modules with a single user.

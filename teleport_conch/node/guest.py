@@ -9,7 +9,6 @@ from typing import Protocol
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint
-from twisted.internet.interfaces import IReactorFDSet, IReactorTCP, IReactorTime, IReactorUNIX
 from twisted.logger import Logger
 
 from teleport_conch.access.decision import AgentForward, Caller, Facts, Login, PortForward, Target, decide
@@ -34,13 +33,10 @@ from teleport_conch.ssh.session import SessionChannel, SessionStart
 from teleport_conch.ssh.splice import StreamChannel
 from teleport_conch.ssh.terminal import Terminal
 from teleport_conch.ssh.userauth import Claim
+from teleport_conch.starting import Reactor
 
 MAX_SESSIONS = 10
 Emit = Callable[..., None]
-
-
-class Reactor(IReactorFDSet, IReactorTCP, IReactorTime, IReactorUNIX):
-    """What sessions need of a reactor."""
 
 
 class Sessions(Protocol):
@@ -147,7 +143,9 @@ class Guest:
         terminal = self._terminal(request)
         session_id = str(uuid.uuid4())
         environment = self._environment(request, channel, terminal, session_id)
-        watching = Watching(self.room.emit, self.room.sessions, request, self._active(session_id, request))
+        watching = Watching(
+            self.room.reactor, self.room.emit, self.room.sessions, request, self._active(session_id, request)
+        )
         session = ProcessSession(channel, (watching,))
         process = Process.start(
             self.room.reactor, self.account, argv, environment, request.kind == "shell", terminal, session
@@ -252,7 +250,7 @@ class Guest:
         return {
             "user": self.claim.certificate.key_id,
             "login": self.account.name,
-            "addr.remote": self.claim.client_address,
+            "addr_remote": self.claim.client_address,
         }
 
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from attrs import frozen
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorFDSet, IReactorTime
 from twisted.logger import Logger
 
 from teleport_conch.errors import TeleportError
@@ -18,12 +17,9 @@ from teleport_conch.periodic import Periodic
 from teleport_conch.resources.server import CommandLabel
 from teleport_conch.ssh.account import Account
 from teleport_conch.ssh.process import ExitStatus, Process
+from teleport_conch.starting import Reactor
 
 MAX_OUTPUT_BYTES = 1024
-
-
-class Reactor(IReactorFDSet, IReactorTime):
-    """What running a command needs of a reactor."""
 
 
 @frozen

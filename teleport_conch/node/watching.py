@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from attrs import define, field
+from twisted.internet.interfaces import IReactorTime
 
 from teleport_conch.resources.session import ActiveSession
 from teleport_conch.ssh.process import ExitStatus
@@ -28,6 +29,7 @@ class Sessions(Protocol):
 class Watching:
     """The :class:`~teleport_conch.ssh.process_session.SessionObserver` that every session has."""
 
+    clock: IReactorTime
     emit: Emit
     sessions: Sessions
     request: SessionStart
@@ -60,7 +62,14 @@ class Watching:
         elif self.request.kind == "subsystem":
             self.emit("subsystem", success=_well(status), name=self.request.command, **facts)
         self.emit("session.data", tx=self._sent, rx=self._received, **facts)
-        self.emit("session.end", interactive=self.session.interactive, participants=[self.session.user], **facts)
+        self.emit(
+            "session.end",
+            interactive=self.session.interactive,
+            participants=[self.session.user],
+            session_start=self.session.created_at,
+            session_stop=self.clock.seconds(),
+            **facts,
+        )
 
     def _facts(self) -> dict[str, object]:
         session = self.session
@@ -69,7 +78,7 @@ class Watching:
             "user": session.user,
             "login": session.login,
             "namespace": "default",
-            "addr.remote": session.remote_addr,
+            "addr_remote": session.remote_addr,
         }
 
 

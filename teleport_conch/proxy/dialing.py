@@ -12,7 +12,6 @@ from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.error import ConnectError, DNSLookupError
-from twisted.internet.interfaces import IReactorTCP, IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
@@ -23,14 +22,11 @@ from teleport_conch.proxy.routing import split_address
 from teleport_conch.ssh.channel import Channel
 from teleport_conch.ssh.forwarding import StreamFactory
 from teleport_conch.ssh.splice import StreamChannel, StreamProtocol
+from teleport_conch.starting import Reactor
 
 DIAL_TIMEOUT_S = 30.0
 DEFAULT_NODE_PORT = 3022
 GREETING = b"SSH-"
-
-
-class Reactor(IReactorTCP, IReactorTime):
-    """What dialling needs of a reactor."""
 
 
 @frozen

@@ -63,7 +63,7 @@ class Router:
         facts = {
             "user": claim.certificate.key_id,
             "login": claim.user,
-            "addr.remote": claim.client_address,
+            "addr_remote": claim.client_address,
             "target": f"{wanted.host}:{wanted.port}",
         }
         try:
@@ -85,7 +85,7 @@ class Router:
             address = await self.outside.resolve(wanted.host, wanted.port)
             await self.dialer.dial_host(stream, address, wanted.port)
         else:
-            facts.update(server_id=node.name, server_hostname=node.hostname)
+            facts.update(node_id=node.name, node_name=node.hostname)
             await self.dialer.dial_node(stream, node.name, node.addr, split_address(claim.client_address))
 
 
@@ -124,7 +124,7 @@ class DoorPolicy:
             user=claim.certificate.key_id,
             login=claim.user,
             error=error.sentence,
-            **{"addr.remote": claim.client_address},
+            addr_remote=claim.client_address,
         )
 
 

@@ -1,0 +1,179 @@
+"""What a node and a proxy have in common: an identity, a copy of what the cluster is like, and a trail of events."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Collection, Iterable, Sequence
+from pathlib import Path
+
+from attrs import field, frozen
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from teleport_conch.audit.event import Event
+from teleport_conch.audit.trail import Trail
+from teleport_conch.cache import Cache
+from teleport_conch.certs.certificate import SSHCertificate
+from teleport_conch.certs.identity import HostIdentity
+from teleport_conch.client.backoff import spread
+from teleport_conch.client.enrolment import Membership
+from teleport_conch.client.uplink import Uplink
+from teleport_conch.config.secret import read_token
+from teleport_conch.config.settings import CacheSettings, TeleportSettings
+from teleport_conch.resources.server import Server
+from teleport_conch.ssh.hostkeys import HostKeys, host_keys
+from teleport_conch.starting import Reactor
+from teleport_conch.storage.backend import IBackend
+from teleport_conch.storage.memory import MemoryBackend
+from teleport_conch.storage.sqlite import SQLiteBackend
+
+WATCH_JITTER = 0.5
+
+
+@frozen
+class CacheChoice:
+    """How the copy is kept: on disk or in memory, and for how many seconds it is believed while auth is away."""
+
+    on_disk: bool
+    ttl_s: float
+
+
+def cache_choice(settings: CacheSettings) -> CacheChoice:
+    """What the configuration says of the copy."""
+    return CacheChoice(settings.enabled and settings.type == "sqlite", settings.ttl)
+
+
+def membership_of(settings: TeleportSettings, role: str, names: Iterable[str]) -> Membership:
+    """What the configuration says of a membership.
+
+    :param names: under which clients look for the host, beside its nodename.
+    """
+    token = settings.auth_token
+    return Membership(
+        role=role,
+        node_name=settings.nodename,
+        addresses=tuple(map(str, settings.auth_servers)),
+        token=lambda: read_token(token).reveal() if token is not None else "",
+        ca_pin=settings.ca_pin or "",
+        principals=tuple(dict.fromkeys(names)),
+    )
+
+
+@frozen
+class MemberChoice:
+    """What a member wants to be, and where it keeps its things.
+
+    :ivar kinds: the resources that it follows.
+    :ivar record: answers what it announces.
+    """
+
+    data_dir: Path
+    membership: Membership
+    cache: CacheChoice
+    kinds: Sequence[str]
+    record: Callable[[], Server] = field(repr=False)
+
+
+class Member(MultiService):
+    """One service's place in the cluster. :meth:`joined` is awaited before anything else is asked of it."""
+
+    _log = Logger()
+
+    def __init__(self, reactor: Reactor, choice: MemberChoice) -> None:
+        super().__init__()
+        self._reactor = reactor
+        self._choice = choice
+        self._backend: IBackend | None = None
+        self._cache: Cache | None = None
+        membership = choice.membership
+        self.uplink = Uplink(reactor, choice.data_dir, membership, choice.record, os.urandom, random.random)
+        defaults = {"server_id": self.uplink.host_uuid, "server_hostname": membership.node_name}
+        spool = choice.data_dir / "log" / "spool" / membership.role.lower()
+        self._trail = Trail(reactor, spool, self._ship, defaults)
+        self.emit = self._trail.emit
+
+    async def joined(self) -> HostIdentity:
+        """Starts, and waits until the host has an identity and knows its cluster, from auth or from its own disk."""
+        identified: Deferred[HostIdentity] = Deferred()
+
+        def first(identity: HostIdentity) -> None:
+            if not identified.called:
+                identified.callback(identity)
+
+        self.uplink.on_identity(first)
+        self.uplink.setServiceParent(self)
+        self._trail.setServiceParent(self)
+        identity = await identified
+        self._backend = await self._open_backend()
+        self._cache = self._follow(self._backend, identity)
+        await self._cache.ready()
+        return self.uplink.identity or identity
+
+    async def _open_backend(self) -> IBackend:
+        if not self._choice.cache.on_disk:
+            return MemoryBackend(self._reactor)
+        folder = self._choice.data_dir / "cache" / self._choice.membership.role.lower()
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return await SQLiteBackend.open(self._reactor, folder / "sqlite.db")
+
+    def _follow(self, backend: IBackend, identity: HostIdentity) -> Cache:
+        jitter = spread(random.random, WATCH_JITTER)
+        cache = Cache(
+            self._reactor,
+            backend,
+            self.uplink.client,
+            self._choice.kinds,
+            jitter,
+            self._choice.cache.ttl_s,
+            identity.cluster_name,
+        )
+        cache.on_change("cluster_config", self._configured)
+        cache.setServiceParent(self)
+        return cache
+
+    def _configured(self) -> None:
+        self.uplink.beat_every(self.cache.configuration().heartbeat_interval_s)
+
+    def stopService(self) -> Deferred[None]:
+        """Says goodbye, and closes the copy last."""
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        stopping = super().stopService()
+        if stopping is not None:
+            await stopping
+        if self._backend is not None:
+            await self._backend.close()
+
+    async def _ship(self, events: list[Event]) -> None:
+        await self.uplink.client.emit(events)
+
+    # What the cluster is like.
+
+    @property
+    def cache(self) -> Cache:
+        """The copy, once :meth:`joined` has answered."""
+        if self._cache is None:
+            raise RuntimeError("the member has not joined yet")
+        return self._cache
+
+    def nodes(self) -> Sequence[Server]:
+        return self.cache.nodes()
+
+    def cluster_name(self) -> str:
+        return self.cache.cluster_name().cluster_name
+
+    def user_authorities(self) -> Collection[bytes]:
+        """The keys that sign users' certificates."""
+        return self.cache.authorities("user").ssh_keys
+
+    def host_authorities(self) -> Collection[bytes]:
+        """The keys that sign hosts' certificates."""
+        return self.cache.authorities("host").ssh_keys
+
+
+def host_keys_of(identity: HostIdentity) -> HostKeys:
+    """The host keys that an SSH server of this identity offers."""
+    return host_keys(identity.ssh_key, SSHCertificate.from_line(identity.ssh_certificate))
