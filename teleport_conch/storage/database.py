@@ -27,7 +27,9 @@ _RANGE = f"""SELECT {_COLUMNS} FROM items
     WHERE key >= ? AND key < ? AND key > ? AND (expires_at IS NULL OR expires_at > ?) ORDER BY key LIMIT ?"""  # noqa: S608
 _EXPIRED = "SELECT key FROM items WHERE expires_at <= ? ORDER BY expires_at, key LIMIT ?"
 _DELETE = "DELETE FROM items WHERE key IN (SELECT value FROM json_each(?))"
-_REVISION = "UPDATE meta SET value = ? WHERE name = 'revision'"
+#: The newest revision is that of an item, or was noted when an item was deleted; so most writes are one statement.
+REVISION = "SELECT max((SELECT value FROM meta WHERE name = 'revision'), (SELECT ifnull(max(revision), 0) FROM items))"
+_KEEP_REVISION = "UPDATE meta SET value = ? WHERE name = 'revision'"
 #: Sorts after everything that a key may contain.
 _LAST = "\U0010ffff"
 
@@ -72,37 +74,30 @@ class Database:
     def revision(self) -> int:
         """The newest revision that was committed."""
         with explaining(self.path):
-            meta = read_meta(self.reader, self.path)
-        return meta["revision"]
+            row = self.reader.execute(REVISION).fetchone()
+        return int(row[0])
 
     # Writing. What goes wrong is raised as it is: the caller may want to try again with less.
 
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Commit what the body stored, or nothing of it. It is on the disk when the body's caller goes on."""
-        self.writer.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self.writer.execute("COMMIT")
-        finally:
-            if self.writer.in_transaction:
-                self.writer.execute("ROLLBACK")
-
     def load(self, keys: Iterable[str]) -> dict[str, Item]:
-        """The items under *keys*, expired ones too, as the transaction in progress sees them."""
+        """The items under *keys*, expired ones too."""
         rows = self.writer.execute(_LOAD, (_json(keys),)).fetchall()
         return {key: Item(key, *rest) for key, *rest in rows}
 
     def store(self, changes: Sequence[Change], revision: int) -> None:
-        """Write what *changes* leave of each key, and the newest revision."""
-        final = {change.key: change.item for change in changes}
-        rows = iter([item for item in final.values() if item is not None])
-        while chunk := list(islice(rows, ROWS_OF_A_STATEMENT)):
-            values = [part for item in chunk for part in (item.key, item.value, item.revision, item.expires_at)]
-            self.writer.execute(_upsert(len(chunk)), values)
-        if gone := [key for key, item in final.items() if item is None]:
-            self.writer.execute(_DELETE, (_json(gone),))
-        self.writer.execute(_REVISION, (revision,))
+        """Have what *changes* leave of each key on the disk, in one transaction, with *revision* as the newest."""
+        statements = list(_statements(changes, revision))
+        if len(statements) == 1:  # a transaction of its own
+            self.writer.execute(*statements[0])
+            return
+        self.writer.execute("BEGIN IMMEDIATE")
+        try:
+            for statement in statements:
+                self.writer.execute(*statement)
+            self.writer.execute("COMMIT")
+        finally:
+            if self.writer.in_transaction:
+                self.writer.execute("ROLLBACK")
 
 
 def read_meta(connection: sqlite3.Connection, path: Path) -> dict[str, int]:
@@ -144,6 +139,19 @@ def damaged(path: Path, finding: str) -> StorageCorrupt:
         f"The database {path} is damaged ({finding}). Move it away, it may still be of use, and restore a backup with: "
         "tctl restore"
     )
+
+
+def _statements(changes: Sequence[Change], revision: int) -> Iterator[tuple[str, Sequence[object]]]:
+    final = {change.key: change.item for change in changes}
+    rows = iter([item for item in final.values() if item is not None])
+    while chunk := list(islice(rows, ROWS_OF_A_STATEMENT)):
+        yield (
+            _upsert(len(chunk)),
+            [part for item in chunk for part in (item.key, item.value, item.revision, item.expires_at)],
+        )
+    if gone := [key for key, item in final.items() if item is None]:
+        yield _DELETE, [_json(gone)]
+        yield _KEEP_REVISION, [revision]
 
 
 @cache

@@ -8,7 +8,7 @@ from errno import EDQUOT, ENOSPC
 from pathlib import Path
 
 from teleport_conch.errors import AlreadyExists, StorageError, StorageFull, StorageNewer
-from teleport_conch.storage.database import Database, damaged, explain, explaining, read_meta
+from teleport_conch.storage.database import REVISION, Database, damaged, explain, explaining, read_meta
 from teleport_conch.storage.files import check_private, create_private, ensure_private, lock, sync
 
 #: The form of the tables below, and the oldest form whose programs may still use a database that we wrote.
@@ -32,7 +32,7 @@ BEGIN IMMEDIATE;
 PRAGMA application_id = {APPLICATION_ID};
 CREATE TABLE meta (name TEXT PRIMARY KEY NOT NULL, value INTEGER NOT NULL) WITHOUT ROWID;
 INSERT INTO meta VALUES ('schema_version', {SCHEMA_VERSION}), ('oldest_reader', {OLDEST_READER}), ('revision', 0);
-CREATE TABLE items (key TEXT PRIMARY KEY NOT NULL, value BLOB NOT NULL, revision INTEGER NOT NULL, expires_at REAL);
+CREATE TABLE items (key TEXT PRIMARY KEY NOT NULL, revision INTEGER NOT NULL, expires_at REAL, value BLOB NOT NULL);
 CREATE INDEX items_by_expiry ON items (expires_at, key) WHERE expires_at IS NOT NULL;
 COMMIT;
 """  # noqa: S608 - constants
@@ -151,7 +151,7 @@ def _copy(path: Path, target: Path) -> None:
             read_meta(source, path)  # from here on it sees one moment, and no write makes it begin again
         source.backup(copy, pages=COPY_PAGES)
         copy.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
-        copy.execute("UPDATE meta SET value = value + ? WHERE name = 'revision'", (REVISIONS_AHEAD,))
+        copy.execute(f"UPDATE meta SET value = ({REVISION}) + ? WHERE name = 'revision'", (REVISIONS_AHEAD,))  # noqa: S608
 
 
 def _unopened(what: str, error: OSError) -> StorageError:

@@ -140,12 +140,11 @@ class Writer:
         return [_Outcome(write, (), failure) for write in group]
 
     def _transact(self, group: Sequence[Write]) -> list[_Outcome]:
-        with self._database.transaction():
-            reads = {key for write in group for key in write.reads}
-            draft = Draft(self._revision, self._database.load(reads) if reads else {})
-            outcomes = [_decide(write, draft) for write in group]
-            if draft.changes:
-                self._database.store(draft.changes, draft.revision)
+        reads = {key for write in group for key in write.reads}
+        draft = Draft(self._revision, self._database.load(reads) if reads else {})
+        outcomes = [_decide(write, draft) for write in group]
+        if draft.changes:
+            self._database.store(draft.changes, draft.revision)
         self._revision = draft.revision
         return outcomes
 

@@ -30,8 +30,7 @@ def modes(folder: Path) -> dict[str, int]:
 
 def store(database: Database, count: int, size: int = 100) -> None:
     items = [Item(f"k/{n}", os.urandom(size), n + 1) for n in range(count)]
-    with database.transaction():
-        database.store([Change(item.revision, item.key, item) for item in items], count)
+    database.store([Change(item.revision, item.key, item) for item in items], count)
 
 
 class DatabaseTestCase(SynchronousTestCase):
