@@ -1,0 +1,143 @@
+"""Why a call got no answer: the many exceptions of Twisted and OpenSSL as one error of ours, with a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Iterator
+from typing import Any, NoReturn, TypeVar
+
+from attrs import frozen
+from OpenSSL import SSL
+from service_identity import VerificationError
+from twisted.internet import defer, error
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.client import RequestTransmissionFailed, ResponseFailed, ResponseNeverReceived
+from twisted.web.http import PotentialDataLoss
+
+from teleport_conch.errors import (
+    CertificateAuthorityUnknown,
+    CertificatePrincipal,
+    ConnectionProblem,
+    TeleportError,
+)
+
+#: What an attempt at one address may raise besides our own errors; anything else is a mistake of ours.
+NETWORK_ERRORS = (
+    error.ConnectError,
+    error.ConnectionClosed,
+    error.DNSLookupError,
+    defer.TimeoutError,
+    PotentialDataLoss,
+    RequestTransmissionFailed,
+    ResponseFailed,
+    SSL.Error,
+    VerificationError,
+)
+
+
+_Answer = TypeVar("_Answer")
+
+
+@frozen
+class Unanswered:
+    """A call that got no answer.
+
+    ``delivered``: the server may have acted upon it. ``lost``: the connection ended without a word, as one does that
+    was kept open for too long. ``tls``: it ended in TLS, so a wrong clock may be behind it.
+    """
+
+    error: TeleportError
+    delivered: bool = False
+    lost: bool = False
+    tls: bool = False
+
+
+async def within(clock: IReactorTime, seconds: float, call: Coroutine[Deferred[Any], Any, _Answer]) -> _Answer:
+    """What *call* answers. Twisted's HTTP client reports a cancellation as a lost answer; here it is one again.
+
+    :raises TimeoutError: Twisted's, when the time is over.
+    :raises CancelledError: the wait was cancelled.
+    """
+    try:
+        return await Deferred.fromCoroutine(call).addTimeout(seconds, clock, _time_is_over)
+    except (error.ConnectingCancelledError, *NETWORK_ERRORS) as reason:
+        if any(isinstance(cause, defer.CancelledError | error.ConnectingCancelledError) for cause in _causes(reason)):
+            raise defer.CancelledError from None
+        raise
+
+
+def _time_is_over(_: object, seconds: float) -> NoReturn:
+    raise defer.TimeoutError(f"There was no answer within {seconds:g} s.")
+
+
+def unanswered(reason: BaseException, address: str) -> Unanswered:
+    """What *reason*, one of :data:`NETWORK_ERRORS`, means for a call to ``host:port``."""
+    causes = list(_causes(reason))
+    for cause in causes:
+        if isinstance(cause, VerificationError):
+            return Unanswered(_wrong_name(address), tls=True)
+        if isinstance(cause, SSL.Error):
+            return Unanswered(_tls(cause, address), tls=True)
+    return _without_tls(reason, causes[0], address)
+
+
+def _without_tls(reason: BaseException, cause: BaseException, address: str) -> Unanswered:
+    if isinstance(reason, error.DNSLookupError | error.ConnectError):
+        return Unanswered(_unconnected(reason, address))
+    if isinstance(reason, defer.TimeoutError):
+        return Unanswered(ConnectionProblem(f'The auth server "{address}" did not answer in time.'), delivered=True)
+    silent = isinstance(reason, RequestTransmissionFailed | ResponseNeverReceived)
+    if silent and isinstance(cause, error.ConnectionClosed):
+        problem = ConnectionProblem(f'The auth server "{address}" closed the connection without an answer.')
+        return Unanswered(problem, delivered=True, lost=True)
+    problem = ConnectionProblem(
+        f'The auth server "{address}" stopped in the middle of an answer, or does not speak HTTP.'
+    )
+    return Unanswered(problem, delivered=True)
+
+
+def _causes(reason: BaseException) -> Iterator[BaseException]:
+    """The exceptions that Twisted has wrapped, innermost first."""
+    for failure in getattr(reason, "reasons", ()):
+        yield from _causes(failure.value)
+    yield reason
+
+
+def _unconnected(reason: error.DNSLookupError | error.ConnectError, address: str) -> ConnectionProblem:
+    why = "Cannot connect to the auth server:"
+    if isinstance(reason, error.ConnectionRefusedError):
+        return ConnectionProblem(f'{why} connection refused. Is the auth server running on "{address}"?')
+    if isinstance(reason, error.DNSLookupError | error.UnknownHostError):
+        return ConnectionProblem(f'{why} the name in "{address}" is not known to this machine. Is it spelt right?')
+    if isinstance(reason, error.TimeoutError):
+        return ConnectionProblem(f'{why} nothing answers. Is "{address}" right, and does a firewall let it through?')
+    detail = reason.osError.strerror if isinstance(reason.osError, OSError) else None
+    return ConnectionProblem(f'{why} {detail or "no way there"}. Is "{address}" the right address?')
+
+
+def _wrong_name(address: str) -> CertificatePrincipal:
+    return CertificatePrincipal(
+        f'The server at "{address}" belongs to the cluster and is not an auth server: '
+        "its certificate is not for teleport.cluster.local. Is the address right?"
+    )
+
+
+def _tls(reason: SSL.Error, address: str) -> TeleportError:
+    why = tls_reason(reason)
+    if why == "certificate verify failed":
+        return CertificateAuthorityUnknown(
+            f'The server at "{address}" is not an auth server of this cluster: its certificate is not signed by the '
+            "host authority that this machine trusts. Is the address right, or was the authority rotated?"
+        )
+    if "alert" in why:
+        return ConnectionProblem(f'The server at "{address}" ended the TLS connection: {why}.')
+    return ConnectionProblem(
+        f'The server at "{address}" does not speak TLS ({why}). The API of the auth server is on port 3025.'
+    )
+
+
+def tls_reason(reason: SSL.Error) -> str:
+    """OpenSSL's own words, such as ``certificate verify failed``."""
+    queue = reason.args[0] if reason.args else ()
+    words = [entry[-1] for entry in queue if isinstance(entry, tuple) and entry] if isinstance(queue, list) else []
+    return str(words[0]) if words else "the connection was closed during the handshake"
