@@ -182,7 +182,7 @@ class RuleTests(SynchronousTestCase):
             ("node.service", "proxy.service", "imports go down only"),
             ("wire", "errors", "imports go down only"),
             ("ssh.transport", "resources", "ssh imports only certs, errors, wire"),
-            ("cli.tctl", "storage.sqlite", "cli imports only certs, client, config, errors, resources"),
+            ("cli.tctl", "storage.sqlite", "cli imports only certs, client, config, errors, resources, version"),
             ("node.uplink", "certs.authority", "only auth imports certs.authority"),
             ("node.uplink", "web.pages", "only proxy imports web.pages"),
             ("helpers", "errors", "helpers has no place among the rooms"),

@@ -12,6 +12,7 @@ from twisted.python.usage import Options, UsageError
 from teleport_conch.config.addresses import as_ip
 from teleport_conch.config.flags import parse_labels
 from teleport_conch.config.loading import load, load_encoded
+from teleport_conch.config.log import direct_log
 from teleport_conch.config.settings import SECTIONS, Settings
 from teleport_conch.errors import TeleportError
 
@@ -82,6 +83,8 @@ class TeleportOptions(Options):
         self._refuse_what_is_not_built()
         try:
             settings = self._listening(self._load(self._overrides()))
+            if self.parent is not None:
+                direct_log(settings.teleport.log, self.parent)
         except TeleportError as error:
             raise UsageError(error.sentence) from None
         if not settings.enabled():

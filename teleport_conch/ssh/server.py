@@ -108,6 +108,13 @@ class ServerTransport(SSHServerTransport):
             )
             self.sendDisconnect(DISCONNECT_PROTOCOL_ERROR, b"a message cannot be read")
 
+    def ssh_DISCONNECT(self, packet: bytes) -> None:
+        """The client says goodbye, most often because its person is done."""
+        reader = Reader(packet)
+        self._log.debug("{client} left: {why!r}", client=self.client_address, why=(reader.uint32(), reader.string()))
+        self._ended = True
+        self.transport.loseConnection()
+
     def sendDisconnect(self, reason: int, desc: bytes) -> None:
         """Says why, and closes; a peer that does not take the message is cut off after two seconds."""
         if self._ended:
@@ -148,6 +155,7 @@ class ServerFactory(SSHFactory):
     :param host_keys: by algorithm, most wanted first; may be replaced while the server runs.
     """
 
+    noisy = False
     protocol: type[ServerTransport] = ServerTransport
 
     def __init__(

@@ -1,0 +1,161 @@
+"""``twist teleport-node``: builds the node from its settings, and starts it step by step."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Mapping
+from typing import ClassVar, cast
+
+from twisted.application.service import IService
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from teleport_conch.access.decision import Target
+from teleport_conch.certs.identity import HostIdentity
+from teleport_conch.client.backoff import spread
+from teleport_conch.config.addresses import Address
+from teleport_conch.config.options import TeleportOptions
+from teleport_conch.config.paths import prepare_data_dir
+from teleport_conch.config.settings import NodeSettings, Settings
+from teleport_conch.member import Member, MemberChoice, cache_choice, host_keys_of, membership_of
+from teleport_conch.node.active import ActiveSessions
+from teleport_conch.node.door import NodeFactory
+from teleport_conch.node.environment import LOCALES, LOGIN_DEFS, read_bounded
+from teleport_conch.node.guest import GuestRoom
+from teleport_conch.node.labels import CommandLabels, LabelCommand
+from teleport_conch.node.login import NodeLogin
+from teleport_conch.proxy_protocol import Believer
+from teleport_conch.resources.server import Server
+from teleport_conch.starting import Reactor, StartingService, listen, port_number
+from teleport_conch.version import VERSION
+
+KINDS = ("cert_authority", "cluster_config", "cluster_name", "role", "node", "proxy")
+SFTP_SERVERS = ("/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server", "/usr/lib/ssh/sftp-server")
+LABEL_JITTER = 0.05
+
+
+class Options(TeleportOptions):
+    """The options of ``twist teleport-node``."""
+
+    services: ClassVar[frozenset[str]] = frozenset({"node"})
+
+
+class NodeService(StartingService):
+    """The node: joins, listens, and beats until it is stopped."""
+
+    _log = Logger()
+
+    def __init__(self, reactor: Reactor, settings: Settings) -> None:
+        super().__init__(reactor)
+        self._node_reactor = reactor
+        self._settings = settings
+        self._node: NodeSettings = settings.node
+        self._port = self._node.listen_addr.port
+        self._factory: NodeFactory | None = None
+        self._labels = CommandLabels(
+            reactor,
+            [LabelCommand(each.name, each.command, each.period, each.timeout) for each in self._node.commands],
+            spread(random.random, LABEL_JITTER),
+            self._label_changed,
+        )
+
+    async def start_up(self) -> None:
+        """Folder, labels, identity, listener, in this order."""
+        prepare_data_dir(self._settings.teleport.data_dir)
+        self.member = Member(self._node_reactor, self._choice())
+        self._labels.setServiceParent(self)
+        self.member.setServiceParent(self)
+        identity = await self.member.joined()
+        sessions = ActiveSessions(self._node_reactor, lambda: self.member.uplink.client)
+        sessions.setServiceParent(self)
+        self._factory = self._make_factory(identity, sessions)
+        self.member.uplink.on_identity(self._new_identity)
+        port = await listen(self._node_reactor, self._node.listen_addr.endpoint(), self._factory, "The node")
+        self._listening = port
+        self._port = port_number(port)
+        self.member.uplink.beat_now()
+        self._log.info("The node {name} serves SSH on {where}.", name=identity.node_name, where=str(self._address()))
+
+    def stopService(self) -> Deferred[None]:
+        """Takes no more clients, and says goodbye to those that are there."""
+        if self._factory is not None:
+            self._listening.stopListening()
+            self._factory.disconnect_all("The node is being stopped.")
+        return super().stopService()
+
+    # What the node is.
+
+    def _choice(self) -> MemberChoice:
+        teleport = self._settings.teleport
+        membership = membership_of(teleport, "Node", self._names())
+        return MemberChoice(teleport.data_dir, membership, cache_choice(teleport.cache), KINDS, self._record)
+
+    def _names(self) -> list[str]:
+        """Names, beside the nodename, under which clients look for this node."""
+        advertised = self._settings.teleport.advertise_ip
+        return [each.host for each in self._node.public_addr] + ([advertised.host] if advertised else [])
+
+    def _address(self) -> Address:
+        """Where proxies are to dial this node."""
+        advertised = self._settings.teleport.advertise_ip
+        if self._node.public_addr:
+            return self._node.public_addr[0]
+        if advertised is not None:
+            return Address(advertised.host, advertised.port or self._port)
+        host = self._node.listen_addr.host
+        return Address(self._settings.teleport.nodename if host in ("0.0.0.0", "::") else host, self._port)  # noqa: S104
+
+    def _static_labels(self) -> Mapping[str, str]:
+        return {**self._node.labels, **self.member.uplink.bound_labels}
+
+    def _record(self) -> Server:
+        return Server(
+            kind="node",
+            name=self.member.uplink.host_uuid,
+            hostname=self._settings.teleport.nodename,
+            addr=str(self._address()),
+            public_addrs=tuple(map(str, self._node.public_addr)),
+            labels=self._static_labels(),
+            cmd_labels=self._labels.labels,
+            version=VERSION,
+        )
+
+    def _target(self) -> Target:
+        """The node as roles see it at this moment."""
+        return Target(labels=self._record().all_labels, name=self._settings.teleport.nodename)
+
+    def _label_changed(self) -> None:
+        if self._factory is not None:
+            self.member.uplink.beat_now()
+
+    # What the node serves.
+
+    def _make_factory(self, identity: HostIdentity, sessions: ActiveSessions) -> NodeFactory:
+        room = GuestRoom(
+            reactor=self._node_reactor,
+            emit=self.member.emit,
+            sessions=sessions,
+            host_uuid=identity.host_uuid,
+            node_name=identity.node_name,
+            cluster_name=self.member.cluster_name,
+            server_address=(self._node.listen_addr.host, self._port),
+            accept_env=self._node.accept_env,
+            sftp_server=next(filter(shutil.which, SFTP_SERVERS), ""),
+            login_defs=read_bounded(LOGIN_DEFS),
+            locales=[read_bounded(path) for path in LOCALES],
+        )
+        policy = NodeLogin(self._node_reactor, self.member, self._target, room, self.member.emit)
+        believer = Believer(identity.host_uuid, self.member.host_authorities)
+        return NodeFactory(self._node_reactor, policy, host_keys_of(identity), believer, self._node.proxied_only)
+
+    def _new_identity(self, identity: HostIdentity) -> None:
+        if self._factory is not None:
+            self._factory.host_keys = host_keys_of(identity)
+
+
+def makeService(options: Options) -> IService:
+    """The service of the plugin ``teleport-node``."""
+    from twisted.internet import reactor
+
+    return NodeService(cast(Reactor, reactor), options.settings)

@@ -1,0 +1,170 @@
+"""``twist teleport-proxy``: builds the proxy from its settings, and starts it step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, cast
+
+from twisted.application.service import IService
+from twisted.conch.ssh.keys import Key
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress, IResolutionReceiver
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from teleport_conch.certs.certificate import SSHCertificate
+from teleport_conch.certs.identity import HostIdentity
+from teleport_conch.config.addresses import Address
+from teleport_conch.config.options import TeleportOptions
+from teleport_conch.config.paths import prepare_data_dir
+from teleport_conch.config.settings import ProxySettings, Settings
+from teleport_conch.member import Member, MemberChoice, cache_choice, host_keys_of, membership_of
+from teleport_conch.proxy.dialing import Dialer, HostKey
+from teleport_conch.proxy.door import DoorPolicy, Router
+from teleport_conch.proxy.outside import OutsideHosts
+from teleport_conch.proxy.reachability import Reachability
+from teleport_conch.resources.server import Server
+from teleport_conch.ssh.server import ServerFactory
+from teleport_conch.starting import Reactor, StartingService, listen, port_number
+from teleport_conch.version import VERSION
+
+KINDS = ("cert_authority", "cluster_config", "cluster_name", "role", "node", "proxy")
+
+
+class Options(TeleportOptions):
+    """The options of ``twist teleport-proxy``."""
+
+    services: ClassVar[frozenset[str]] = frozenset({"proxy"})
+
+
+class ProxyService(StartingService):
+    """The proxy: joins, listens, and beats until it is stopped."""
+
+    _log = Logger()
+
+    def __init__(self, reactor: Reactor, settings: Settings) -> None:
+        super().__init__(reactor)
+        self._proxy_reactor = reactor
+        self._settings = settings
+        self._proxy: ProxySettings = settings.proxy
+        self._port = self._proxy.listen_addr.port
+        self._factory: ServerFactory | None = None
+
+    async def start_up(self) -> None:
+        """Folder, identity, listener, in this order."""
+        prepare_data_dir(self._settings.teleport.data_dir)
+        self.member = Member(self._proxy_reactor, self._choice())
+        self.member.setServiceParent(self)
+        identity = await self.member.joined()
+        self._new_identity(identity)
+        dialer = Dialer(self._proxy_reactor, lambda: self._host_key)
+        self._factory = self._make_factory(identity, dialer)
+        self.member.uplink.on_identity(self._new_identity)
+        port = await listen(self._proxy_reactor, self._proxy.listen_addr.endpoint(), self._factory, "The proxy")
+        self._listening = port
+        self._port = port_number(port)
+        self._watch_nodes(dialer)
+        self.member.uplink.beat_now()
+        self._log.info("The proxy of {name} serves SSH on {where}.", name=identity.cluster_name, where=self._address())
+
+    def stopService(self) -> Deferred[None]:
+        """Takes no more clients, and says goodbye to those that are there."""
+        if self._factory is not None:
+            self._listening.stopListening()
+            self._factory.disconnect_all("The proxy is being stopped.")
+        return super().stopService()
+
+    # What the proxy is.
+
+    def _choice(self) -> MemberChoice:
+        teleport = self._settings.teleport
+        membership = membership_of(teleport, "Proxy", self._names())
+        return MemberChoice(teleport.data_dir, membership, cache_choice(teleport.cache), KINDS, self._record)
+
+    def _names(self) -> list[str]:
+        """Names, beside the nodename, under which clients look for this proxy."""
+        advertised = self._settings.teleport.advertise_ip
+        public = (*self._proxy.ssh_public_addr, *self._proxy.public_addr)
+        return [each.host for each in public] + ([advertised.host] if advertised else [])
+
+    def _address(self) -> str:
+        """Where SSH clients find this proxy."""
+        advertised = self._settings.teleport.advertise_ip
+        if self._proxy.ssh_public_addr:
+            return str(self._proxy.ssh_public_addr[0])
+        if self._proxy.public_addr:
+            return str(Address(self._proxy.public_addr[0].host, self._port))
+        if advertised is not None:
+            return str(Address(advertised.host, self._port))
+        host = self._proxy.listen_addr.host
+        return str(Address(self._settings.teleport.nodename if host in ("0.0.0.0", "::") else host, self._port))  # noqa: S104
+
+    def _record(self) -> Server:
+        return Server(
+            kind="proxy",
+            name=self.member.uplink.host_uuid,
+            hostname=self._settings.teleport.nodename,
+            addr=self._address(),
+            public_addrs=tuple(map(str, self._proxy.ssh_public_addr)),
+            labels=self.member.uplink.bound_labels,
+            version=VERSION,
+        )
+
+    def _new_identity(self, identity: HostIdentity) -> None:
+        certificate = SSHCertificate.from_line(identity.ssh_certificate)
+        self._host_key = HostKey(Key.fromString(identity.ssh_key.encode()), certificate)
+        if self._factory is not None:
+            self._factory.host_keys = host_keys_of(identity)
+
+    # What the proxy serves.
+
+    def _make_factory(self, identity: HostIdentity, dialer: Dialer) -> ServerFactory:
+        rules = tuple(map(str, self._proxy.unregistered_hosts))
+        outside = OutsideHosts(rules, _Names(self._proxy_reactor))
+        router = Router(self.member, dialer, outside, self.member.emit)
+        policy = DoorPolicy(self._proxy_reactor, self.member, router, self.member.emit)
+        return ServerFactory(self._proxy_reactor, policy, host_keys_of(identity))
+
+    def _watch_nodes(self, dialer: Dialer) -> None:
+        reachability = Reachability(self._proxy_reactor, self.member.nodes, dialer, lambda: self.member.uplink.client)
+        reachability.setServiceParent(self)
+        self.member.cache.on_change("node", reachability.nodes_changed)
+        reachability.nodes_changed()
+
+
+class _Names:
+    """Looks names up as the host does."""
+
+    def __init__(self, reactor: Reactor) -> None:
+        self._reactor = reactor
+
+    async def addresses(self, host: str) -> Sequence[str]:
+        receiver = _Resolution()
+        self._reactor.nameResolver.resolveHostName(receiver, host)  # type: ignore[attr-defined]
+        found: list[str] = await receiver.complete
+        return found
+
+
+@implementer(IResolutionReceiver)
+class _Resolution:
+    """Collects what a resolver finds."""
+
+    def __init__(self) -> None:
+        self._found: list[str] = []
+        self.complete: Deferred[list[str]] = Deferred()
+
+    def resolutionBegan(self, resolutionInProgress: object) -> None:
+        """Nothing to keep."""
+
+    def addressResolved(self, address: IAddress) -> None:
+        self._found.append(getattr(address, "host", ""))
+
+    def resolutionComplete(self) -> None:
+        self.complete.callback([host for host in self._found if host])
+
+
+def makeService(options: Options) -> IService:
+    """The service of the plugin ``teleport-proxy``."""
+    from twisted.internet import reactor
+
+    return ProxyService(cast(Reactor, reactor), options.settings)
