@@ -1,0 +1,100 @@
+"""From the certificate that a connection showed to who is calling.
+
+The handshake takes any certificate, since all it has to prove is that the caller holds the key. Whether the certificate
+is believed is decided here, once for each connection, and again when the authorities change or it runs out; the answer
+then says why not, which a failed handshake could not.
+"""
+
+from __future__ import annotations
+
+from attrs import define, frozen
+from cryptography import x509
+
+from teleport_conch.access import builtin
+from teleport_conch.access.decision import Caller
+from teleport_conch.auth.authorities import Authorities
+from teleport_conch.auth.clocks import Clocks
+from teleport_conch.certs.tls import TLSIdentity
+from teleport_conch.certs.trust import check_tls_certificate
+from teleport_conch.errors import AccessDenied, CertificateNotYetValid, CertificateRefused, TeleportError
+
+
+@frozen
+class Peer:
+    """Who is calling.
+
+    :ivar valid_from: when the certificate begins, in POSIX seconds.
+    """
+
+    identity: TLSIdentity
+    caller: Caller
+    valid_from: float
+
+    @property
+    def role(self) -> str:
+        """A host's one system role; empty for a person."""
+        return self.identity.roles[0] if self.identity.kind == "host" else ""
+
+
+def peer_of(identity: TLSIdentity, valid_from: float) -> Peer:
+    """:raises AccessDenied: the certificate names a role that does not exist."""
+    host = identity.kind == "host"
+    caller = Caller(
+        name=identity.name,
+        kind=identity.kind,
+        roles=builtin.resolve(identity.roles, identity.kind),
+        logins=identity.principals,
+        traits=identity.traits,
+        host_uuid=identity.name if host else "",
+    )
+    return Peer(identity, caller, valid_from)
+
+
+@define(eq=False)
+class Verdict:
+    """What was decided of one connection's certificate, and for how long that holds.
+
+    :ivar peer: None where no certificate was shown, or it was refused.
+    :ivar refusal: why it was refused.
+    :ivar until: POSIX seconds.
+    """
+
+    peer: Peer | None
+    refusal: TeleportError | None
+    generation: int
+    until: float
+
+
+@frozen
+class Judge:
+    """Decides whether certificates are believed."""
+
+    _clocks: Clocks
+    _authorities: Authorities
+
+    def judge(self, certificate: x509.Certificate | None, before: Verdict | None) -> Verdict:
+        """The verdict on a certificate; ``before``, the last one on the same, as long as it holds."""
+        now, generation = self._clocks.wall(), self._authorities.generation
+        if before is not None and before.generation == generation and now < before.until:
+            return before
+        if certificate is None:
+            return Verdict(None, None, generation, float("inf"))
+        try:
+            peer = self._believe(certificate, now)
+        except (CertificateRefused, AccessDenied) as reason:
+            # A clock that is set right, here or there, makes another certificate of it; so it is not kept.
+            return Verdict(None, reason, generation, now)
+        return Verdict(peer, None, generation, peer.identity.not_after)
+
+    def _believe(self, certificate: x509.Certificate, now: float) -> Peer:
+        try:
+            identity = check_tls_certificate(certificate, self._authorities.trusted, now)
+        except CertificateNotYetValid as reason:
+            found = reason.facts.get("seconds")
+            seconds = round(found) if isinstance(found, int | float) else 0
+            raise CertificateNotYetValid(
+                f"The certificate becomes valid in {seconds} seconds by the clock of the auth server."
+                " One of the two clocks is wrong: set it, or wait.",
+                seconds=seconds,
+            ) from None
+        return peer_of(identity, certificate.not_valid_before_utc.timestamp())

@@ -1,0 +1,142 @@
+"""Certificates that the administrator asks for: for people, and for hosts that run OpenSSH's sshd."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from uuid import UUID
+
+from attrs import define, frozen
+
+from teleport_conch.access import builtin
+from teleport_conch.auth.authorities import Authorities
+from teleport_conch.auth.clocks import Clocks
+from teleport_conch.auth.emitting import Emit
+from teleport_conch.auth.limits import (
+    HOST_CERTIFICATE_S,
+    MAX_LOGINS,
+    MAX_USER_CERTIFICATE_S,
+    MIN_USER_CERTIFICATE_S,
+    USER_CERTIFICATE_S,
+)
+from teleport_conch.auth.principals import NameRules
+from teleport_conch.certs import keys
+from teleport_conch.certs.tls import certificate_pem
+from teleport_conch.errors import BadParameter
+
+DEFAULT_ROLES = ("access",)
+LOGINS_TRAIT = "logins"
+
+
+@frozen
+class UserRequest:
+    """Whose certificate, for what, and over which keys.
+
+    :ivar ttl_s: 0 asks for the default.
+    :ivar ssh_key: an authorized_keys line. ``tls_key`` is a PEM, empty for no TLS certificate.
+    """
+
+    name: str
+    logins: tuple[str, ...]
+    ssh_key: str
+    tls_key: str = ""
+    roles: tuple[str, ...] = DEFAULT_ROLES
+    ttl_s: float = 0.0
+
+
+@frozen
+class UserCertificates:
+    """An SSH certificate as a line, a TLS certificate as PEM (empty where none was asked for)."""
+
+    ssh: str
+    tls: str
+
+
+@define(eq=False)
+class Certificates:
+    """Signs for the administrator.
+
+    :ivar _random: so many random bytes.
+    """
+
+    _clocks: Clocks
+    _authorities: Authorities
+    _rules: NameRules
+    _emit: Emit
+    _random: Callable[[int], bytes]
+
+    def sign_user(self, request: UserRequest, by: str) -> UserCertificates:
+        """Certificates for a person.
+
+        :param by: who asks, for the event.
+        :raises BadParameter: a role that does not exist, or a time out of bounds.
+        :raises PrincipalForbidden: a name that no certificate may carry.
+        """
+        ttl_s, roles = _ttl(request.ttl_s), request.roles or DEFAULT_ROLES
+        if len(request.logins) > MAX_LOGINS:
+            raise BadParameter(f"A certificate has at most {MAX_LOGINS} logins.")
+        unknown = set(roles) - builtin.USER_ROLES.keys()
+        if unknown:
+            known = ", ".join(sorted(builtin.USER_ROLES))
+            raise BadParameter(f"There is no role {min(unknown)[:64]!r}; there are {known}.")
+        ssh, tls = self._sign(request, roles, ttl_s)
+        fields = {"cert_type": "user", "name": request.name, "logins": request.logins, "roles": roles}
+        self._emit("cert.create", {**fields, "user": by, "expires": self._clocks.wall() + ttl_s})
+        return UserCertificates(ssh, tls)
+
+    def _sign(self, request: UserRequest, roles: Sequence[str], ttl_s: float) -> tuple[str, str]:
+        now, authority, traits = self._clocks.wall(), self._authorities.user, {LOGINS_TRAIT: request.logins}
+        ssh = authority.sign_user_ssh(
+            keys.blob_of_line(request.ssh_key),
+            name=request.name,
+            logins=request.logins,
+            roles=roles,
+            traits=traits,
+            ttl_s=ttl_s,
+            now=now,
+        )
+        if not request.tls_key:
+            return ssh.to_line(), ""
+        tls = authority.sign_user_tls(
+            keys.load_public_pem(request.tls_key),
+            name=request.name,
+            logins=request.logins,
+            roles=roles,
+            traits=traits,
+            ttl_s=ttl_s,
+            now=now,
+        )
+        return ssh.to_line(), certificate_pem(tls)
+
+    def sign_host(self, principals: Sequence[str], ssh_key: str, ttl_s: float, by: str) -> str:
+        """A certificate line for a host that runs OpenSSH's sshd and is not part of the cluster.
+
+        :param principals: the first one is its name.
+        """
+        unique = str(UUID(bytes=self._random(16), version=4))
+        called = self._rules.usual(principals, unique, address="")
+        if not called:
+            raise BadParameter("missing parameter principals: a host certificate is for at least one name")
+        certificate = self._authorities.host.sign_host_ssh(
+            keys.blob_of_line(ssh_key),
+            host_uuid=unique,
+            node_name=called[0],
+            cluster_name=self._authorities.cluster_name,
+            principals=called[1:],
+            role="Node",
+            ttl_s=ttl_s or HOST_CERTIFICATE_S,
+            now=self._clocks.wall(),
+        )
+        fields = {"cert_type": "host", "name": called[0], "principals": called, "user": by}
+        self._emit("cert.create", {**fields, "expires": certificate.valid_before})
+        return certificate.to_line()
+
+
+def _ttl(ttl_s: float) -> float:
+    if ttl_s == 0:
+        return USER_CERTIFICATE_S
+    if not MIN_USER_CERTIFICATE_S <= ttl_s <= MAX_USER_CERTIFICATE_S:
+        raise BadParameter(
+            f"A user certificate lives for {MIN_USER_CERTIFICATE_S:g} to {MAX_USER_CERTIFICATE_S:g} seconds, and not"
+            f" {ttl_s:g}."
+        )
+    return ttl_s

@@ -1,0 +1,197 @@
+"""The cluster: everything that the API offers, without HTTP.
+
+:func:`open_cluster` reads the storage and puts the parts together; the parts are what callers talk to. Between
+:meth:`Cluster.start` and :meth:`Cluster.stop` the parts that depend on time are kept going.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from uuid import UUID
+
+from attrs import define, field, frozen
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+
+from teleport_conch.auth import authorities
+from teleport_conch.auth.authorities import Authorities, open_authorities
+from teleport_conch.auth.certificates import Certificates
+from teleport_conch.auth.clocks import Clocks
+from teleport_conch.auth.configuration import Configuration, open_configuration
+from teleport_conch.auth.emitting import Emit
+from teleport_conch.auth.feed import Feed
+from teleport_conch.auth.hosts import Hosts
+from teleport_conch.auth.inventory import Inventory
+from teleport_conch.auth.joining import Joining
+from teleport_conch.auth.limits import EXPIRE_S, PRESENCE_FLUSH_S, PRESENCE_SWEEP_S
+from teleport_conch.auth.presence import HostKey, PresenceTable
+from teleport_conch.auth.principals import NameRules
+from teleport_conch.auth.sessions import Sessions
+from teleport_conch.auth.tokens import Tokens
+from teleport_conch.errors import Compacted, LimitExceeded, TeleportError
+from teleport_conch.periodic import Beat, Periodic
+from teleport_conch.resources.cluster import ClusterConfig
+from teleport_conch.resources.server import State
+from teleport_conch.resources.token import JoinToken
+from teleport_conch.storage.backend import IBackend, Watch
+
+DROP_OLD_S = 60.0
+
+
+@frozen
+class Founding:
+    """What the configuration file says of the cluster.
+
+    :ivar cluster_name: counts at the first start only.
+    :ivar static_tokens: the tokens that never expire.
+    :ivar allow_loopback: whether hosts may be called ``localhost``: auth itself listens on loopback only.
+    """
+
+    cluster_name: str
+    general: ClusterConfig
+    static_tokens: tuple[JoinToken, ...] = ()
+    allow_loopback: bool = False
+
+
+@define(eq=False)
+class Cluster:
+    """All parts of a running cluster."""
+
+    clocks: Clocks
+    backend: IBackend
+    configuration: Configuration
+    authorities: Authorities
+    tokens: Tokens
+    hosts: Hosts
+    presence: PresenceTable
+    inventory: Inventory
+    joining: Joining
+    certificates: Certificates
+    sessions: Sessions
+    feed: Feed
+    _loops: list[Periodic] = field(init=False, factory=list)
+    _following: Deferred[None] | None = field(init=False, default=None)
+    _log = Logger()
+
+    @property
+    def name(self) -> str:
+        return self.configuration.name.cluster_name
+
+    def start(self) -> None:
+        """Begin to count beats, now that hosts can be heard; to flush, and to follow changes of the authorities."""
+        self.presence.begin()
+        self._loops = [
+            self._loop(PRESENCE_SWEEP_S, self._sweep, "presence"),
+            self._loop(PRESENCE_FLUSH_S, self.inventory.flush, "flush of presence"),
+            self._loop(EXPIRE_S, self._expire, "expiry"),
+            self._loop(DROP_OLD_S, self._drop_old, "removal of old nodes"),
+        ]
+        for loop in self._loops:
+            loop.startService()
+        self._following = Deferred.fromCoroutine(self._follow())
+        self._following.addErrback(self._follow_failed)
+
+    def _loop(self, interval_s: float, beat: Beat, name: str) -> Periodic:
+        return Periodic(self.clocks.timers, interval_s, beat, _without_jitter, name)
+
+    async def stop(self) -> None:
+        """Stop counting, and write what is not written yet."""
+        if self._following is not None:
+            self._following.cancel()
+        loops, self._loops = self._loops, []
+        for loop in loops:
+            await loop.stopService()
+        await self.inventory.flush()
+
+    def _sweep(self) -> None:
+        self.presence.sweep()
+
+    async def _expire(self) -> None:
+        now = self.clocks.wall()
+        self.hosts.drop_expired(now)
+        await self.backend.expire(now)
+
+    async def _drop_old(self) -> None:
+        await self.inventory.drop_old(self.configuration.general.offline_nodes_kept_s)
+
+    async def _follow(self) -> None:
+        """Read the authorities again whenever somebody wrote them (a rotation does)."""
+        while True:
+            changes = self.backend.watch([authorities.PREFIX], self.backend.revision())
+            try:
+                await self._reload_at_each(changes)
+            except (Compacted, LimitExceeded):
+                await self.authorities.reload()
+            finally:
+                changes.close()
+
+    async def _reload_at_each(self, changes: Watch) -> None:
+        while True:
+            await changes.next()
+            await self.authorities.reload()
+
+    def _follow_failed(self, failure: object) -> None:
+        reason = getattr(failure, "value", None)
+        if not isinstance(reason, CancelledError | TeleportError):
+            self._log.error("Changes of the authorities are not followed any more: {reason}", reason=failure)
+
+
+async def open_cluster(
+    clocks: Clocks,
+    backend: IBackend,
+    founding: Founding,
+    emit: Emit,
+    random: Callable[[int], bytes] = os.urandom,
+) -> Cluster:
+    """The cluster that the storage holds; founded there if it holds none.
+
+    :raises StorageError: what is stored cannot be read.
+    """
+    now = clocks.wall()
+    cluster_id = UUID(bytes=random(16), version=4)
+    configuration = await open_configuration(backend, founding.cluster_name, cluster_id, founding.general)
+    name = configuration.name.cluster_name
+    trusted = await open_authorities(backend, name, now, random)
+    hosts = Hosts(backend)
+    await hosts.load()
+    relay = _Relay()
+    presence = PresenceTable(clocks, configuration.general.heartbeat_interval_s, relay.state_changed)
+    inventory = Inventory(clocks, backend, hosts, presence, relay.touched, emit)
+    feed = Feed(backend, inventory)
+    relay.connect(inventory, feed)
+    await inventory.load()
+    tokens = Tokens(clocks, backend, founding.static_tokens, random)
+    rules = NameRules(name, allow_loopback=founding.allow_loopback)
+    return Cluster(
+        clocks=clocks,
+        backend=backend,
+        configuration=configuration,
+        authorities=trusted,
+        tokens=tokens,
+        hosts=hosts,
+        presence=presence,
+        inventory=inventory,
+        joining=Joining(clocks, trusted, tokens, hosts, presence, rules, emit),
+        certificates=Certificates(clocks, trusted, rules, emit, random),
+        sessions=Sessions(clocks, backend),
+        feed=feed,
+    )
+
+
+class _Relay:
+    """Joins parts that tell each other of changes, and of which one has to be made first."""
+
+    def connect(self, inventory: Inventory, feed: Feed) -> None:
+        self._inventory = inventory
+        self._feed = feed
+
+    def state_changed(self, key: HostKey, old: State, new: State) -> None:
+        self._inventory.state_changed(key, old, new)
+
+    def touched(self, key: HostKey) -> None:
+        self._feed.touched(key)
+
+
+def _without_jitter(interval_s: float) -> float:
+    return interval_s

@@ -1,0 +1,96 @@
+"""Routes about the cluster as a whole: its time, its authorities, its configuration, and the watch of all that."""
+
+from __future__ import annotations
+
+from teleport_conch.access.decision import Target
+from teleport_conch.auth.cluster import Cluster
+from teleport_conch.auth.feed import check_kinds
+from teleport_conch.auth.gate import ANYBODY, Answer, Call, Gate, Needs, Streamed, address_of
+from teleport_conch.auth.watching import WatchStream
+from teleport_conch.errors import AccessDenied, BadParameter
+
+MIN_CLIENT_VERSION = "0.1.0"
+
+
+def add(gate: Gate, cluster: Cluster, version: str) -> None:
+    """Register the routes.
+
+    :param version: of this program.
+    """
+    _add_public(gate, cluster, version)
+    _add_configuration(gate, cluster, version)
+    _add_watch(gate, cluster)
+
+
+def _add_public(gate: Gate, cluster: Cluster, version: str) -> None:
+    @gate.route("GET", "/v1/ping", ANYBODY)
+    async def ping(call: Call) -> Answer:
+        return {
+            "server_time": call.now,
+            "cluster_name": cluster.name,
+            "server_version": version,
+            "min_client_version": MIN_CLIENT_VERSION,
+        }
+
+    @gate.route("GET", "/v1/cacert", ANYBODY)
+    async def cacert(call: Call) -> Answer:
+        return {"items": list(cluster.authorities.public("host").tls_certificates)}
+
+
+def _add_configuration(gate: Gate, cluster: Cluster, version: str) -> None:
+    @gate.route("GET", "/v1/authorities/<kind>", Needs("readnosecrets", "cert_authority"))
+    async def authority(call: Call, kind: str) -> Answer:
+        return cluster.authorities.public(kind).to_json()
+
+    @gate.route("GET", "/v1/configuration", Needs("read", "cluster_config"))
+    async def configuration(call: Call) -> Answer:
+        return cluster.configuration.general.to_json()
+
+    @gate.route("GET", "/v1/configuration/name", Needs("read", "cluster_name"))
+    async def name(call: Call) -> Answer:
+        return cluster.configuration.name.to_json()
+
+    @gate.route("GET", "/v1/status", Needs("read", "cluster_name"))
+    async def status(call: Call) -> Answer:
+        return {
+            "cluster_name": cluster.name,
+            "version": version,
+            "ca_pins": list(cluster.authorities.pins()),
+            "session_recording": cluster.configuration.general.session_recording,
+            "user_ca": list(cluster.authorities.fingerprints("user")),
+            "host_ca": list(cluster.authorities.fingerprints("host")),
+        }
+
+
+def _add_watch(gate: Gate, cluster: Cluster) -> None:
+    @gate.route("GET", "/v1/watch", Needs("read", "watch"))
+    async def watch(call: Call) -> Answer:
+        kinds = check_kinds([kind for kind in call.query("kinds").split(",") if kind])
+        for kind in kinds:
+            if not call.may("list", kind, Target()):
+                raise AccessDenied(f"{call.known.caller} is not authorized to list {kind}: access denied")
+        after = _revision(call.query("after", "0"))
+        stream = WatchStream(
+            cluster.clocks, cluster.feed, kinds, call.request.write, lambda: _still_welcome(gate, call)
+        )
+        gate.begin(call.request)
+        call.request.registerProducer(stream, True)
+        try:
+            await stream.run(after)
+        finally:
+            if call.request.channel is not None:
+                call.request.unregisterProducer()
+        return Streamed()
+
+
+def _still_welcome(gate: Gate, call: Call) -> None:
+    """A watch outlives changes of who its caller is: the certificate ends, the host is removed."""
+    peer = gate.peer(call.request)
+    gate.registered(peer)
+    gate.decide(peer, Needs("read", "watch"), {}, address_of(call.request))
+
+
+def _revision(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 18:
+        raise BadParameter("The parameter after is the revision after which the watch goes on, a whole number.")
+    return int(text)

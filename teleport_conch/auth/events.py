@@ -1,0 +1,55 @@
+"""The cluster's log as the API sees it: hosts hand in events, and who may reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
+
+from attrs import frozen
+from twisted.internet.defer import Deferred
+
+from teleport_conch.audit.event import Event, check
+from teleport_conch.audit.log import EventLog
+from teleport_conch.auth.limits import EVENTS_IN_ANSWER, MAX_EVENTS_IN_ANSWER, MAX_EVENTS_IN_REQUEST
+from teleport_conch.errors import BadParameter, LimitExceeded
+
+_Answer = TypeVar("_Answer")
+
+
+class InThread(Protocol):
+    """Calls something that blocks, elsewhere; the answer fires with what it answered."""
+
+    def __call__(self, call: Callable[[], _Answer]) -> Deferred[_Answer]: ...
+
+
+@frozen
+class Events:
+    """Reads and writes the log, off the reactor's thread."""
+
+    _log: EventLog
+    _in_thread: InThread
+
+    async def take(self, values: Sequence[object], server_id: str) -> int:
+        """Keep what the host ``server_id`` sent; once this returns, it is on the disk. Answers how many were new.
+
+        :raises BadParameter: one of them is no event, or not about that host; none is kept.
+        """
+        if len(values) > MAX_EVENTS_IN_REQUEST:
+            raise LimitExceeded(f"A request holds at most {MAX_EVENTS_IN_REQUEST} events.")
+        events = [check(value, server_id) for value in values]
+        return await self.keep(events)
+
+    async def keep(self, events: list[Event]) -> int:
+        """Keep events of auth's own."""
+        return await self._in_thread(lambda: self._log.append(events))
+
+    async def search(
+        self, start: float, end: float, names: Sequence[str], limit: int = EVENTS_IN_ANSWER
+    ) -> list[Event]:
+        """The newest ``limit`` events between two POSIX times, of some names or of all; the oldest of them first."""
+        if not 1 <= limit <= MAX_EVENTS_IN_ANSWER:
+            raise BadParameter(f"A search answers 1 to {MAX_EVENTS_IN_ANSWER} events, and not {limit}.")
+        return await self._in_thread(lambda: self._log.search(start, end, names, limit))
+
+    def close(self) -> None:
+        self._log.close()

@@ -1,0 +1,55 @@
+"""From the settings of the configuration file to what the cluster is founded on."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from teleport_conch.auth.cluster import Founding
+from teleport_conch.auth.principals import is_loopback
+from teleport_conch.auth.tokens import static_tokens
+from teleport_conch.config.secret import read_token
+from teleport_conch.config.settings import AuthSettings, Settings
+from teleport_conch.resources.cluster import ClusterConfig
+
+DATABASE = "sqlite.db"
+EVENTS = "log"
+SPOOL = "log/spool/auth"
+"""Below ``data_dir``: auth's own events on their way to the log."""
+
+
+def database_of(settings: Settings) -> Path:
+    """Where the state of the cluster lies."""
+    return settings.teleport.storage.path / DATABASE
+
+
+def events_of(settings: Settings, host_uuid: str) -> Path:
+    """Where the events of the cluster lie, one file for each day."""
+    return settings.teleport.data_dir / EVENTS / host_uuid
+
+
+def founding_of(settings: Settings, now: float) -> Founding:
+    """What the file says.
+
+    :param now: POSIX seconds.
+    :raises ConfigError: a token's file cannot be read. :raises UnsafePath: others can read it.
+    """
+    auth = settings.auth
+    tokens = [(token.roles, read_token(token.value).reveal()) for token in auth.tokens]
+    return Founding(
+        cluster_name=auth.cluster_name,
+        general=_general(auth),
+        static_tokens=static_tokens(tokens, now),
+        allow_loopback=is_loopback(auth.listen_addr.host),
+    )
+
+
+def _general(auth: AuthSettings) -> ClusterConfig:
+    return ClusterConfig(
+        session_recording=auth.session_recording,
+        heartbeat_interval_s=auth.heartbeat_interval,
+        offline_nodes_kept_s=auth.offline_nodes_kept,
+        keep_alive_interval_s=auth.keep_alive_interval,
+        keep_alive_count_max=auth.keep_alive_count_max,
+        client_idle_timeout_s=0.0 if math.isinf(auth.client_idle_timeout) else auth.client_idle_timeout,
+    )

@@ -1,0 +1,287 @@
+"""The one way into the API: every route is registered here, with what it needs, and nothing else reaches a handler.
+
+A route names a verb and a kind, and whether the resource has to be the caller's own; the decision is
+:func:`teleport_conch.access.decision.decide`'s. Errors become answers here, and only here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar, cast
+
+from attrs import define, field, frozen
+from klein import Klein
+from twisted.internet.defer import CancelledError
+from twisted.internet.interfaces import ITCPTransport
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.server import Request
+from werkzeug.exceptions import HTTPException
+
+from teleport_conch.access.decision import Action, Denial, Facts, Target, decide
+from teleport_conch.auth.callers import Peer
+from teleport_conch.auth.clocks import Clocks
+from teleport_conch.auth.emitting import Emit
+from teleport_conch.auth.hosts import Hosts, Registration
+from teleport_conch.auth.throttle import Failures
+from teleport_conch.errors import (
+    AccessDenied,
+    BadParameter,
+    HostBarred,
+    NotFound,
+    TeleportError,
+    Unauthenticated,
+)
+
+DONE = {"message": "ok"}
+
+
+@frozen
+class Streamed:
+    """In place of an answer: the handler wrote it itself."""
+
+
+Answer = Mapping[str, object] | Streamed | None
+"""What JSON can hold; None says that it is done."""
+Handler = Callable[..., Awaitable[Answer]]
+_Handler = TypeVar("_Handler", bound=Handler)
+
+LOCAL_ADMIN = "tctl on the auth host"
+SERVICES_OF_AUTH = ("Admin", "Auth")
+"""Roles of auth's own identities, which it makes for itself and which nobody registers."""
+DENIALS_PER_MINUTE = 60
+"""Events of denied calls from one address; further ones are refused as well, without an event."""
+
+
+@frozen
+class Needs:
+    """What a route asks of its caller.
+
+    :ivar owner: the part of the path that is the UUID of the host which the resource belongs to; ``*`` for routes that
+        serve whoever may do this to resources of their own, and then look at each of them.
+    """
+
+    verb: str
+    kind: str
+    owner: str = ""
+
+
+ANYBODY = None
+"""In place of :class:`Needs`: a route for callers without a certificate."""
+
+
+@frozen
+class Route:
+    """One route of the table."""
+
+    method: str
+    path: str
+    needs: Needs | None
+
+
+@define(eq=False)
+class Call:
+    """One call of the API, past the gate.
+
+    :ivar peer: who calls; None on routes for anybody.
+    :ivar registration: of a host that joined.
+    :ivar address: where the call came from, without the port.
+    """
+
+    request: Request
+    peer: Peer | None
+    registration: Registration | None
+    address: str
+    now: float
+
+    @property
+    def known(self) -> Peer:
+        assert self.peer is not None, "a route for known callers only"
+        return self.peer
+
+    @property
+    def by(self) -> str:
+        """The caller as events and tokens name it."""
+        if self.known.role == "Admin":
+            return LOCAL_ADMIN
+        return self.known.identity.name if self.known.identity.kind == "user" else str(self.known.caller)
+
+    def may(self, verb: str, kind: str, target: Target) -> bool:
+        """Whether the caller may do this."""
+        try:
+            decide(self.known.caller, Action(verb, kind), target, Facts(), self.now)
+        except AccessDenied:
+            return False
+        return True
+
+    def body(self) -> object:
+        """The JSON of the request.
+
+        :raises BadParameter: it is none.
+        """
+        assert self.request.content is not None
+        return decoded(self.request.content.read())
+
+    def query(self, name: str, default: str = "") -> str:
+        """The last value of a parameter."""
+        return (self.queries(name) or [default])[-1]
+
+    def queries(self, name: str) -> list[str]:
+        values = self.request.args.get(name.encode("ascii"), [])
+        return [value.decode("utf-8", "replace") for value in values]
+
+
+def decoded(data: bytes) -> object:
+    """The value of a JSON text; a number that is none, or half of a character, is refused like all that is not JSON."""
+    try:
+        value: object = json.loads(data, parse_constant=_refuse_constant)
+        if b"\\u" in data:
+            json.dumps(value, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        raise BadParameter("The body of the request is not JSON.") from None
+    return value
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+@define(eq=False)
+class Gate:
+    """Registers routes, and stands before each of them.
+
+    :ivar _peer_of: who calls, by the connection of a request. Raises if its certificate is not believed.
+    """
+
+    _clocks: Clocks
+    _hosts: Hosts
+    _emit: Emit
+    _peer_of: Callable[[Request], Peer | None]
+    app: Klein = field(init=False, factory=Klein)
+    routes: dict[str, Route] = field(init=False, factory=dict)
+    _denials: Failures = field(init=False)
+    _log = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        self._denials = Failures(self._clocks.monotonic, DENIALS_PER_MINUTE)
+        self.app.handle_errors(HTTPException)(self._no_route)  # type: ignore[arg-type]  # Klein takes one
+
+    def route(self, method: str, path: str, needs: Needs | None) -> Callable[[_Handler], _Handler]:
+        """Register a handler. It gets a :class:`Call` and the parts of the path, and answers what JSON can hold."""
+
+        def register(handler: _Handler) -> _Handler:
+            name = f"{method} {path}"
+            self.routes[name] = route = Route(method, path, needs)
+
+            async def guarded(request: Request, **parts: str) -> bytes | None:
+                return await self._serve(route, handler, request, parts)
+
+            self.app.route(path, methods=[method], endpoint=name)(guarded)
+            return handler
+
+        return register
+
+    async def _serve(self, route: Route, handler: Handler, request: Request, parts: Mapping[str, str]) -> bytes | None:
+        try:
+            answer = await handler(self._admit(route, request, parts), **parts)
+        except TeleportError as reason:
+            return self._refusal(request, reason)
+        except CancelledError:
+            raise  # the client is gone
+        except Exception:  # noqa: BLE001 - the edge: what nobody foresaw is logged, and its text is not answered
+            self._log.failure("A call of {route} failed.", route=f"{route.method} {route.path}")
+            return self._refusal(request, TeleportError("The auth server failed; its log says why."))
+        if isinstance(answer, Streamed):
+            return None
+        return self._write(request, 200, DONE if answer is None else answer)
+
+    def _admit(self, route: Route, request: Request, parts: Mapping[str, str]) -> Call:
+        address, now = address_of(request), self._clocks.wall()
+        if route.needs is None:
+            return Call(request, None, None, address, now)
+        peer = self.peer(request)
+        registration = self.registered(peer)
+        self.decide(peer, route.needs, parts, address)
+        return Call(request, peer, registration, address, now)
+
+    def peer(self, request: Request) -> Peer:
+        """Who calls.
+
+        :raises Unauthenticated: without a certificate. :raises CertificateRefused: with one that is not believed.
+        """
+        peer = self._peer_of(request)
+        if peer is None:
+            raise Unauthenticated("This call needs a certificate of the cluster; this one came without any.")
+        return peer
+
+    def registered(self, peer: Peer) -> Registration | None:
+        """The registration of a host; people and auth's own services have none.
+
+        :raises HostBarred: the host was removed, or joined again since.
+        """
+        if peer.identity.kind == "user" or peer.role in SERVICES_OF_AUTH:
+            return None
+        return self._hosts.check(peer.role, peer.identity.name, peer.valid_from)
+
+    def decide(self, peer: Peer, needs: Needs, parts: Mapping[str, str], address: str) -> None:
+        """:raises Denial: the caller may not do this; that is an event."""
+        caller = peer.caller
+        owner = caller.host_uuid if needs.owner == "*" else parts.get(needs.owner, "")
+        target = Target(owner=owner, user=caller.name if needs.owner == "*" and caller.kind == "user" else "")
+        try:
+            decide(caller, Action(needs.verb, needs.kind), target, Facts(), self._clocks.wall())
+        except Denial as reason:
+            self._denied(peer, needs, address, reason)
+            raise
+
+    def _denied(self, peer: Peer, needs: Needs, address: str, reason: Denial) -> None:
+        try:
+            self._denials.check(address)
+        except TeleportError:
+            return
+        self._denials.add(address)
+        fields: dict[str, object] = {
+            "verb": needs.verb,
+            "kind": needs.kind,
+            "error": reason.sentence,
+            "roles": peer.identity.roles,
+            "trace": reason.trace.lines(),
+            "addr.remote": address,
+        }
+        who = {"node_id": peer.identity.name} if peer.identity.kind == "host" else {"user": peer.identity.name}
+        self._emit("api.denied", {**fields, **who})
+
+    # Answers.
+
+    def begin(self, request: Request) -> None:
+        """Set the headers that every answer has."""
+        request.setHeader(b"content-type", b"application/json")
+        request.setHeader(b"cache-control", b"no-store")
+        request.setHeader(b"x-teleport-time", f"{self._clocks.wall():.3f}".encode("ascii"))
+
+    def _write(self, request: Request, status: int, answer: Mapping[str, object]) -> bytes:
+        self.begin(request)
+        request.setResponseCode(status)
+        body = json.dumps(answer, separators=(",", ":"), ensure_ascii=False).encode()
+        request.setHeader(b"content-length", b"%d" % len(body))
+        return body
+
+    def _refusal(self, request: Request, reason: TeleportError) -> bytes | None:
+        if request.startedWriting:
+            self._log.info("A watch was cut: {reason}", reason=reason.sentence)
+            if request.channel is not None:
+                cast(ITCPTransport, request.channel.transport).abortConnection()
+            return None
+        if isinstance(reason, HostBarred):
+            self._log.info("Refused a host that is barred: {reason}", reason=reason.sentence)
+        return self._write(request, reason.http_status, reason.to_json())
+
+    def _no_route(self, request: Request, failure: Failure) -> bytes | None:
+        return self._refusal(request, NotFound("The API has no such route."))
+
+
+def address_of(request: Request) -> str:
+    """Where a request came from: the IP address, an IPv4 one in its own form."""
+    address = str(getattr(request.getClientAddress(), "host", ""))
+    return address.removeprefix("::ffff:") if "." in address else address

@@ -1,0 +1,76 @@
+"""Every bound of the auth service, in one place; ``docs/api.rst`` says what happens at each."""
+
+from __future__ import annotations
+
+# What one connection and one request may take.
+MAX_BODY_BYTES = 1 << 20
+"""Of a request whose caller has a valid certificate."""
+MAX_ANONYMOUS_BODY_BYTES = 64 << 10
+"""Of a request without one, whatever its path."""
+MAX_HEADER_BYTES = 16 << 10
+MAX_HEADERS = 100
+ARRIVAL_S = 15.0
+"""From the first byte of a request to its last."""
+HANDSHAKE_S = 10.0
+"""From accepting a connection to the end of the TLS handshake."""
+IDLE_S = 60.0
+"""Between an answer and the next request."""
+MAX_CONNECTIONS = 20_000
+MAX_CONNECTIONS_PER_ADDRESS = 15_000
+"""``teleport.connection_limits.max_connections`` of the configuration replaces it."""
+
+# Joining.
+REGISTRATIONS_IN_PROGRESS = 10
+FAILED_TOKENS_PER_MINUTE = 20
+"""From one address (one /64 of IPv6)."""
+ADDRESSES_REMEMBERED = 10_000
+"""Whose failures are counted; the oldest is forgotten first."""
+MAX_TOKENS = 10_000
+TOKEN_TTL_S = 30 * 60.0
+MIN_TOKEN_TTL_S = 60.0
+MAX_TOKEN_TTL_S = 48 * 3600.0
+EXPIRED_TOKENS_KEPT_S = 7 * 24 * 3600.0
+"""For how long the digest of an expired token is kept, so that its user hears "expired" and not "unknown"."""
+MIN_TOKEN_CHARS = 8
+HOST_CERTIFICATE_S = 30 * 24 * 3600.0
+MAX_HOSTS = 100_000
+"""Registered at one time; a registration ends with its certificate."""
+
+# Presence.
+LATE_AFTER_BEATS = 1.5
+"""A beat is missed when half an interval has passed since it was due."""
+OFFLINE_AFTER_BEATS = 3.5
+PRESENCE_SWEEP_S = 1.0
+PRESENCE_FLUSH_S = 10.0
+SUPERSEDED_KEPT = 4
+"""Processes of a host that came before the present one, and whose beats are refused."""
+
+# Labels.
+MAX_LABELS = 64
+MAX_LABEL_VALUE_BYTES = 1024
+
+# People's certificates.
+USER_CERTIFICATE_S = 12 * 3600.0
+MIN_USER_CERTIFICATE_S = 60.0
+MAX_USER_CERTIFICATE_S = 10 * 365 * 24 * 3600.0
+"""The administrator may sign for longer than any role allows, as ``tctl auth sign --ttl=87600h`` shows."""
+MAX_LOGINS = 64
+
+# Sessions and events.
+SESSION_S = 30.0
+"""A session whose node does not refresh it for as long has ended."""
+MAX_SESSIONS_PER_HOST = 10_000
+MAX_EVENTS_IN_REQUEST = 500
+MAX_EVENT_BYTES = 64 << 10
+EVENTS_IN_ANSWER = 500
+MAX_EVENTS_IN_ANSWER = 10_000
+
+# Watches.
+WATCH_QUEUE_LINES = 1024
+"""Lines that wait for a watcher which does not read; at the next one it is cut."""
+WATCH_HEARTBEAT_S = 10.0
+WATCH_STALL_S = 60.0
+"""A watcher that reads nothing for as long is cut, however little waits for it."""
+
+EXPIRE_S = 10.0
+"""How often the storage drops what has expired."""

@@ -1,0 +1,181 @@
+"""``twist teleport-auth``: builds the auth service from its settings, and starts it step by step."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from typing import ClassVar, TypeVar, cast
+
+from attrs import frozen
+from twisted.application.service import IService
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IListeningPort, IReactorThreads, IReactorTime
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+
+from teleport_conch.audit.event import Event
+from teleport_conch.audit.log import EventLog
+from teleport_conch.audit.trail import Trail
+from teleport_conch.auth import limits
+from teleport_conch.auth.api import open_gate, site_of
+from teleport_conch.auth.clocks import Clocks
+from teleport_conch.auth.cluster import Cluster, open_cluster
+from teleport_conch.auth.emitting import Emit
+from teleport_conch.auth.events import Events
+from teleport_conch.auth.founding import SPOOL, database_of, events_of, founding_of
+from teleport_conch.auth.own import OwnIdentity
+from teleport_conch.auth.tls import BoundedTLSFactory, ServerTLS
+from teleport_conch.client.identity_store import IdentityStore
+from teleport_conch.config.addresses import Address, as_ip
+from teleport_conch.config.options import TeleportOptions
+from teleport_conch.config.paths import prepare_data_dir
+from teleport_conch.config.settings import AuthSettings, Settings
+from teleport_conch.periodic import Periodic
+from teleport_conch.starting import Reactor, StartingService, listen, port_number
+from teleport_conch.storage.sqlite import SQLiteBackend
+from teleport_conch.storage.writer import ThreadedReactor
+from teleport_conch.version import VERSION
+
+RENEWAL_CHECK_S = 60.0
+CLOSING_S = 2.0
+CLOSING_STEP_S = 0.05
+"""How long connections get to be closed properly when the service stops."""
+
+_Answer = TypeVar("_Answer")
+
+
+class Options(TeleportOptions):
+    """The options of ``twist teleport-auth``."""
+
+    services: ClassVar[frozenset[str]] = frozenset({"auth"})
+
+
+class AuthService(StartingService):
+    """The auth service. :attr:`port` and :attr:`ca_pin` are there once :attr:`started` has fired."""
+
+    port: int
+    ca_pin: str
+    _log = Logger()
+
+    def __init__(self, reactor: Reactor, settings: Settings) -> None:
+        super().__init__(reactor)
+        self._auth_reactor = reactor
+        self._settings = settings
+        self._clocks = Clocks(reactor, time.time, time.monotonic)
+        self._store = IdentityStore(settings.teleport.data_dir, os.urandom)
+        self._opened = AsyncExitStack()
+
+    async def start_up(self) -> None:
+        """Folder, storage, cluster, listener, in this order."""
+        settings = self._settings
+        prepare_data_dir(settings.teleport.data_dir)
+        for notice in settings.notices:
+            self._log.warn("{notice}", notice=notice)
+        host_uuid = self._store.host_uuid()
+        founding = founding_of(settings, self._clocks.wall())
+        backend = await SQLiteBackend.open(cast(ThreadedReactor, self._auth_reactor), database_of(settings))
+        self._opened.push_async_callback(backend.close)
+        events = Events(EventLog(events_of(settings, host_uuid), self._auth_reactor), self._in_thread)
+        self._opened.callback(events.close)
+        emit = self._open_trail(host_uuid, events)
+        cluster = await open_cluster(self._clocks, backend, founding, emit)
+        await self._serve(cluster, events, emit, host_uuid)
+        self.ca_pin = cluster.authorities.pins()[0]
+        where = str(Address(settings.auth.listen_addr.host, self.port))
+        self._log.info(
+            "Auth of {name} serves on {where}, CA pin {pin}", name=cluster.name, where=where, pin=self.ca_pin
+        )
+
+    def _in_thread(self, call: Callable[[], _Answer]) -> Deferred[_Answer]:
+        threads = cast(IReactorThreads, self._auth_reactor).getThreadPool()
+        answer: Deferred[_Answer] = deferToThreadPool(self._auth_reactor, threads, call)
+        return answer
+
+    def _open_trail(self, host_uuid: str, events: Events) -> Emit:
+        """How auth's own events come to the log: by the same way as those of nodes, so that none is lost."""
+
+        async def ship(batch: list[Event]) -> None:
+            await events.keep(batch)
+
+        defaults = {"server_id": host_uuid, "server_hostname": self._settings.teleport.nodename}
+        trail = Trail(self._auth_reactor, self._settings.teleport.data_dir / SPOOL, ship, defaults)
+        trail.startService()
+        self._opened.push_async_callback(trail.stopService)
+        return _Emitter(trail)
+
+    async def _serve(self, cluster: Cluster, events: Events, emit: Emit, host_uuid: str) -> None:
+        auth, reactor = self._settings.auth, self._auth_reactor
+        tls = ServerTLS(self._clocks, cluster.authorities, host_uuid, _names(auth))
+        site = site_of(cluster, open_gate(cluster, events, emit, VERSION))
+        per_address = self._settings.teleport.connection_limits.max_connections
+        factory = BoundedTLSFactory(tls, site, reactor, limits.MAX_CONNECTIONS, per_address)
+        listening = await listen(reactor, auth.listen_addr.endpoint(), factory, "Auth")
+        self.port = port_number(listening)
+        cluster.start()
+        self._opened.push_async_callback(cluster.stop)
+        self._opened.push_async_callback(_close, reactor, listening, factory)
+        self._keep_renewed(cluster, tls, host_uuid)
+
+    def _keep_renewed(self, cluster: Cluster, tls: ServerTLS, host_uuid: str) -> None:
+        """Write the identity for tctl now, and keep it and auth's own certificate fresh."""
+        own = OwnIdentity(self._clocks, cluster.authorities, self._store, host_uuid, self._settings.teleport.nodename)
+        own.renew()
+
+        def renew_if_due() -> None:
+            tls.renew_if_due()
+            own.renew_if_due()
+
+        renewal = Periodic(self._auth_reactor, RENEWAL_CHECK_S, renew_if_due, lambda interval: interval, "renewal")
+        renewal.setServiceParent(self)
+
+    def stopService(self) -> Deferred[None]:
+        """Takes no more calls, writes what is not written yet, and closes the storage last."""
+        return Deferred.fromCoroutine(self._stop(super().stopService))
+
+    async def _stop(self, stop_parts: Callable[[], Deferred[None]]) -> None:
+        await stop_parts()
+        await self._opened.aclose()  # in the reverse order of opening: the listener first, the storage last
+
+
+@frozen
+class _Emitter:
+    """Hands events to the trail. A mistake in one of them is logged, and nothing else suffers from it."""
+
+    _trail: Trail
+    _log = Logger()
+
+    def __call__(self, name: str, fields: Mapping[str, object], success: bool = True) -> None:
+        try:
+            self._trail.emit(name, success=success, **fields)
+        except ValueError:
+            self._log.failure("The event {name} could not be kept.", name=name)
+
+
+def _names(auth: AuthSettings) -> list[str]:
+    """The names and addresses under which auth is dialled, as far as the configuration has them."""
+    listening = as_ip(auth.listen_addr.host)
+    own = [str(listening)] if listening is not None and not listening.is_unspecified else []
+    return own + [address.host for address in auth.public_addr]
+
+
+async def _close(reactor: IReactorTime, listening: IListeningPort, factory: BoundedTLSFactory) -> None:
+    """Take no more connections, and end those that there are: properly, or after a moment."""
+    await maybeDeferred(listening.stopListening)
+    for channel in factory.channels():
+        channel.loseConnection()
+    waited_s = 0.0
+    while factory.protocols and waited_s < CLOSING_S:
+        await deferLater(reactor, CLOSING_STEP_S)
+        waited_s += CLOSING_STEP_S
+    for protocol in tuple(factory.protocols):
+        protocol.abortConnection()
+
+
+def makeService(options: Options) -> IService:
+    """The service of the plugin ``teleport-auth``."""
+    from twisted.internet import reactor
+
+    return AuthService(cast(Reactor, reactor), options.settings)

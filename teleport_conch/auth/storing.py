@@ -1,0 +1,30 @@
+"""Between resources and the bytes under a key."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from teleport_conch.storage.backend import IBackend, Item
+
+PAGE_ITEMS = 1000
+
+
+def encode(value: Mapping[str, object]) -> bytes:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def decode(item: Item) -> object:
+    value: object = json.loads(item.value)
+    return value
+
+
+async def everything(backend: IBackend, prefix: str) -> list[Item]:
+    """All items below a prefix, read page by page."""
+    found, last = list[Item](), ""
+    while True:
+        page = await backend.range(prefix, start_after=last, limit=PAGE_ITEMS)
+        found.extend(page)
+        if len(page) < PAGE_ITEMS:
+            return found
+        last = page[-1].key

@@ -1,0 +1,81 @@
+"""How often, and how much at once: what anybody may ask for without being known."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from attrs import define, field
+
+from teleport_conch.auth.limits import ADDRESSES_REMEMBERED
+from teleport_conch.errors import LimitExceeded
+
+WINDOW_S = 60.0
+
+
+@define(eq=False)
+class InProgress:
+    """Lets a bounded number of things happen at one time.
+
+    :ivar what: what they are, for the refusal.
+    """
+
+    limit: int
+    what: str
+    running: int = field(init=False, default=0)
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """:raises LimitExceeded: as many are in progress as may be."""
+        if self.running >= self.limit:
+            raise LimitExceeded(f"{self.limit} {self.what} are in progress; try again in a few seconds.")
+        self.running += 1
+        try:
+            yield
+        finally:
+            self.running -= 1
+
+
+@define(eq=False)
+class Failures:
+    """Counts failures for each address, and refuses addresses with too many in a minute.
+
+    An IPv6 host usually has a whole /64 to itself, so that is what is counted there.
+    """
+
+    _monotonic: Callable[[], float]
+    per_minute: int
+    _counts: OrderedDict[str, tuple[float, int]] = field(init=False, factory=OrderedDict)
+
+    def check(self, address: str) -> None:
+        """:raises LimitExceeded: the address failed too often in the last minute."""
+        since, count = self._count(_network(address))
+        if count >= self.per_minute:
+            wait = max(1, round(since + WINDOW_S - self._monotonic()))
+            raise LimitExceeded(f"Too many failed attempts from {address}; try again in {wait} seconds.", seconds=wait)
+
+    def add(self, address: str) -> None:
+        """One more failure."""
+        network = _network(address)
+        since, count = self._count(network)
+        self._counts[network] = (since, count + 1)
+        self._counts.move_to_end(network)
+        if len(self._counts) > ADDRESSES_REMEMBERED:
+            self._counts.popitem(last=False)
+
+    def _count(self, network: str) -> tuple[float, int]:
+        now = self._monotonic()
+        since, count = self._counts.get(network, (now, 0))
+        return (since, count) if now < since + WINDOW_S else (now, 0)
+
+
+def _network(address: str) -> str:
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(ip, ipaddress.IPv6Address):
+        return str(ip.ipv4_mapped or ipaddress.ip_network((int(ip), 64), strict=False))
+    return str(ip)

@@ -1,0 +1,265 @@
+"""A cluster in memory, with a clock that stands still, and callers of every kind."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Coroutine, Mapping
+from typing import TypeVar
+from uuid import UUID
+
+from attrs import define, field, frozen
+from treq.testing import RequestTraversalAgent
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.client import FileBodyProducer, readBody
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IResponse
+from twisted.web.server import Request
+
+from io import BytesIO
+
+from teleport_conch.audit.event import build
+from teleport_conch.auth.api import open_gate
+from teleport_conch.auth.callers import Peer, peer_of
+from teleport_conch.auth.clocks import Clocks
+from teleport_conch.auth.cluster import Cluster, Founding, open_cluster
+from teleport_conch.auth.events import Events
+from teleport_conch.auth.gate import Gate
+from teleport_conch.certs import keys
+from teleport_conch.certs.tls import TLSIdentity, load_certificate_pem
+from teleport_conch.errors import TeleportError
+from teleport_conch.resources.cluster import ClusterConfig
+from teleport_conch.resources.joining import Heartbeat, JoinAnswer, JoinRequest
+from teleport_conch.resources.server import Server
+from teleport_conch.resources.token import JoinToken
+from teleport_conch.storage.backend import IBackend
+from teleport_conch.storage.memory import MemoryBackend
+
+NOW = 1_800_000_000.0
+CLUSTER = "example.com"
+WEB1 = "11111111-1111-4111-8111-111111111111"
+WEB2 = "22222222-2222-4222-8222-222222222222"
+GATEWAY = "33333333-3333-4333-8333-333333333333"
+AUTH = "99999999-9999-4999-8999-999999999999"
+ADDRESS = "10.0.0.5"
+
+SSH_KEY = keys.public_line(keys.public_blob(keys.generate_ssh_key().public_key()))
+TLS_KEY = keys.public_pem(keys.generate_tls_key().public_key())
+
+_T = TypeVar("_T")
+
+
+def entropy() -> Callable[[int], bytes]:
+    """Bytes that look random, and are the same in each run."""
+    counter = 0
+
+    def random(count: int) -> bytes:
+        nonlocal counter
+        counter += 1
+        return hashlib.shake_128(counter.to_bytes(8, "big")).digest(count)
+
+    return random
+
+
+@frozen
+class Emitted:
+    """One event, as a test looks at it."""
+
+    name: str
+    fields: Mapping[str, object]
+    success: bool
+
+
+@define
+class Recorder:
+    """Keeps events, once the catalogue has accepted them."""
+
+    events: list[Emitted] = field(factory=list)
+
+    def __call__(self, name: str, fields: Mapping[str, object], success: bool = True) -> None:
+        build(name, success, fields, NOW, str(UUID(int=len(self.events))))
+        self.events.append(Emitted(name, dict(fields), success))
+
+    def named(self, name: str) -> list[Emitted]:
+        return [event for event in self.events if event.name == name]
+
+
+def clocks_of(clock: Clock) -> Clocks:
+    return Clocks(clock, clock.seconds, clock.seconds)
+
+
+def here(call: Callable[[], _T]) -> Deferred[_T]:
+    """What a thread would do, at once."""
+    try:
+        return succeed(call())
+    except TeleportError:
+        failed: Deferred[_T] = Deferred()
+        failed.errback()
+        return failed
+
+
+@frozen
+class Answered:
+    """An answer of the API."""
+
+    status: int
+    body: Mapping[str, object]
+    headers: Headers
+
+    @property
+    def code(self) -> object:
+        error = self.body.get("error")
+        return error.get("code") if isinstance(error, Mapping) else None
+
+    @property
+    def sentence(self) -> str:
+        error = self.body.get("error")
+        return str(error.get("message")) if isinstance(error, Mapping) else ""
+
+    @property
+    def items(self) -> list[dict[str, object]]:
+        found = self.body["items"]
+        assert isinstance(found, list)
+        return found
+
+
+class ClusterTestCase(SynchronousTestCase):
+    """Tests of a cluster whose parts are called as they are, or through the API without TLS."""
+
+    allow_loopback = False
+    static_tokens: tuple[JoinToken, ...] = ()
+    general = ClusterConfig()
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.clock.advance(NOW)
+        self.clocks = clocks_of(self.clock)
+        self.backend: IBackend = MemoryBackend(self.clock)
+        self.emitted = Recorder()
+        self.peer: Peer | None = None
+        self.log = _Log()
+        self.open()
+
+    def open(self) -> None:
+        """Start the cluster, again if it was started before."""
+        founding = Founding(CLUSTER, self.general, self.static_tokens, self.allow_loopback)
+        opening = open_cluster(self.clocks, self.backend, founding, self.emitted, entropy())
+        self.cluster: Cluster = self.now(opening)
+        self.events = Events(self.log, here)  # type: ignore[arg-type]  # a log that keeps them in memory
+        self.gate: Gate = open_gate(self.cluster, self.events, self.emitted, "0.1.0", self._peer_of)
+
+    def _peer_of(self, request: Request) -> Peer | None:
+        return self.peer
+
+    def now(self, coroutine: Coroutine[object, object, _T]) -> _T:
+        """What a coroutine answers, which waits for nothing."""
+        return self.successResultOf(Deferred.fromCoroutine(coroutine))  # type: ignore[arg-type]
+
+    def refused(self, coroutine: Coroutine[object, object, object], kind: type[TeleportError]) -> TeleportError:
+        """The error that a coroutine ends with."""
+        failure = self.failureResultOf(Deferred.fromCoroutine(coroutine), kind)  # type: ignore[arg-type]
+        reason = failure.value
+        assert isinstance(reason, TeleportError)
+        return reason
+
+    # Hosts.
+
+    def token(self, **options: object) -> str:
+        """The secret of a new token."""
+        usual: dict[str, object] = {"roles": ("node", "proxy"), "ttl_s": 1800.0, "created_by": "alice"}
+        secret, _ = self.now(self.cluster.tokens.create(**{**usual, **options}))  # type: ignore[arg-type]
+        return secret
+
+    def request(self, uuid: str = WEB1, name: str = "web1", role: str = "Node", **options: object) -> JoinRequest:
+        usual: dict[str, object] = {"token": options.pop("token", None) or self.token()}
+        return JoinRequest(uuid, name, role, TLS_KEY, SSH_KEY, **{**usual, **options})  # type: ignore[arg-type]
+
+    def join(
+        self, uuid: str = WEB1, name: str = "web1", role: str = "Node", address: str = ADDRESS, **options: object
+    ) -> JoinAnswer:
+        """A host that joined."""
+        return self.now(self.cluster.joining.register(self.request(uuid, name, role, **options), address))
+
+    def host(self, answer: JoinAnswer) -> Peer:
+        """Who calls with the certificate of an answer."""
+        certificate = load_certificate_pem(answer.tls_certificate)
+        from teleport_conch.certs.trust import check_tls_certificate
+
+        identity = check_tls_certificate(certificate, self.cluster.authorities.trusted, self.clock.seconds())
+        return peer_of(identity, certificate.not_valid_before_utc.timestamp())
+
+    def beat(
+        self, uuid: str = WEB1, name: str = "web1", kind: str = "node", instance: str = "one", address: str = ADDRESS
+    ) -> None:
+        """A host says that it is there."""
+        role = {"node": "Node", "proxy": "Proxy"}[kind]
+        registration = self.cluster.hosts.check(role, uuid, self.clock.seconds())
+        self.now(self.cluster.inventory.beat(registration, heartbeat(uuid, name, kind, instance), address))
+
+    # Callers.
+
+    def admin(self) -> Peer:
+        return peer_of(TLSIdentity("host", AUTH, CLUSTER, ("Admin",), 1, NOW + 3600), NOW)
+
+    def user(self, *roles: str) -> Peer:
+        return peer_of(TLSIdentity("user", "alice", CLUSTER, roles or ("access",), 2, NOW + 3600), NOW)
+
+    def call(self, peer: Peer | None, method: str, path: str, body: object = None) -> Answered:
+        """Call the API as ``peer``."""
+        self.peer = peer
+        agent = RequestTraversalAgent(self.gate.app.resource())
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        producer = None if body is None else FileBodyProducer(BytesIO(data), cooperator=_AtOnce())  # type: ignore[arg-type]
+        asked = agent.request(method.encode(), b"https://teleport.cluster.local" + path.encode(), None, producer)
+        agent.flush()
+        response: IResponse = self.successResultOf(asked)
+        text = self.successResultOf(readBody(response))
+        return Answered(response.code, json.loads(text), response.headers)
+
+
+class _AtOnce:
+    """A cooperator that does everything at once."""
+
+    def cooperate(self, iterator: object) -> _Task:
+        for _ in iterator:  # type: ignore[attr-defined]
+            pass
+        return _Task()
+
+
+class _Task:
+    def whenDone(self) -> Deferred[None]:
+        return succeed(None)
+
+    def stop(self) -> None:
+        """It is over."""
+
+
+@define
+class _Log:
+    """A log in memory."""
+
+    kept: list[Mapping[str, object]] = field(factory=list)
+    searches: list[tuple[float, float, tuple[str, ...], int]] = field(factory=list)
+
+    def append(self, events: list[Mapping[str, object]]) -> int:
+        self.kept += events
+        return len(events)
+
+    def search(self, start: float, end: float, names: list[str], limit: int) -> list[Mapping[str, object]]:
+        self.searches.append((start, end, tuple(names), limit))
+        return self.kept[-limit:]
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def heartbeat(
+    uuid: str = WEB1, name: str = "web1", kind: str = "node", instance: str = "one", **record: object
+) -> Heartbeat:
+    usual: dict[str, object] = {"addr": f"{ADDRESS}:3022", "labels": {"env": "prod"}, "version": "0.1.0"}
+    return Heartbeat(instance, Server(kind=kind, name=uuid, hostname=name, **{**usual, **record}))  # type: ignore[arg-type]
+
+
