@@ -21,7 +21,7 @@ from teleport_conch.config.settings import SECTIONS, Settings
 from teleport_conch.config.tokens import StaticToken
 from teleport_conch.node.service import NodeService
 from teleport_conch.proxy.service import ProxyService
-from teleport_conch.starting import Reactor, StartingService
+from teleport_conch.starting import PidFile, Reactor, StartingService
 
 _EVERY_INTERFACE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # listened on by the configuration's wish
 
@@ -70,4 +70,6 @@ def makeService(options: Options) -> IService:
     """The service of the plugin ``teleport``."""
     from twisted.internet import reactor
 
-    return Process(cast(Reactor, reactor), options.settings)
+    service = Process(cast(Reactor, reactor), options.settings)
+    PidFile(options.settings.teleport.pid_file).setServiceParent(service)
+    return service

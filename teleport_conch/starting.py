@@ -8,7 +8,7 @@ import sys
 from collections.abc import Awaitable
 from pathlib import Path
 
-from twisted.application.service import MultiService
+from twisted.application.service import MultiService, Service
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
@@ -66,6 +66,29 @@ class StartingService(MultiService):
             self._starting.cancel()
         stopped: Deferred[None] = Deferred.fromCoroutine(_stopped(super().stopService()))
         return stopped
+
+
+class PidFile(Service):
+    """Holds the number of this process in a file while the service runs.
+
+    :param path: of the file; None for none.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+
+    def startService(self) -> None:
+        super().startService()
+        if self._path is not None:
+            try:
+                self._path.write_text(f"{os.getpid()}\n")
+            except OSError as problem:
+                _log.error("The pid_file {path} cannot be written: {why}", path=str(self._path), why=problem.strerror)
+
+    def stopService(self) -> None:
+        super().stopService()
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
 
 
 async def _stopped(stopping: Deferred[None] | Awaitable[None] | None) -> None:
