@@ -57,7 +57,7 @@ class HeaderRefused(AccessDenied):
 
 @frozen
 class Voucher:
-    """What one header says, once believed: the client's own address, and which proxy (the key id of its certificate) says so."""
+    """What one header says, once believed: the client's own address, and which proxy says so (by its key id)."""
 
     client: Address
     proxy: str

@@ -17,6 +17,8 @@ WINDOW_BYTES = 2 << 20
 MAX_PACKET_BYTES = 32 << 10
 HIGH_WATER_BYTES = 512 << 10
 LOW_WATER_BYTES = 128 << 10
+PIECE_BYTES = 256
+"""What one queued piece of data weighs beside its data, so that a stream of single bytes is bounded, too."""
 
 EXTENDED_STDERR = 1
 
@@ -40,8 +42,9 @@ class ChannelRefused(TeleportError):
 class Link(Protocol):
     """The connection as its channels see it."""
 
-    congested: bool
-    """The transport's buffer is full: nothing may be sent until every channel is flushed again."""
+    @property
+    def congested(self) -> bool:
+        """Whether no data may be sent until every channel is flushed again."""
 
     def send_data(self, channel: Channel, kind: int, data: memoryview) -> None:
         """One data message of a kind (0 is plain data)."""
@@ -149,7 +152,7 @@ class Channel:
         if not self.writable or not data:
             return
         self._queue.append((kind, memoryview(data)))
-        self._queued_bytes += len(data)
+        self._queued_bytes += len(data) + PIECE_BYTES
         self.flush()
 
     def send_eof(self) -> None:
@@ -215,6 +218,7 @@ class Channel:
             self._queued_bytes -= count
             if count == len(data):
                 self._queue.popleft()
+                self._queued_bytes -= PIECE_BYTES
             else:
                 self._queue[0] = (kind, data[count:])
         if not self._queue:

@@ -21,6 +21,7 @@ from zope.interface import implementer
 from teleport_conch import wire
 from teleport_conch.errors import TeleportError
 from teleport_conch.ssh.channel import (
+    MAX_PACKET_BYTES,
     OPEN_CONNECT_FAILED,
     OPEN_RESOURCE_SHORTAGE,
     Channel,
@@ -33,12 +34,20 @@ from teleport_conch.wire import Reader, WireError
 
 MAX_CHANNELS = 256
 MAX_REQUEST_BYTES = 256 << 10
+MAX_UNREAD_ANSWERS = 1024
+"""How much a peer may ask for while our answers wait in the transport's buffer."""
+
+_UNANSWERED = frozenset(
+    (conch.MSG_CHANNEL_DATA, conch.MSG_CHANNEL_EXTENDED_DATA, conch.MSG_CHANNEL_WINDOW_ADJUST, conch.MSG_CHANNEL_EOF)
+)
 
 
 class PacketTransport(Protocol):
     """What the connection needs of Conch's transport."""
 
-    transport: TCPLike
+    @property
+    def transport(self) -> TCPLike:
+        """The byte stream."""
 
     def sendPacket(self, messageType: int, payload: bytes) -> None:
         """Sends one message."""
@@ -69,7 +78,9 @@ class Connection(SSHService):
 
     def __init__(self, owner: ChannelOwner) -> None:
         self.owner = owner
-        self.congested = False
+        self._full = False
+        self._held = False
+        self._unread_answers = 0
         self._open: dict[int, Channel] = {}
         self._requests: dict[int, RequestQueue] = {}
         self._global_requests = RequestQueue(self._request_failed)
@@ -89,21 +100,45 @@ class Connection(SSHService):
             opening.cancel()
         for channel in list(self._open.values()):
             self.forget(channel)
-            channel.lost()
+            try:
+                channel.lost()
+            except Exception:  # noqa: BLE001  # one channel's failure must not keep the others from their end
+                self._log.failure("a channel did not end as it should")
         self.owner.connection_ended()
 
+    @property
+    def congested(self) -> bool:
+        """Whether data has to wait: for the transport's buffer, or for new keys."""
+        return self._full or self._held
+
+    def hold(self) -> None:
+        """Data waits from now on: no message of ours may be sent before a key exchange is over."""
+        self._held = True
+
+    def release(self) -> None:
+        """The key exchange is over."""
+        self._held = False
+        self._go_on()
+
     def pauseProducing(self) -> None:
-        self.congested = True
+        self._full = True
 
     def resumeProducing(self) -> None:
-        self.congested = False
-        for channel in list(self._open.values()):
-            if self.congested:
-                return
-            channel.flush()
+        self._full = False
+        self._go_on()
 
     def stopProducing(self) -> None:
-        self.congested = True
+        self._full = True
+
+    def _go_on(self) -> None:
+        """Flushes the channels in turn: who has been served now comes last when the transport has room again."""
+        self._unread_answers = 0
+        for number, channel in list(self._open.items()):
+            if self.congested:
+                return
+            if number in self._open:
+                self._open[number] = self._open.pop(number)
+                channel.flush()
 
     # Messages. Every malformed one ends in one disconnect, at packetReceived.
 
@@ -111,6 +146,8 @@ class Connection(SSHService):
         """Dispatches one message; whatever is wrong with it is said to the peer in one disconnect."""
         try:
             handler = self._handlers.get(messageNum)
+            if self.congested and messageNum not in _UNANSWERED:
+                self._count_answer()
             if handler is None:
                 super().packetReceived(messageNum, packet)
             else:
@@ -119,12 +156,19 @@ class Connection(SSHService):
             self._log.info("message {number} broke the protocol: {why}", number=messageNum, why=str(violation))
             self.transport.sendDisconnect(DISCONNECT_PROTOCOL_ERROR, str(violation).encode())
 
-    def _channel(self, reader: Reader) -> Channel | None:
+    def _count_answer(self) -> None:
+        self._unread_answers += 1
+        if self._unread_answers > MAX_UNREAD_ANSWERS:
+            raise ProtocolViolation(f"{MAX_UNREAD_ANSWERS} answers wait to be read")
+
+    def _channel(self, reader: Reader, confirmed: bool = True) -> Channel | None:
         """The channel that a message is for; None where it has been closed already."""
         local_id = reader.uint32()
         channel = self._open.get(local_id)
         if channel is None and local_id >= self._next_id:
             raise ProtocolViolation(f"there never was a channel {local_id}")
+        if channel is not None and confirmed and channel.remote_id < 0:
+            raise ProtocolViolation(f"channel {local_id} is not open yet")
         return channel
 
     def _data(self, reader: Reader) -> None:
@@ -175,7 +219,7 @@ class Connection(SSHService):
         except WireError as violation:
             self._log.info("request {name} is malformed: {why}", name=name, why=str(violation))
             granted = False
-        if channel.connection is not self:
+        if self._open.get(channel.local_id) is not channel:
             return
         if want_reply:
             reply = conch.MSG_CHANNEL_SUCCESS if granted else conch.MSG_CHANNEL_FAILURE
@@ -208,11 +252,11 @@ class Connection(SSHService):
         if not opening.called:
             self._opening.add(opening)
         opening.addBoth(self._opening_ended, opening)
+        opening.addErrback(self._request_failed)
 
-    def _opening_ended(self, result: object, opening: Deferred[None]) -> None:
+    def _opening_ended(self, result: Failure | None, opening: Deferred[None]) -> Failure | None:
         self._opening.discard(opening)
-        if isinstance(result, Failure) and not result.check(CancelledError):
-            self._log.failure("opening a channel failed", failure=result)
+        return result
 
     async def _admit(self, kind: bytes, remote_id: int, window: int, max_packet: int, payload: bytes) -> None:
         try:
@@ -224,7 +268,7 @@ class Connection(SSHService):
         else:
             self._bind(channel)
             channel.connect(remote_id, window, max_packet)
-            sizes = (remote_id, channel.local_id, channel.receive_window.size, 32 << 10)
+            sizes = (remote_id, channel.local_id, channel.receive_window.size, MAX_PACKET_BYTES)
             self.transport.sendPacket(conch.MSG_CHANNEL_OPEN_CONFIRMATION, b"".join(map(wire.uint32, sizes)))
             channel.opened()
             channel.flush()
@@ -232,11 +276,14 @@ class Connection(SSHService):
     async def _ask_owner(self, kind: bytes, max_packet: int, payload: bytes) -> Channel:
         if max_packet == 0:
             raise ChannelRefused(OPEN_CONNECT_FAILED, "A channel whose packets may hold nothing is of no use.")
+        self._check_room()
+        return await self.owner.open_channel(kind, payload)
+
+    def _check_room(self) -> None:
         if len(self._open) + len(self._opening) >= MAX_CHANNELS:
             raise ChannelRefused(
                 OPEN_RESOURCE_SHORTAGE, f"One connection may have {MAX_CHANNELS} channels open at a time."
             )
-        return await self.owner.open_channel(kind, payload)
 
     def _refuse(self, remote_id: int, reason: int, sentence: str) -> None:
         self.transport.sendPacket(
@@ -250,15 +297,19 @@ class Connection(SSHService):
         self._next_id += 1
 
     def open(self, kind: bytes, channel: Channel, payload: bytes = b"") -> None:
-        """Asks the peer to open a channel of ``kind``; ``opened`` or ``closed`` of ``channel`` says how it ended."""
+        """Asks the peer to open a channel of ``kind``; ``opened`` or ``closed`` of ``channel`` says how it ended.
+
+        :raises ChannelRefused: there are too many.
+        """
+        self._check_room()
         self._bind(channel)
-        sizes = (channel.local_id, channel.receive_window.size, 32 << 10)
+        sizes = (channel.local_id, channel.receive_window.size, MAX_PACKET_BYTES)
         self.transport.sendPacket(
             conch.MSG_CHANNEL_OPEN, wire.string(kind) + b"".join(map(wire.uint32, sizes)) + payload
         )
 
     def _open_confirmed(self, reader: Reader) -> None:
-        channel, remote_id, window, max_packet = self._channel(reader), *(reader.uint32() for _ in range(3))
+        channel, remote_id, window, max_packet = self._channel(reader, False), *(reader.uint32() for _ in range(3))
         if channel is None or channel.remote_id >= 0:
             raise ProtocolViolation("a channel was confirmed that nobody asked for")
         channel.connect(remote_id, window, max_packet)
@@ -266,7 +317,7 @@ class Connection(SSHService):
         channel.flush()
 
     def _open_failed(self, reader: Reader) -> None:
-        channel = self._channel(reader)
+        channel = self._channel(reader, False)
         if channel is None or channel.remote_id >= 0:
             raise ProtocolViolation("a channel was refused that nobody asked for")
         self.forget(channel)
