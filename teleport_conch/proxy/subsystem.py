@@ -29,6 +29,9 @@ class NodeSession:
     def resize(self, cols: int, rows: int, xpixel: int, ypixel: int) -> None:
         """There is no terminal."""
 
+    def output_unwanted(self) -> None:
+        """The client closes the channel, too."""
+
     def signal(self, name: str) -> None:
         """There is no process."""
 

@@ -193,6 +193,11 @@ class Process:
         for reader in self._readers():
             reader.resumeProducing()
 
+    def stop_output(self) -> None:
+        """Nobody reads standard output any more: the process hears so when it writes (SIGPIPE). Not on a terminal."""
+        if self._terminal is None:
+            self._output.stopProducing()
+
     def resize(self, rows: int, cols: int, xpixel: int, ypixel: int) -> None:
         """Give the terminal another size; nothing without one."""
         if self._terminal is not None:

@@ -102,6 +102,10 @@ class ProcessSession:
         if self._process is not None:
             self._process.resize(rows, cols, xpixel, ypixel)
 
+    def output_unwanted(self) -> None:
+        if self._process is not None:
+            self._process.stop_output()
+
     def signal(self, name: str) -> None:
         """Sends the signal; one that SSH has no name for is ignored, as the request wants no reply (section 6.9)."""
         if self._process is not None:

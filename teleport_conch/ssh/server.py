@@ -24,7 +24,9 @@ from teleport_conch.wire import Reader
 
 LOGIN_GRACE_S = 30.0
 GOODBYE_S = 2.0
-VERSION = b"SSH-2.0-Teleport"
+VERSION = b"SSH-2.0-OpenSSH_9.9 Teleport"
+"""OpenSSH's client uses its extensions, such as the end of write, only with servers that are called like it; see
+``docs/decisions/version-string.rst``."""
 
 
 class TCPTransport(Protocol):

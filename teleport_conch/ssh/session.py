@@ -60,6 +60,9 @@ class Session(Protocol):
     def resize(self, cols: int, rows: int, xpixel: int, ypixel: int) -> None:
         """The client's window has another size."""
 
+    def output_unwanted(self) -> None:
+        """The client's output has been closed (``ssh host yes | head``); what is written there is not wanted."""
+
     def signal(self, name: str) -> None:
         """The client sends a signal, by its name without SIG (section 6.9)."""
 
@@ -150,6 +153,13 @@ class SessionChannel(Channel):
             self._session.resize(cols, rows, xpixel, ypixel)
         return self._session is not None
 
+    async def _eow(self, reader: Reader) -> bool:
+        """OpenSSH's end of write (PROTOCOL, section 2.1)."""
+        reader.end()
+        if self._session is not None:
+            self._session.output_unwanted()
+        return True
+
     async def _signal(self, reader: Reader) -> bool:
         name = reader.text()
         reader.end()
@@ -213,6 +223,7 @@ class SessionChannel(Channel):
         b"pty-req": _pty_req,
         b"window-change": _window_change,
         b"signal": _signal,
+        b"eow@openssh.com": _eow,
         b"shell": _shell,
         b"exec": _exec,
         b"subsystem": _subsystem,
