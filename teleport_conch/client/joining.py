@@ -62,12 +62,13 @@ async def _trusted(
         return [pem for pem in shown if load_certificate_pem(pem) == matching]
     if authorities:
         return authorities
+    shown = await _shown(reactor, addresses)
     _log.warn(
         "Joining without a CA pin: whoever answers at {addresses} gets the token. Set teleport.ca_pin to what "
         "`tctl status` prints on the auth server.",
         addresses=", ".join(addresses),
     )
-    return await _shown(reactor, addresses)
+    return shown
 
 
 async def _shown(reactor: IReactorTime, addresses: Sequence[str]) -> Sequence[str]:

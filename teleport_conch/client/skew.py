@@ -11,7 +11,7 @@ from twisted.web.client import Agent
 
 from teleport_conch.client.exchange import Call, read_json, send
 from teleport_conch.client.failures import NETWORK_ERRORS, within
-from teleport_conch.client.tls import IClusterPolicy
+from teleport_conch.client.tls import Dialler, IClusterPolicy
 from teleport_conch.errors import CertificateExpired, ClockSkew, TeleportError
 from teleport_conch.resources.fields import Fields
 
@@ -30,7 +30,7 @@ async def first_cause(
     untimed = policy.untimed()
     if untimed is None:
         return problem
-    http = HTTPClient(Agent(reactor, untimed, connectTimeout=PING_TIMEOUT_S))
+    http = HTTPClient(Agent.usingEndpointFactory(reactor, Dialler(reactor, untimed, PING_TIMEOUT_S)))
     try:
         theirs = await within(reactor, PING_TIMEOUT_S, _ask(reactor, http, address))
     except (*NETWORK_ERRORS, TeleportError):

@@ -18,7 +18,7 @@ from teleport_conch.client.exchange import Call, read_json, send, server_time
 from teleport_conch.client.failures import NETWORK_ERRORS, Unanswered, unanswered, within
 from teleport_conch.client.lines import LineReader
 from teleport_conch.client.skew import explanation, first_cause
-from teleport_conch.client.tls import IClusterPolicy
+from teleport_conch.client.tls import Dialler, IClusterPolicy
 from teleport_conch.errors import (
     BadParameter,
     CertificateExpired,
@@ -87,7 +87,8 @@ class Transport:
         old, self._pool = self._pool, self._new_pool()
         old.closeCachedConnections()
         self._policy = policy
-        self._http = HTTPClient(Agent(self._reactor, policy, connectTimeout=CONNECT_TIMEOUT_S, pool=self._pool))
+        dialler = Dialler(self._reactor, policy, CONNECT_TIMEOUT_S)
+        self._http = HTTPClient(Agent.usingEndpointFactory(self._reactor, dialler, self._pool))
 
     def _new_pool(self) -> HTTPConnectionPool:
         pool = HTTPConnectionPool(self._reactor)

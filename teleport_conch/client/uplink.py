@@ -8,7 +8,7 @@ from pathlib import Path
 
 from attrs import evolve
 from twisted.application.service import MultiService
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -179,10 +179,9 @@ class Uplink(MultiService):
         )
         self._beats.setServiceParent(self)
 
-    def beat_now(self) -> None:
-        """Announce what has changed without waiting for the next beat."""
-        if self._beats is not None and self.running:
-            self._beats.beat_now()
+    def beat_now(self) -> Deferred[None]:
+        """Announce what has changed without waiting for the next beat; fires when that has ended, well or not."""
+        return succeed(None) if self._beats is None else self._beats.beat_now()
 
     async def _beat(self) -> None:
         if self.identity is None:

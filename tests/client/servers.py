@@ -8,15 +8,17 @@ from collections.abc import Callable
 from cryptography import x509
 from OpenSSL import SSL
 from OpenSSL.crypto import X509
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IAddress,
+    IDelayedCall,
     IOpenSSLServerConnectionCreator,
     IProtocolFactory,
     IReactorTime,
     ISSLTransport,
 )
 from twisted.internet.protocol import Factory, Protocol
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, deferLater
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.trial.unittest import TestCase
 from twisted.web.resource import Resource
@@ -36,8 +38,27 @@ def the_reactor() -> IReactorTime:
     return reactor
 
 
+def pause() -> Deferred[None]:
+    """Let the reactor do what there is to do."""
+    return deferLater(the_reactor(), 0.001)
+
+
 class HandClock(Clock):
-    """The reactor that trial runs, with a clock of the test's."""
+    """The reactor that trial runs, with a clock of the test's. Waits of less than a second are over at once.
+
+    Those are Twisted's own, between two attempts to connect to one name.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: list[float] = []
+        """How long others wanted to wait."""
+
+    def callLater(self, delay: float, callable: Callable[..., object], *args: object, **kw: object) -> IDelayedCall:  # noqa: A002
+        if delay < 1.0:
+            return the_reactor().callLater(0.0, callable, *args, **kw)
+        self.waits.append(delay)
+        return super().callLater(delay, callable, *args, **kw)
 
     def __getattr__(self, name: str) -> object:
         return getattr(the_reactor(), name)

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Factory, Protocol
-from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.server import NOT_DONE_YET, Request
 
@@ -29,15 +28,20 @@ from teleport_conch.errors import (
 )
 from tests.client import certificates
 from tests.client.certificates import HOUR, NOW, server_certificate
-from tests.client.servers import HandClock, Server, as_json, listen, never, peer_name, the_reactor, unused_address
+from tests.client.servers import (
+    HandClock,
+    Server,
+    as_json,
+    listen,
+    never,
+    pause,
+    peer_name,
+    the_reactor,
+    unused_address,
+)
 
 TRUSTING = client_options(None, certificates.TRUSTED)
 PING = Call("GET", "/v1/ping")
-
-
-def pause() -> Deferred[None]:
-    """Let the reactor do what there is to do."""
-    return deferLater(the_reactor(), 0.001)
 
 
 def answers_with_time(seconds: float) -> dict[str, object]:

@@ -1,0 +1,311 @@
+"""What a node or proxy knows of its cluster when auth is away: fed by a watch, kept on disk, not believed for ever."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
+
+from attrs import evolve
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from teleport_conch.access.roles import Role
+from teleport_conch.certs.public import PublicAuthority
+from teleport_conch.client.api import AuthClient
+from teleport_conch.client.backoff import Backoff, Jitter
+from teleport_conch.client.copy_on_disk import CopyOnDisk
+from teleport_conch.errors import Compacted, ConnectionProblem, NotFound, TeleportError
+from teleport_conch.resources.cluster import ClusterConfig, ClusterName
+from teleport_conch.resources.fields import Fields
+from teleport_conch.resources.server import Presence, Server, State
+from teleport_conch.storage.backend import IBackend
+
+#: Seconds for which a copy is used while auth is away.
+TTL_S = 20 * 3600.0
+#: Seconds between two tries to watch.
+FIRST_WAIT_S = 1.0
+LONGEST_WAIT_S = 10.0
+#: Seconds between two notes on disk of when auth was heard last.
+STAMP_S = 60.0
+
+Resource = PublicAuthority | ClusterConfig | ClusterName | Role | Server
+
+READERS: Mapping[str, Callable[[object], Resource]] = {
+    "cert_authority": PublicAuthority.from_json,
+    "cluster_config": ClusterConfig.from_json,
+    "cluster_name": ClusterName.from_json,
+    "role": Role.from_json,
+    "node": Server.from_json,
+    "proxy": Server.from_json,
+}
+"""The kinds that can be kept."""
+
+_SERVERS = ("node", "proxy")
+
+_Kind = TypeVar("_Kind", bound=Resource)
+
+
+class Cache(Service):
+    """A copy of some kinds of resources.
+
+    All methods that answer resources raise ``ConnectionProblem`` where there is no copy, or auth has not been heard of
+    for longer than ``ttl_s``.
+
+    :param backend: keeps the copy; it is opened and closed by whoever made it.
+    :param kinds: some of :data:`READERS`.
+    :param jitter: for the time between two tries to watch.
+    :param ttl_s: seconds.
+    :param cluster_name: a copy of another cluster is thrown away.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        backend: IBackend,
+        client: AuthClient,
+        kinds: Sequence[str],
+        jitter: Jitter,
+        ttl_s: float = TTL_S,
+        cluster_name: str = "",
+    ) -> None:
+        self._reactor = reactor
+        self._client = client
+        self._kinds = tuple(kinds)
+        self._ttl_s = ttl_s
+        self._backoff = Backoff(FIRST_WAIT_S, LONGEST_WAIT_S, jitter)
+        self._disk = CopyOnDisk(backend, cluster_name)
+        self._known: dict[str, dict[str, Resource]] = {kind: {} for kind in kinds}
+        self._listed: dict[str, tuple[Resource, ...]] = {}
+        self._unconfirmed: set[tuple[str, str]] = set()
+        self._heard_at: float | None = None
+        self._stamped_at = 0.0
+        self._callbacks: dict[str, list[Callable[[], None]]] = {kind: [] for kind in kinds}
+        self._waiting: list[Deferred[None]] = []
+        self._following: Deferred[None] | None = None
+        self._said = ""
+        self.live = False
+        """Whether the copy follows auth at this moment."""
+
+    def authorities(self, kind: str) -> PublicAuthority:
+        """The ``user`` or ``host`` authority of the cluster."""
+        found = [each for each in self._all("cert_authority", PublicAuthority) if each.kind == kind]
+        return self._one(found, f"the {kind} authority")
+
+    def configuration(self) -> ClusterConfig:
+        return self._one(self._all("cluster_config", ClusterConfig), "the configuration of the cluster")
+
+    def cluster_name(self) -> ClusterName:
+        return self._one(self._all("cluster_name", ClusterName), "the name of the cluster")
+
+    def roles(self) -> tuple[Role, ...]:
+        return self._all("role", Role)
+
+    def nodes(self) -> tuple[Server, ...]:
+        """All nodes. While auth is away they are in the state that it knew last."""
+        return self._all("node", Server)
+
+    def proxies(self) -> tuple[Server, ...]:
+        return self._all("proxy", Server)
+
+    def on_change(self, kind: str, callback: Callable[[], None]) -> None:
+        """Have *callback* called after each change of resources of a kind."""
+        self._callbacks[kind].append(callback)
+
+    async def ready(self) -> None:
+        """Wait until there is something to answer, from the disk or from auth."""
+        if not self._is_fresh():
+            waiting: Deferred[None] = Deferred()
+            self._waiting.append(waiting)
+            await waiting
+
+    def startService(self) -> None:
+        super().startService()
+        self._following = Deferred.fromCoroutine(self._follow())
+        self._following.addErrback(lambda reason: reason.trap(CancelledError))
+
+    def stopService(self) -> Deferred[None]:
+        """Ends the watch, and waits for the disk."""
+        super().stopService()
+        if self._following is not None:
+            self._following.cancel()
+        self.live = False
+        for each in self._waiting:
+            each.cancel()
+        self._stamp()
+        return Deferred.fromCoroutine(self._disk.flush())
+
+    # What is known.
+
+    def _all(self, kind: str, type_: type[_Kind]) -> tuple[_Kind, ...]:
+        if not self._is_fresh():
+            raise ConnectionProblem(self._why_nothing())
+        if kind not in self._listed:
+            self._listed[kind] = tuple(value for _, value in sorted(self._known.get(kind, {}).items()))
+        return tuple(each for each in self._listed[kind] if isinstance(each, type_))
+
+    def _one(self, found: Sequence[_Kind], what: str) -> _Kind:
+        if not found:
+            raise ConnectionProblem(f"This host has not heard of {what} from the auth server yet.")
+        return found[0]
+
+    def _is_fresh(self) -> bool:
+        return self._heard_at is not None and self._reactor.seconds() - self._heard_at <= self._ttl_s
+
+    def _why_nothing(self) -> str:
+        if self._heard_at is None:
+            return "This host has not heard from the auth server yet, and has no copy of what it said before."
+        hours = (self._reactor.seconds() - self._heard_at) / 3600.0
+        return (
+            f"The auth server has not been heard for {hours:.1f} hours; what it said then is not believed any more "
+            "(teleport.cache.ttl)."
+        )
+
+    # What is heard.
+
+    async def _follow(self) -> None:
+        await self._load()
+        while True:
+            try:
+                await self._client.watch(self._kinds, 0, self._hear)
+            except CancelledError:
+                raise
+            except TeleportError as reason:
+                self._say(reason.sentence)
+            except Exception:  # noqa: BLE001 - whatever it was, what is known stays, and the next try comes
+                self._log.failure("The watch of the cluster failed.")
+            self.live = False
+            await deferLater(self._reactor, self._backoff.next_s())
+
+    def _say(self, sentence: str) -> None:
+        if sentence != self._said:
+            self._said = sentence
+            self._log.warn("The cluster is not being followed, the copy is used: {reason}", reason=sentence)
+
+    def _hear(self, line: dict[str, object]) -> None:
+        fields = Fields(line, "line")
+        what = fields.text("type", max_chars=32)
+        changed: set[str] = set()
+        if what == "init":
+            changed = self._begin(line.get("items"))
+        elif what == "put":
+            changed = self._put(line.get("resource"))
+        elif what == "delete":
+            changed = self._delete(fields.text("kind", max_chars=64), fields.text("name", max_chars=255))
+        elif what == "heartbeat":
+            changed = self._drop_unconfirmed()
+        elif what == "compacted":
+            raise Compacted("The auth server does not keep the changes since; a new snapshot is due.")
+        self._heard(changed)
+
+    def _heard(self, changed: Iterable[str]) -> None:
+        self._heard_at = self._reactor.seconds()
+        if self._heard_at - self._stamped_at >= STAMP_S:
+            self._stamp()
+        self._wake()
+        self._tell(changed)
+
+    def _wake(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            each.callback(None)
+
+    def _stamp(self) -> None:
+        if self._heard_at is not None:
+            self._stamped_at = self._heard_at
+            self._disk.heard(self._heard_at)
+
+    def _begin(self, items: object) -> set[str]:
+        """A snapshot: what it lacks is gone, at once or, of servers, once the first heartbeat has come."""
+        if not isinstance(items, list):
+            raise ConnectionProblem("The auth server sent a snapshot that is not a list.")
+        self._unconfirmed = {(kind, name) for kind, names in self._known.items() for name in names}
+        changed = {kind for item in items for kind in self._put(item)}
+        changed |= self._drop([each for each in self._unconfirmed if each[0] not in _SERVERS])
+        self._backoff.reset()
+        self._said = ""
+        self.live = True
+        return changed
+
+    def _put(self, resource: object) -> set[str]:
+        try:
+            kind, name, value = _read(resource)
+        except TeleportError as reason:
+            self._log.error("Auth sent a resource that cannot be read: {reason}", reason=reason.sentence)
+            return set()
+        if kind not in self._known:
+            return set()
+        self._unconfirmed.discard((kind, name))
+        before = self._known[kind].get(name)
+        if before == value:
+            return set()
+        self._known[kind][name] = value
+        if before is None or _lasting(before) != _lasting(value):
+            self._disk.keep(kind, name, resource)
+        return {kind}
+
+    def _delete(self, kind: str, name: str) -> set[str]:
+        if kind not in (*_SERVERS, "role"):
+            raise Compacted(f"A resource of the kind {kind} was deleted; a new snapshot tells what is left.")
+        return self._drop([(kind, name)])
+
+    def _drop_unconfirmed(self) -> set[str]:
+        return self._drop(list(self._unconfirmed))
+
+    def _drop(self, gone: Iterable[tuple[str, str]]) -> set[str]:
+        changed = set()
+        for kind, name in gone:
+            self._unconfirmed.discard((kind, name))
+            if self._known.get(kind, {}).pop(name, None) is not None:
+                self._disk.drop(kind, name)
+                changed.add(kind)
+        return changed
+
+    def _tell(self, changed: Iterable[str]) -> None:
+        for kind in changed:
+            self._listed.pop(kind, None)
+        for callback in [callback for kind in changed for callback in self._callbacks[kind]]:
+            try:
+                callback()
+            except Exception:  # noqa: BLE001 - one who listens is not to cut the others off
+                self._log.failure("A listener for changes of the cluster failed.")
+
+    async def _load(self) -> None:
+        heard_at, resources = await self._disk.load()
+        for resource in resources:
+            try:
+                kind, name, value = _read(resource)
+            except TeleportError as reason:
+                self._log.warn("The copy on disk holds what cannot be read: {reason}", reason=reason.sentence)
+                continue
+            if kind in self._known:
+                self._known[kind][name] = _lasting(value)
+        self._heard_at = heard_at
+        if self._is_fresh():
+            self._wake()
+
+
+def _read(resource: object) -> tuple[str, str, Resource]:
+    """Kind, name and value of a resource's JSON.
+
+    :raises TeleportError: it cannot be read, or is of a kind that is not kept.
+    """
+    fields = Fields(resource, "resource")
+    kind = fields.text("kind", max_chars=64)
+    if kind not in READERS:
+        raise NotFound(f"The kind {kind!r} is not kept.")
+    value = READERS[kind](resource)
+    name = fields.child("metadata").text("name", max_chars=255)
+    return kind, f"{value.kind}/{name}" if isinstance(value, PublicAuthority) else name, value
+
+
+def _lasting(value: Resource) -> Resource:
+    """What of a resource is true for longer than auth is heard: of a server's presence, no more than that it left."""
+    if not isinstance(value, Server):
+        return value
+    gone = value.presence.state is State.OFFLINE
+    return evolve(value, presence=Presence(State.OFFLINE if gone else State.UNKNOWN))
