@@ -23,12 +23,13 @@ from twisted.python.failure import Failure
 from teleport_conch import wire
 from teleport_conch.certs import public_key
 from teleport_conch.certs.certificate import SSHCertificate
-from teleport_conch.certs.signatures import AlgorithmRefused, BadSignature, Signature, verify
+from teleport_conch.certs.options import VERIFY_REQUIRED
+from teleport_conch.certs.signatures import USER_VERIFIED, AlgorithmRefused, BadSignature, Signature, verify
 from teleport_conch.errors import AccessDenied, CertificateRefused, CertificateType, TeleportError
 from teleport_conch.ssh.algorithms import SIGNATURES_BY_ALGORITHM
 from teleport_conch.ssh.channel import ChannelOwner
 from teleport_conch.ssh.connection import Connection
-from teleport_conch.ssh.requests import ProtocolViolation, RequestQueue
+from teleport_conch.ssh.requests import RequestQueue
 from teleport_conch.wire import Reader, WireError
 
 MAX_REQUESTS = 20
@@ -103,12 +104,10 @@ class UserAuth(SSHService):
             return
         self._requests += 1
         if self._requests > MAX_REQUESTS:
+            self._queue.stop()
             self._too_many()
-            return
-        try:
+        else:
             self._queue.put(lambda: self._request(packet))
-        except ProtocolViolation as violation:
-            self.transport.sendDisconnect(DISCONNECT_PROTOCOL_ERROR, str(violation).encode())
 
     async def _request(self, packet: bytes) -> None:
         if self._done:
@@ -152,7 +151,8 @@ class UserAuth(SSHService):
     ) -> None:
         """The signature of RFC 4252, section 7, over this session and this request, by the certified key.
 
-        A security key has to have been touched, unless its certificate says ``no-touch-required`` (PROTOCOL.certkeys).
+        A security key has to have been touched, unless its certificate says ``no-touch-required``, and to have verified
+        its user where the certificate says ``verify-required`` (PROTOCOL.certkeys).
         """
         signed = b"".join(
             (
@@ -172,6 +172,8 @@ class UserAuth(SSHService):
             if given.algorithm != SIGNATURES_BY_ALGORITHM[algorithm]:
                 raise AlgorithmRefused(f"{given.algorithm!r} is not what {algorithm.decode()} signs with")
             verify(public_key.parse(certificate.public_key), given, signed, require_presence=not untouched)
+            if certificate.critical_option(VERIFY_REQUIRED) is not None and not given.flags & USER_VERIFIED:
+                raise BadSignature("the certificate demands that the security key verifies its user")
         except (AlgorithmRefused, BadSignature, WireError) as problem:
             raise AccessDenied(f"The signature of the login is not accepted: {problem}.") from problem
 
