@@ -1,0 +1,1 @@
+"""The commands of ``tctl``: each module adds its parsers, and holds what they run."""

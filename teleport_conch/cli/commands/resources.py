@@ -1,0 +1,129 @@
+"""``tctl get`` and ``tctl rm``: resources as they are, by kind and name."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from attrs import frozen
+
+from teleport_conch.certs import keys
+from teleport_conch.certs.public import PublicAuthority
+from teleport_conch.cli.answer import Answer, said
+from teleport_conch.cli.commands.nodes import named
+from teleport_conch.cli.connection import Connection
+from teleport_conch.cli.references import Reference
+from teleport_conch.cli.table import inert, table
+from teleport_conch.cli.views import node_table, proxy_table, session_table, token_table
+from teleport_conch.errors import NotFound
+
+
+@frozen
+class Found:
+    """Resources of one kind: their JSON, and the table of them."""
+
+    values: Sequence[dict[str, object]]
+    text: Callable[[], str]
+
+
+async def get(connection: Connection, arguments: Namespace) -> Answer:
+    found = [await READERS[each.kind](connection, each.name) for each in arguments.resources]
+    values = [value for each in found for value in each.values]
+    return Answer(lambda: "\n".join(each.text() for each in found), values, documents=True)
+
+
+async def _nodes(connection: Connection, name: str) -> Found:
+    nodes = await connection.client.nodes()
+    chosen = (named(nodes, name, "node"),) if name else nodes
+    return Found([node.to_json() for node in chosen], lambda: node_table(chosen, connection.now()))
+
+
+async def _proxies(connection: Connection, name: str) -> Found:
+    proxies = await connection.client.proxies()
+    chosen = (named(proxies, name, "proxy"),) if name else proxies
+    return Found([proxy.to_json() for proxy in chosen], lambda: proxy_table(chosen, connection.now()))
+
+
+async def _tokens(connection: Connection, name: str) -> Found:
+    tokens = [token for token in await connection.client.tokens() if name in ("", token.id)]
+    _check_found(tokens, "token", name)
+    return Found([token.to_json() for token in tokens], lambda: token_table(tokens, connection.now()))
+
+
+async def _authorities(connection: Connection, name: str) -> Found:
+    """By type (user, host); the name of the cluster means both."""
+    both = [await connection.client.authority(kind) for kind in ("user", "host")]
+    chosen = [authority for authority in both if name in ("", authority.kind, authority.cluster_name)]
+    _check_found(chosen, "cert_authority", name)
+    return Found([authority.to_json() for authority in chosen], lambda: _authority_table(chosen))
+
+
+def _authority_table(authorities: Sequence[PublicAuthority]) -> str:
+    rows = [(each.cluster_name, each.kind, keys.fingerprint(blob)) for each in authorities for blob in each.ssh_keys]
+    return table(("Cluster Name", "CA Type", "Fingerprint"), rows)
+
+
+async def _configuration(connection: Connection, name: str) -> Found:
+    value = (await connection.client.configuration()).to_json()
+    spec = value["spec"]
+    assert isinstance(spec, dict)
+    return Found([value], lambda: table(("Setting", "Value"), [(key, str(each)) for key, each in spec.items()]))
+
+
+async def _cluster_name(connection: Connection, name: str) -> Found:
+    found = await connection.client.cluster_name()
+    row = (found.cluster_name, found.cluster_id)
+    return Found([found.to_json()], lambda: table(("Cluster Name", "ID"), [row]))
+
+
+async def _sessions(connection: Connection, name: str) -> Found:
+    sessions = [session for session in await connection.client.sessions() if name in ("", session.id)]
+    _check_found(sessions, "ssh_session", name)
+    return Found([session.to_json() for session in sessions], lambda: session_table(sessions, connection.now()))
+
+
+def _check_found(found: Sequence[object], kind: str, name: str) -> None:
+    if name and not found:
+        raise NotFound(f"There is no {kind} '{inert(name)}'; 'tctl get {kind}' lists them.")
+
+
+READERS: Mapping[str, Callable[[Connection, str], Awaitable[Found]]] = {
+    "node": _nodes,
+    "proxy": _proxies,
+    "token": _tokens,
+    "cert_authority": _authorities,
+    "cluster_config": _configuration,
+    "cluster_name": _cluster_name,
+    "ssh_session": _sessions,
+}
+
+
+async def remove(connection: Connection, arguments: Namespace) -> Answer:
+    reference: Reference = arguments.resource
+    removed = await REMOVERS[reference.kind](connection, reference.name)
+    return said(f"{reference.kind} {inert(removed)} has been deleted")
+
+
+async def _remove_node(connection: Connection, name: str) -> str:
+    node = named(await connection.client.nodes(), name, "node")
+    await connection.client.remove_node(node.name)
+    return f"{node.hostname} ({node.name})"
+
+
+async def _remove_proxy(connection: Connection, name: str) -> str:
+    proxy = named(await connection.client.proxies(), name, "proxy")
+    await connection.client.remove_proxy(proxy.name)
+    return f"{proxy.hostname} ({proxy.name})"
+
+
+async def _remove_token(connection: Connection, name: str) -> str:
+    found = [token for token in await connection.client.tokens() if token.id == name]
+    await connection.client.remove_token(name)
+    return found[0].id if found else "with this value"
+
+
+REMOVERS: Mapping[str, Callable[[Connection, str], Awaitable[str]]] = {
+    "node": _remove_node,
+    "proxy": _remove_proxy,
+    "token": _remove_token,
+}

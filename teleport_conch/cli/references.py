@@ -1,0 +1,60 @@
+"""References to resources, as ``tctl get`` and ``tctl rm`` take them: ``kind`` or ``kind/name``."""
+
+from __future__ import annotations
+
+from argparse import ArgumentTypeError
+from collections.abc import Sequence
+
+from attrs import frozen
+
+#: What can be had, by Teleport's names.
+KINDS = ("node", "proxy", "token", "cert_authority", "cluster_config", "cluster_name", "ssh_session")
+#: Of these, what can be removed.
+REMOVABLE = ("node", "proxy", "token")
+
+_SHORTCUTS = {
+    "nodes": "node",
+    "proxies": "proxy",
+    "tokens": "token",
+    "ca": "cert_authority",
+    "cas": "cert_authority",
+    "cert_authorities": "cert_authority",
+    "cluster-config": "cluster_config",
+    "cluster-name": "cluster_name",
+    "session": "ssh_session",
+    "sessions": "ssh_session",
+    "ssh_sessions": "ssh_session",
+}
+# What Teleport has and this program does not have yet, with its shortcuts.
+_NOT_BUILT = frozenset(
+    (
+        *("user", "users", "role", "roles", "namespace", "namespaces", "ns", "auth", "auth_server", "connector"),
+        *("connectors", "github", "oidc", "saml", "rts", "reverse_tunnel", "reverse_tunnels", "tunnel", "tc"),
+        *("cluster", "clusters", "trusted_cluster", "cap", "cluster_auth_preference", "rc", "rcs", "remote_cluster"),
+        *("sem", "sems", "semaphore", "access_request"),
+    )
+)
+
+
+@frozen
+class Reference:
+    """One resource of a kind, or all of them where ``name`` is empty."""
+
+    kind: str
+    name: str = ""
+
+
+def parse_references(text: str) -> Sequence[Reference]:
+    """References with commas between them."""
+    return [parse_reference(part) for part in text.split(",")]
+
+
+def parse_reference(text: str) -> Reference:
+    """:raises ArgumentTypeError: there is no such kind, or not yet."""
+    kind, _, name = text.strip().partition("/")
+    kind = _SHORTCUTS.get(kind.lower(), kind.lower())
+    if kind in _NOT_BUILT:
+        raise ArgumentTypeError(f"resources of type '{kind}' are not built yet; there are {', '.join(KINDS)}")
+    if kind not in KINDS:
+        raise ArgumentTypeError(f"there are no resources of type '{kind[:64]}'; there are {', '.join(KINDS)}")
+    return Reference(kind, name)

@@ -1,0 +1,42 @@
+"""Tables for people, and text of others made harmless before it reaches a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+#: Characters that the narrowest column takes, the space after it included.
+MIN_WIDTH = 5
+
+
+def inert(text: str) -> str:
+    r"""``text`` with everything escaped that a terminal would obey, or that would hide what is there.
+
+    That is all that is not printable by Unicode: control characters (so each ANSI sequence), line separators,
+    bidirectional overrides, lone surrogates. They become ``\n``, ``\x1b`` and the like; letters stay as they are.
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Lines of a table: the heads of the columns, dashes as wide as each column, and the rows."""
+    cells = [[inert(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
+    return _aligned([columns, ["-" * width for width in widths], *cells])
+
+
+def headless(rows: Iterable[Sequence[str]]) -> str:
+    """Lines of a table without heads; a row's first cell says what it is about."""
+    return _aligned([[inert(cell) for cell in row] for row in rows])
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(MIN_WIDTH, *(len(cell) + 1 for cell in column)) for column in zip(*rows, strict=True)]
+    lines = ("".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+    return "".join(f"{line}\n" for line in lines)
+
+
+def pairs(labels: Mapping[str, str]) -> str:
+    """Labels in one cell: ``env=prod,role=db``, sorted by their keys."""
+    return ",".join(f"{key}={value}" for key, value in sorted(labels.items()))

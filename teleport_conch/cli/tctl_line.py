@@ -1,0 +1,218 @@
+"""The command line of ``tctl``: every command with its flags and its help, and the name of what it runs.
+
+Nothing here is slow to import, so that ``--help`` and mistakes in a command line are answered at once.
+"""
+
+from __future__ import annotations
+
+import time
+from argparse import ArgumentTypeError, Namespace
+from pathlib import Path
+
+from teleport_conch.cli import arguments as parsing
+from teleport_conch.cli.arguments import Parser, Parsers, leaf
+from teleport_conch.cli.instants import parse_moment
+from teleport_conch.cli.references import KINDS, REMOVABLE, Reference, parse_reference, parse_references
+
+#: How many events a search answers, unless it asks for another number; auth answers no more than the second.
+EVENTS = 100
+MAX_EVENTS = 10_000
+
+_DESCRIPTION = """\
+Administers a cluster. On the auth host it works with the identity that the auth service
+leaves there; from elsewhere with an identity file, and the address of the auth server.
+"""
+_EPILOG = """\
+examples:
+  tctl nodes add --roles=node --ttl=30m
+  tctl nodes ls
+  tctl auth sign --user=alice --logins=root --format=openssh --out=alice
+  tctl auth sign --user=carol --logins=root --roles=admin --out=carol.identity
+  tctl -i carol.identity --auth-server=auth.example.com:3025 status
+"""
+_EXPORT = """\
+Print the authorities of the cluster, without their private keys.
+
+  --type=host   lines for known_hosts: the authority of all hosts of the cluster
+  --type=user   lines for authorized_keys; without the first word also for sshd's TrustedUserCAKeys
+  --type=tls    certificates of the host authority, in PEM form
+"""
+_SIGN = """\
+Make a key and a certificate for it, for a person or for a host that runs OpenSSH's sshd.
+
+  --format=file      all in one file, for 'tctl -i' (people only)
+  --format=openssh   F and F-cert.pub, for ssh and sshd
+  --format=tls       F.key, F.crt and F.cas (people only)
+"""
+
+
+def tctl_parser() -> Parser:
+    """The parser of everything.
+
+    What it answers has ``run``, the name of a coroutine below :mod:`teleport_conch.cli.commands`; None stands for
+    ``version``. ``offline`` says that the command can do with the storage of an auth service that does not run,
+    ``local`` that it needs none, ``prepare`` names what is called before, and ``check`` says which flags do not go
+    together.
+    """
+    parser = Parser(prog="tctl", description=_DESCRIPTION, epilog=_EPILOG)
+    parsing.global_options(parser)
+    parser.set_defaults(run=None, local=False, offline=False, prepare=None, check=None, format="text")
+    found = parsing.commands(parser)
+    status = leaf(found, "status", "Show the cluster, its authorities, and the pin for hosts that join.")
+    status.set_defaults(run="status.status", offline=True)
+    parsing.format_option(status)
+    _nodes(parsing.commands(found.add_parser("nodes", help="let nodes in, list them, remove them")))
+    _tokens(parsing.commands(found.add_parser("tokens", help="make, list and remove join tokens")))
+    _auth(parsing.commands(found.add_parser("auth", help="export the authorities, sign certificates")))
+    _events(parsing.commands(found.add_parser("events", help="search the log of events")))
+    _sessions(parsing.commands(found.add_parser("sessions", help="list the sessions that run now")))
+    _resources(found)
+    _backup(found)
+    leaf(found, "version", "Print the version of this program.")
+    return parser
+
+
+def _nodes(parsers: Parsers) -> None:
+    _nodes_add(parsers)
+    listing = leaf(parsers, "ls", "List the nodes of the cluster.", example="tctl nodes ls --format=json")
+    listing.set_defaults(run="nodes.listing")
+    parsing.format_option(listing)
+    text = "Remove a node, and refuse it until it joins again with a token."
+    removal = leaf(parsers, "rm", text, aliases=("del",), example="tctl nodes rm web1")
+    removal.set_defaults(run="nodes.remove")
+    which = removal.add_mutually_exclusive_group(required=True)
+    which.add_argument("node", nargs="?", metavar="NODE", help="nodename or host UUID")
+    which.add_argument("--offline", dest="all_offline", action="store_true", help="every node that is offline")
+
+
+def _nodes_add(parsers: Parsers) -> None:
+    text = "Make a join token, and print what to start on the new host."
+    adding = leaf(parsers, "add", text, example="tctl nodes add --ttl=1h")
+    adding.set_defaults(run="nodes.invite")
+    roles = "what it lets in: a comma list of node and proxy (node)"
+    adding.add_argument("--roles", type=parsing.join_roles, default=("node",), metavar="ROLES", help=roles)
+    adding.add_argument("--ttl", type=parsing.time_to_live, default=1800.0, metavar="30m", help="how long it lives")
+    adding.add_argument("--token", default="", help="a value of your own in place of a random one")
+    bound = adding.add_argument_group("what a host that uses the token is bound to")
+    bound.add_argument("--name", default="", help="its nodename")
+    principals = "other names and addresses for it"
+    bound.add_argument("--principals", type=parsing.names, default=(), metavar="A,B", help=principals)
+    bound.add_argument("--labels", type=parsing.labels, default={}, metavar="K=V,...", help="labels it has")
+    parsing.format_option(adding)
+
+
+def _tokens(parsers: Parsers) -> None:
+    adding = leaf(parsers, "add", "Make a join token.", example="tctl tokens add --type=node,proxy --ttl=2h")
+    adding.set_defaults(run="tokens.add")
+    roles = "what it lets in: a comma list of node and proxy"
+    adding.add_argument("--type", type=parsing.join_roles, required=True, metavar="ROLES", help=roles)
+    adding.add_argument("--value", default="", help="a value of your own in place of a random one")
+    adding.add_argument("--ttl", type=parsing.time_to_live, default=3600.0, metavar="1h", help="how long it lives")
+    parsing.format_option(adding)
+    listing = leaf(parsers, "ls", "List the tokens that can be used now, by their ids.")
+    listing.set_defaults(run="tokens.listing")
+    parsing.format_option(listing)
+    removal = leaf(parsers, "rm", "Remove a token; hosts that joined with it stay.", aliases=("del",))
+    removal.set_defaults(run="tokens.remove")
+    removal.add_argument("token", metavar="TOKEN", help="the token, or its id in 'tctl tokens ls'")
+
+
+def _auth(parsers: Parsers) -> None:
+    text = "Print the authorities, for known_hosts, sshd and TLS programs."
+    export = leaf(parsers, "export", text, example="tctl auth export --type=host >> ~/.ssh/known_hosts")
+    export.description = _EXPORT
+    export.set_defaults(run="export.export", offline=True)
+    export.add_argument("--type", choices=("user", "host", "tls"), help="one of them in place of user and host")
+    export.add_argument("--fingerprint", metavar="SHA256:...", help="only the key with this fingerprint")
+    _sign(parsers)
+
+
+def _sign(parsers: Parsers) -> None:
+    text = "Make a key and a certificate, for a person or for a host that runs sshd."
+    example = "tctl auth sign --user=alice --logins=root,ubuntu --format=openssh --out=alice"
+    sign = leaf(parsers, "sign", text, example=example)
+    sign.description = _SIGN
+    sign.set_defaults(run="sign.sign", offline=True, check=_check_sign)
+    whose = sign.add_mutually_exclusive_group(required=True)
+    whose.add_argument("--user", metavar="NAME", help="a person, as events will name them")
+    whose.add_argument("--host", type=parsing.names, metavar="A,B", help="names and addresses of a host")
+    sign.add_argument("--logins", type=parsing.names, metavar="A,B", help="accounts that the person may log in to")
+    sign.add_argument("--roles", type=parsing.names, metavar="A,B", help="roles of the person (access)")
+    sign.add_argument("-o", "--out", type=Path, required=True, metavar="F", help="the file, or how its name begins")
+    forms = "form of the files (file; for a host openssh)"
+    sign.add_argument("--format", dest="form", choices=("file", "openssh", "tls"), help=forms)
+    sign.add_argument("--ttl", type=parsing.time_to_live, metavar="12h", help="how long the certificate is good")
+    sign.add_argument("--overwrite", action="store_true", help="replace files that are there")
+
+
+def _check_sign(arguments: Namespace) -> str | None:
+    if arguments.user and not arguments.logins:
+        return "Give --logins: there are no users yet whose logins could be looked up."
+    if arguments.host and (arguments.logins or arguments.roles):
+        return "A host has no logins and no roles: leave --logins and --roles out."
+    if arguments.host and arguments.form not in (None, "openssh"):
+        return f"A host's certificate is for sshd: --host goes with --format=openssh, and not with {arguments.form}."
+    return None
+
+
+def _events(parsers: Parsers) -> None:
+    example = "tctl events ls --from=2h --type=auth,session.start"
+    listing = leaf(parsers, "ls", "List events, the newest last.", example=example)
+    listing.set_defaults(run="events.events")
+    when = "2026-11-22, 2026-11-22T18:31:02Z, or 2h for two hours ago"
+    listing.add_argument("--from", dest="start", type=_moment, metavar="WHEN", help=when)
+    listing.add_argument("--to", dest="end", type=_moment, metavar="WHEN", help="the same")
+    names = "names of events, as session.start,exec"
+    listing.add_argument("--type", type=parsing.names, default=(), metavar="NAMES", help=names)
+    listing.add_argument("--limit", type=_limit, default=EVENTS, metavar=str(EVENTS), help="so many, the newest")
+    parsing.format_option(listing)
+
+
+def _moment(text: str) -> float:
+    try:
+        return parse_moment(text, time.time())
+    except ValueError as reason:
+        raise ArgumentTypeError(str(reason)) from None
+
+
+def _limit(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MAX_EVENTS):
+        raise ArgumentTypeError(f"a search answers 1 to {MAX_EVENTS} events, and not '{text[:16]}'")
+    return int(text)
+
+
+def _sessions(parsers: Parsers) -> None:
+    active = leaf(parsers, "ls", "List the sessions that run now: who is on which node, as whom, since when.")
+    active.set_defaults(run="events.sessions")
+    parsing.format_option(active)
+
+
+def _resources(parsers: Parsers) -> None:
+    example = "tctl get nodes,cluster_config --format=json"
+    getting = leaf(parsers, "get", "Print resources of the cluster.", example=example)
+    getting.set_defaults(run="resources.get")
+    getting.add_argument("resources", type=parse_references, metavar="KIND[/NAME][,...]", help=", ".join(KINDS))
+    parsing.format_option(getting, "yaml")
+    removal = leaf(parsers, "rm", "Remove a resource.", aliases=("del",), example="tctl rm token/0123456789ab")
+    removal.set_defaults(run="resources.remove", check=_check_removal)
+    removal.add_argument("resource", type=parse_reference, metavar="KIND/NAME", help="a node, a proxy or a token")
+
+
+def _check_removal(arguments: Namespace) -> str | None:
+    reference: Reference = arguments.resource
+    if reference.kind not in REMOVABLE:
+        return f"A {reference.kind} cannot be removed; 'tctl rm' removes {', '.join(REMOVABLE)}."
+    return None if reference.name else f"Say which one to remove: tctl rm {reference.kind}/NAME"
+
+
+def _backup(parsers: Parsers) -> None:
+    text = "Write the state of the cluster to an encrypted file, beside a running auth service or without one."
+    backup = leaf(parsers, "backup", text, example="tctl backup cluster.backup")
+    backup.set_defaults(run="backup.backup", prepare="backup.choose_passphrase", local=True)
+    text = "Make the empty data_dir of this host that of the auth server in a backup."
+    restore = leaf(parsers, "restore", text, example="tctl -c /etc/teleport.yaml restore cluster.backup")
+    restore.set_defaults(run="backup.restore", prepare="backup.ask_passphrase", local=True)
+    for parser in (backup, restore):
+        parser.add_argument("file", type=Path, metavar="FILE")
+        where = "holds the passphrase, which is asked for otherwise"
+        parser.add_argument("--passphrase-file", type=Path, metavar="FILE", help=where)

@@ -1,0 +1,104 @@
+"""Resources as tables: which columns there are, and what stands in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from teleport_conch.cli.instants import moment, rfc822, span
+from teleport_conch.cli.table import inert, pairs, table
+from teleport_conch.resources.server import Presence, Server
+from teleport_conch.resources.session import ActiveSession
+from teleport_conch.resources.token import JoinToken
+
+#: Fields of an event that have columns, or say nothing to people (success is the last letter of the code).
+_NOT_DETAILS = frozenset(
+    (
+        *("time", "event", "code", "user", "login", "server_id", "server_hostname"),
+        *("uid", "ei", "cluster_name", "namespace", "success"),
+    )
+)
+
+
+def node_table(nodes: Sequence[Server], now: float) -> str:
+    """Columns and order of ``tctl nodes ls``, then why nodes cannot be reached.
+
+    :param now: POSIX seconds.
+    """
+    columns = ("Nodename", "UUID", "Address", "Labels", "State", "Last seen")
+    rows = [
+        (node.hostname, node.name, node.addr, pairs(node.all_labels), *presence_cells(node.presence, now))
+        for node in nodes
+    ]
+    notes = "".join(_unreachable(node) for node in nodes if node.presence.unreachable)
+    return table(columns, rows) + (f"\n{notes}" if notes else "")
+
+
+def _unreachable(node: Server) -> str:
+    return f"{inert(node.hostname)} cannot be reached by a proxy: {inert(node.presence.unreachable)}\n"
+
+
+def proxy_table(proxies: Sequence[Server], now: float) -> str:
+    columns = ("Nodename", "UUID", "Address", "Public address", "State", "Last seen")
+    rows = [
+        (proxy.hostname, proxy.name, proxy.addr, ",".join(proxy.public_addrs), *presence_cells(proxy.presence, now))
+        for proxy in proxies
+    ]
+    return table(columns, rows)
+
+
+def presence_cells(presence: Presence, now: float) -> tuple[str, str]:
+    """State and "last seen" of a host."""
+    state = presence.state.value + (", unreachable" if presence.unreachable else "")
+    if presence.last_seen_at is None:
+        return state, "never"
+    return state, f"{moment(presence.last_seen_at)} ({span(now - presence.last_seen_at)} ago)"
+
+
+def token_table(tokens: Sequence[JoinToken], now: float) -> str:
+    """Tokens go by their ids here: the secrets are not kept."""
+    columns = ("Token", "Type", "Expiry Time (UTC)", "Made by")
+    rows = [(token.id, ",".join(token.roles), _expiry(token, now), token.created_by) for token in tokens]
+    return table(columns, rows)
+
+
+def _expiry(token: JoinToken, now: float) -> str:
+    if token.expires_at is None:
+        return "never"
+    return f"{rfc822(token.expires_at)} ({span(token.expires_at - now)})"
+
+
+def session_table(sessions: Sequence[ActiveSession], now: float) -> str:
+    columns = ("ID", "User", "Login", "Node", "From", "Since")
+    rows = [
+        (
+            session.id,
+            session.user,
+            session.login,
+            session.server_hostname,
+            session.remote_addr,
+            f"{moment(session.created_at)} ({span(now - session.created_at)} ago)",
+        )
+        for session in sessions
+    ]
+    return table(columns, rows)
+
+
+def event_table(events: Sequence[Mapping[str, object]]) -> str:
+    columns = ("Time", "Code", "Event", "User", "Login", "Node", "Details")
+    return table(columns, [_event_cells(event) for event in events])
+
+
+def _event_cells(event: Mapping[str, object]) -> Sequence[str]:
+    node = event.get("server_hostname") or event.get("server_id") or event.get("node_name") or ""
+    shorts = ((key, _short(value)) for key, value in sorted(event.items()) if key not in _NOT_DETAILS)
+    details = (f"{key}={short}" for key, short in shorts if short)
+    own = (event.get(key, "") for key in ("time", "code", "event", "user", "login"))
+    return [*(str(value) for value in own), str(node), " ".join(details)]
+
+
+def _short(value: object) -> str:
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    if isinstance(value, dict):
+        return pairs({str(key): str(each) for key, each in value.items()})
+    return str(value).lower() if isinstance(value, bool) else str(value)
