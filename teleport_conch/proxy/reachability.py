@@ -9,7 +9,7 @@ from typing import Protocol
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
+from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -17,6 +17,8 @@ from teleport_conch.errors import ConnectionProblem, TeleportError
 from teleport_conch.resources.server import Server, State
 
 AGAIN_S = 60.0
+SECOND_TRY_S = 3.0
+"""One failure says little: who has just joined announces itself a moment before it listens."""
 MAX_PROBES = 8
 
 
@@ -50,6 +52,7 @@ class Reachability(Service):
         prober: Prober,
         reporter: Callable[[], Reporter | None],
     ) -> None:
+        self._clock = clock
         self._nodes = nodes
         self._prober = prober
         self._reporter = reporter
@@ -101,12 +104,11 @@ class Reachability(Service):
         self._next()
 
     async def _probe(self, node: Server) -> None:
-        error = ""
-        try:
-            await self._prober.probe(node.name, node.addr)
-        except ConnectionProblem as problem:
-            error = problem.sentence
         before = self._known.get(node.name, ("", ""))[1]
+        error = await self._why_not(node)
+        if error and not before:
+            await deferLater(self._clock, SECOND_TRY_S)
+            error = await self._why_not(node)
         self._known[node.name] = (node.addr, error)
         if error and error != before:
             self._log.warn("The node {name} cannot be reached: {error}", name=node.hostname, error=error)
@@ -116,3 +118,11 @@ class Reachability(Service):
                 await reporter.report_reachability(node.name, error)
             except TeleportError as problem:
                 self._log.info("auth was not told that {name} was probed: {why}", name=node.name, why=problem.sentence)
+
+    async def _why_not(self, node: Server) -> str:
+        """Why the node cannot be dialled, empty where it can."""
+        try:
+            await self._prober.probe(node.name, node.addr)
+        except ConnectionProblem as problem:
+            return problem.sentence
+        return ""
