@@ -21,9 +21,11 @@ from teleport_conch.client.backoff import spread
 from teleport_conch.client.enrolment import Membership
 from teleport_conch.client.uplink import Uplink
 from teleport_conch.config.secret import read_token
-from teleport_conch.config.settings import CacheSettings, TeleportSettings
+from teleport_conch.config.settings import CacheSettings, ConnectionLimits, TeleportSettings
 from teleport_conch.resources.server import Server
 from teleport_conch.ssh.hostkeys import HostKeys, host_keys
+from teleport_conch.ssh.keepalive import KeepAliveRhythm
+from teleport_conch.ssh.server import ServerLimits
 from teleport_conch.starting import Reactor
 from teleport_conch.storage.backend import IBackend
 from teleport_conch.storage.memory import MemoryBackend
@@ -172,6 +174,19 @@ class Member(MultiService):
     def host_authorities(self) -> Collection[bytes]:
         """The keys that sign hosts' certificates."""
         return self.cache.authorities("host").ssh_keys
+
+    def server_limits(self, limits: ConnectionLimits) -> ServerLimits:
+        """The bounds of an SSH server of this member, some of which the whole cluster shares."""
+
+        def rhythm() -> KeepAliveRhythm:
+            shared = self.cache.configuration()
+            return KeepAliveRhythm(shared.keep_alive_interval_s, shared.keep_alive_count_max)
+
+        return ServerLimits(
+            max_per_host=limits.max_connections,
+            max_per_host_setting="teleport.connection_limits.max_connections",
+            keep_alive=rhythm,
+        )
 
 
 def host_keys_of(identity: HostIdentity) -> HostKeys:

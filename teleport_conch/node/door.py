@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from teleport_conch.proxy_protocol import Believer, HeaderRefused, header_length
 from teleport_conch.ssh.hostkeys import HostKeys
-from teleport_conch.ssh.server import ServerFactory, ServerTransport, address_text
+from teleport_conch.ssh.server import USUAL_LIMITS, ServerFactory, ServerLimits, ServerTransport, address_text
 from teleport_conch.ssh.userauth import LoginPolicy
 
 
@@ -67,7 +67,8 @@ class NodeFactory(ServerFactory):
         host_keys: HostKeys,
         believer: Believer,
         proxied_only: bool,
+        limits: ServerLimits = USUAL_LIMITS,
     ) -> None:
-        super().__init__(clock, login_policy, host_keys)
+        super().__init__(clock, login_policy, host_keys, limits)
         self.believer = believer
         self.proxied_only = proxied_only

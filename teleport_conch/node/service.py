@@ -146,8 +146,11 @@ class NodeService(StartingService):
             locales=[read_bounded(path) for path in LOCALES],
         )
         policy = NodeLogin(self._node_reactor, self.member, self._target, room, self.member.emit)
+        limits = self.member.server_limits(self._settings.teleport.connection_limits)
         believer = Believer(identity.host_uuid, self.member.host_authorities)
-        return NodeFactory(self._node_reactor, policy, host_keys_of(identity), believer, self._node.proxied_only)
+        return NodeFactory(
+            self._node_reactor, policy, host_keys_of(identity), believer, self._node.proxied_only, limits
+        )
 
     def _new_identity(self, identity: HostIdentity) -> None:
         if self._factory is not None:

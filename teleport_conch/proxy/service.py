@@ -123,7 +123,8 @@ class ProxyService(StartingService):
         outside = OutsideHosts(rules, _Names(self._proxy_reactor))
         router = Router(self.member, dialer, outside, self.member.emit)
         policy = DoorPolicy(self._proxy_reactor, self.member, router, self.member.emit)
-        return ServerFactory(self._proxy_reactor, policy, host_keys_of(identity))
+        limits = self.member.server_limits(self._settings.teleport.connection_limits)
+        return ServerFactory(self._proxy_reactor, policy, host_keys_of(identity), limits)
 
     def _watch_nodes(self, dialer: Dialer) -> None:
         reachability = Reachability(self._proxy_reactor, self.member.nodes, dialer, lambda: self.member.uplink.client)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from typing import Protocol
 
+from attrs import frozen
+from twisted.conch.ssh.connection import MSG_GLOBAL_REQUEST
 from twisted.conch.ssh.factory import SSHFactory
 from twisted.conch.ssh.keys import Key
 from twisted.conch.ssh.transport import (
     DISCONNECT_BY_APPLICATION,
+    DISCONNECT_CONNECTION_LOST,
     DISCONNECT_PROTOCOL_ERROR,
     DISCONNECT_SERVICE_NOT_AVAILABLE,
     MSG_SERVICE_ACCEPT,
@@ -17,8 +22,9 @@ from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 from teleport_conch import wire
-from teleport_conch.ssh import algorithms
+from teleport_conch.ssh import algorithms, keepalive
 from teleport_conch.ssh.hostkeys import HostKeys
+from teleport_conch.ssh.keepalive import KeepAlive, KeepAliveRhythm
 from teleport_conch.ssh.userauth import LoginPolicy, UserAuth
 from teleport_conch.wire import Reader
 
@@ -52,6 +58,7 @@ class ServerTransport(SSHServerTransport):
     """One client's connection.
 
     ``client_address`` is the address of the client, which behind a proxy is not that of the TCP peer; ``host:port``.
+    ``peer_host`` is the address of the TCP peer itself.
     """
 
     factory: ServerFactory
@@ -62,28 +69,35 @@ class ServerTransport(SSHServerTransport):
     supportedMACs = list(algorithms.MACS)
     supportedCompressions = list(algorithms.COMPRESSIONS)
     client_address = ""
+    peer_host = ""
     login_policy: LoginPolicy
 
     def __init__(self) -> None:
         self._grace: IDelayedCall | None = None
         self._abort: IDelayedCall | None = None
         self._ended = False
+        self._alive: KeepAlive | None = None
         self._host_keys: HostKeys = {}
 
     def connectionMade(self) -> None:
         """Sends the version and starts the clock for the login."""
-        self.factory.connections.add(self)
+        if not self.factory.entered(self):
+            self._ended = True
+            self.transport.abortConnection()
+            return
         self._host_keys = self.factory.host_keys
         self.supportedPublicKeys = list(self._host_keys)
-        self._grace = self.factory.clock.callLater(self.factory.login_grace_s, self._too_slow)
+        self._grace = self.factory.clock.callLater(self.factory.limits.login_grace_s, self._too_slow)
         super().connectionMade()
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         """Stops the service and every clock."""
-        self.factory.connections.discard(self)
+        self.factory.left(self)
         self._ended = True
         _cancel(self._grace)
         _cancel(self._abort)
+        if self._alive is not None:
+            self._alive.stop()
         service, self.service = self.service, None
         if service is not None:
             service.serviceStopped()
@@ -92,13 +106,25 @@ class ServerTransport(SSHServerTransport):
         self.sendDisconnect(DISCONNECT_BY_APPLICATION, b"the time to log in is over")
 
     def authenticated(self) -> None:
-        """The login succeeded."""
+        """The login succeeded; from now on the client is asked whether it is there, when it falls silent."""
         _cancel(self._grace)
+        rhythm = self.factory.limits.keep_alive()
+        self._alive = KeepAlive(self.factory.clock, rhythm, self._ask_alive, self._gone)
+        self._alive.start()
+
+    def _ask_alive(self) -> None:
+        self.sendPacket(MSG_GLOBAL_REQUEST, wire.string(keepalive.REQUEST) + wire.boolean(True))
+
+    def _gone(self) -> None:
+        self._log.info("{client} has not answered for too long", client=self.client_address)
+        self.sendDisconnect(DISCONNECT_CONNECTION_LOST, b"no answer")
 
     def dispatchMessage(self, messageNum: int, payload: bytes) -> None:
         """Handles one message; what cannot be handled ends in one disconnect, and nothing is read behind that."""
         if self._ended:
             return
+        if self._alive is not None:
+            self._alive.heard()
         try:
             super().dispatchMessage(messageNum, payload)
         except Exception as problem:  # noqa: BLE001  # Conch's parsers raise whatever struct and OpenSSL raise
@@ -149,12 +175,32 @@ class ServerTransport(SSHServerTransport):
         self.setService(UserAuth())
 
 
+@frozen
+class ServerLimits:
+    """The bounds of a server.
+
+    :ivar login_grace_s: the time to log in, from the accepted connection on, in seconds.
+    :ivar max_per_host: connections from one IP address at a time.
+    :ivar max_per_host_setting: what the administrator calls that bound.
+    :ivar keep_alive: answers the rhythm of the moment.
+    """
+
+    login_grace_s: float = LOGIN_GRACE_S
+    max_per_host: int = 15_000
+    max_per_host_setting: str = "max_per_host"
+    keep_alive: Callable[[], KeepAliveRhythm] = KeepAliveRhythm
+
+
+USUAL_LIMITS = ServerLimits()
+
+
 class ServerFactory(SSHFactory):
     """Makes the transports of one listener.
 
     :param clock: for the time to log in.
     :param login_policy: who may log in, and to what.
     :param host_keys: by algorithm, most wanted first; may be replaced while the server runs.
+    :param limits: how many connections, and how long they may be silent.
     """
 
     noisy = False
@@ -165,24 +211,45 @@ class ServerFactory(SSHFactory):
         clock: IReactorTime,
         login_policy: LoginPolicy,
         host_keys: HostKeys,
-        login_grace_s: float = LOGIN_GRACE_S,
+        limits: ServerLimits = USUAL_LIMITS,
     ) -> None:
         self.clock = clock
         self.login_policy = login_policy
         self.host_keys = host_keys
-        self.login_grace_s = login_grace_s
+        self.limits = limits
         self.connections: set[ServerTransport] = set()
+        self._by_host: Counter[str] = Counter()
 
     def startFactory(self) -> None:
         """Nothing to prepare: the keys are given."""
 
     def buildProtocol(self, addr: IAddress | None) -> ServerTransport:
         """A transport for the client at ``addr``."""
+        host = getattr(addr, "host", "?")
         transport = self.protocol()
         transport.factory = self
         transport.login_policy = self.login_policy
-        transport.client_address = address_text(getattr(addr, "host", "?"), getattr(addr, "port", 0))
+        transport.peer_host = host
+        transport.client_address = address_text(host, getattr(addr, "port", 0))
         return transport
+
+    def entered(self, transport: ServerTransport) -> bool:
+        """A client is connected; whether it may stay."""
+        host, most = transport.peer_host, self.limits.max_per_host
+        self.connections.add(transport)
+        self._by_host[host] += 1
+        if self._by_host[host] > most:
+            setting = self.limits.max_per_host_setting
+            self._log.warn("{host}: more than {most} connections ({setting})", host=host, most=most, setting=setting)
+            return False
+        return True
+
+    def left(self, transport: ServerTransport) -> None:
+        """It is connected no more."""
+        self.connections.discard(transport)
+        self._by_host[transport.peer_host] -= 1
+        if not self._by_host[transport.peer_host]:
+            del self._by_host[transport.peer_host]
 
     def disconnect_all(self, sentence: str) -> None:
         """Says goodbye to every client."""
