@@ -69,7 +69,7 @@ def _add_certificates(gate: Gate, cluster: Cluster) -> None:
             ttl_s=fields.number("ttl", default=0.0),
         )
         signed = cluster.certificates.sign_user(request, call.by)
-        return {"cert": signed.ssh, "tls_cert": signed.tls, "authorities": list(cluster.authorities.public_json())}
+        return {"cert": signed.ssh, "tls_cert": signed.tls, "authorities": list(cluster.authorities.public_json)}
 
     @gate.route("POST", "/v1/ca/host/certs", Needs("create", "host_cert"))
     async def sign_host(call: Call) -> Answer:

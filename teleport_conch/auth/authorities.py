@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from attrs import define, field
@@ -37,10 +37,13 @@ class Authorities:
     host: Authority
     generation: int = field(init=False, default=0)
     trusted: TLSAuthorities = field(init=False)
+    public_json: tuple[Mapping[str, object], ...] = field(init=False)
+    """Both without their secrets, as resources."""
     _public: dict[str, PublicAuthority] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._public = {authority.kind: authority.public() for authority in (self.user, self.host)}
+        self.public_json = tuple(authority.to_json() for authority in self._public.values())
         self.trusted = TLSAuthorities.of(self._public.values())
 
     def public(self, kind: str) -> PublicAuthority:
@@ -48,10 +51,6 @@ class Authorities:
         if kind not in self._public:
             raise NotFound(f"There is no authority of the type {kind[:32]!r}; there are user and host.")
         return self._public[kind]
-
-    def public_json(self) -> tuple[dict[str, object], ...]:
-        """Both, without their secrets."""
-        return tuple(authority.to_json() for authority in self._public.values())
 
     def pins(self) -> tuple[str, ...]:
         """What a joining host may pin: one for each key of the host authority."""

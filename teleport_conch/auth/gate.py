@@ -24,6 +24,7 @@ from teleport_conch.auth.callers import Peer
 from teleport_conch.auth.clocks import Clocks
 from teleport_conch.auth.emitting import Emit
 from teleport_conch.auth.hosts import Hosts, Registration
+from teleport_conch.auth.storing import encode
 from teleport_conch.auth.throttle import Failures
 from teleport_conch.errors import (
     AccessDenied,
@@ -263,7 +264,7 @@ class Gate:
     def _write(self, request: Request, status: int, answer: Mapping[str, object]) -> bytes:
         self.begin(request)
         request.setResponseCode(status)
-        body = json.dumps(answer, separators=(",", ":"), ensure_ascii=False).encode()
+        body = encode(answer)
         request.setHeader(b"content-length", b"%d" % len(body))
         return body
 

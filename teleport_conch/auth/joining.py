@@ -117,10 +117,20 @@ class Joining:
             expires_at=now + HOST_CERTIFICATE_S,
         )
         answer, valid_from = self._certify(applicant, registration)
-        await self._hosts.keep(evolve(registration, valid_from=valid_from))
-        self._presence.expect(applicant.key)
+        await self._admit(evolve(registration, valid_from=valid_from))
         self._joined(registration, token)
         return answer
+
+    async def _admit(self, registration: Registration) -> None:
+        """Keep a registration whose names count as those of a live host before it is even written."""
+        known = self._hosts.get(registration.key) is not None
+        self._presence.expect(registration.key)
+        try:
+            await self._hosts.keep(registration)
+        except BaseException:
+            if not known:
+                self._presence.forget(registration.key)
+            raise
 
     async def _redeem(self, secret: str, role: str, host: str, address: str) -> JoinToken:
         try:
@@ -246,7 +256,7 @@ class Joining:
             cluster_name=registration.cluster_name,
             ssh_certificate=ssh.to_line(),
             tls_certificate=certificate_pem(tls),
-            authorities=self._authorities.public_json(),
+            authorities=self._authorities.public_json,
             labels=registration.labels,
         )
         return answer, tls.not_valid_before_utc.timestamp()

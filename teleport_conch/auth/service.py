@@ -34,7 +34,7 @@ from teleport_conch.config.options import TeleportOptions
 from teleport_conch.config.paths import prepare_data_dir
 from teleport_conch.config.settings import AuthSettings, Settings
 from teleport_conch.periodic import Periodic
-from teleport_conch.starting import Reactor, StartingService, listen, port_number
+from teleport_conch.starting import PidFile, Reactor, StartingService, listen, port_number
 from teleport_conch.storage.sqlite import SQLiteBackend
 from teleport_conch.storage.writer import ThreadedReactor
 from teleport_conch.version import VERSION
@@ -178,4 +178,6 @@ def makeService(options: Options) -> IService:
     """The service of the plugin ``teleport-auth``."""
     from twisted.internet import reactor
 
-    return AuthService(cast(Reactor, reactor), options.settings)
+    service = AuthService(cast(Reactor, reactor), options.settings)
+    PidFile(options.settings.teleport.pid_file).setServiceParent(service)
+    return service

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import cached_property
 from http import HTTPStatus
 from io import BytesIO
 from typing import cast
+from urllib.parse import unquote_to_bytes
 
 from cryptography import x509
 from OpenSSL.crypto import X509
@@ -31,6 +33,8 @@ from teleport_conch.errors import BadParameter, ConnectionProblem, TeleportError
 DISCARDED_BYTES = 1 << 20
 """Read and thrown away after a refusal, so that the client gets to read it; then the connection is cut."""
 DISCARDING_S = 5.0
+MAX_HEAD_LINES = limits.MAX_HEADERS + 2
+"""The request line and the empty one at the end are lines, too."""
 SERVER_NAME = b"teleport.cluster.local"
 
 
@@ -77,9 +81,9 @@ class APIRequest(Request):
         if self.channel.refused:
             return
         try:
-            path.decode("ascii")
+            unquote_to_bytes(path).decode("utf-8")
         except UnicodeDecodeError:
-            self.channel.refuse(BadParameter("The address of the request holds characters that are not ASCII."))
+            self.channel.refuse(BadParameter("The address of the request is not text in UTF-8."))
             return
         super().requestReceived(command, path, version)
 
@@ -116,10 +120,12 @@ class APIChannel(HTTPChannel):
 
     def verdict(self) -> Verdict:
         """What is thought of the certificate that the client showed, now."""
-        self._verdict = self.site.judge.judge(self._certificate(), self._verdict)
+        self._verdict = self.site.judge.judge(self._certificate, self._verdict)
         return self._verdict
 
+    @cached_property
     def _certificate(self) -> x509.Certificate | None:
+        """What the client showed in the handshake; it shows nothing after it."""
         if not ISSLTransport.providedBy(self.transport):
             return None
         shown = self.transport.getPeerCertificate()
@@ -149,7 +155,7 @@ class APIChannel(HTTPChannel):
         self._start_deadline()  # of a request that was sent before the last one was answered
         self._head_bytes += len(line) + 2
         self._head_lines += 1
-        if self._head_bytes > limits.MAX_HEADER_BYTES or self._head_lines > limits.MAX_HEADERS + 1:
+        if self._head_bytes > limits.MAX_HEADER_BYTES or self._head_lines > MAX_HEAD_LINES:
             self._refuse_head()
             return
         super().lineReceived(line)

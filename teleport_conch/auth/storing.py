@@ -10,8 +10,12 @@ from teleport_conch.storage.backend import IBackend, Item
 PAGE_ITEMS = 1000
 
 
+_compact = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+
+
 def encode(value: Mapping[str, object]) -> bytes:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+    """JSON in its shortest form, as it is stored and answered."""
+    return _compact(value).encode()
 
 
 def decode(item: Item) -> object:

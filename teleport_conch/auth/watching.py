@@ -7,7 +7,6 @@ beyond a bounded number of other lines it is cut.
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
@@ -21,6 +20,7 @@ from teleport_conch.auth.clocks import Clocks
 from teleport_conch.auth.feed import SERVER_KINDS, Feed, host_of, kind_of, line_of
 from teleport_conch.auth.limits import WATCH_HEARTBEAT_S, WATCH_QUEUE_LINES, WATCH_STALL_S
 from teleport_conch.auth.presence import HostKey
+from teleport_conch.auth.storing import encode
 from teleport_conch.errors import Compacted, LimitExceeded, TeleportError
 from teleport_conch.storage.backend import Change, Watch
 
@@ -142,7 +142,7 @@ class WatchStream:
             self._end(LimitExceeded(f"A watcher read nothing for {WATCH_STALL_S:g} seconds and was cut."))
 
     def _send(self, line: Mapping[str, object]) -> None:
-        self._write(json.dumps(line, separators=(",", ":"), ensure_ascii=False).encode() + b"\n")
+        self._write(encode(line) + b"\n")
 
     def _end(self, reason: Exception | None) -> None:
         if self._ended.called:

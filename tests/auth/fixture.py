@@ -5,21 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Coroutine, Mapping
+from io import BytesIO
 from typing import TypeVar
 from uuid import UUID
 
 from attrs import define, field, frozen
 from treq.testing import RequestTraversalAgent
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import FileBodyProducer, readBody
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 from twisted.web.server import Request
-
-from io import BytesIO
 
 from teleport_conch.audit.event import build
 from teleport_conch.auth.api import open_gate
@@ -173,15 +171,28 @@ class ClusterTestCase(SynchronousTestCase):
         secret, _ = self.now(self.cluster.tokens.create(**{**usual, **options}))  # type: ignore[arg-type]
         return secret
 
-    def request(self, uuid: str = WEB1, name: str = "web1", role: str = "Node", **options: object) -> JoinRequest:
-        usual: dict[str, object] = {"token": options.pop("token", None) or self.token()}
-        return JoinRequest(uuid, name, role, TLS_KEY, SSH_KEY, **{**usual, **options})  # type: ignore[arg-type]
+    def request(
+        self,
+        uuid: str = WEB1,
+        name: str = "web1",
+        role: str = "Node",
+        *,
+        token: str = "",
+        principals: tuple[str, ...] = (),
+        dns_names: tuple[str, ...] = (),
+        ssh_key: str = SSH_KEY,
+        tls_key: str = TLS_KEY,
+    ) -> JoinRequest:
+        """What a host sends; with a token that is good for everything, if none is given."""
+        return JoinRequest(uuid, name, role, tls_key, ssh_key, token or self.token(), principals, dns_names)
 
-    def join(
-        self, uuid: str = WEB1, name: str = "web1", role: str = "Node", address: str = ADDRESS, **options: object
-    ) -> JoinAnswer:
-        """A host that joined."""
-        return self.now(self.cluster.joining.register(self.request(uuid, name, role, **options), address))
+    def register(self, request: JoinRequest, address: str = ADDRESS) -> JoinAnswer:
+        """A host that is let in."""
+        return self.now(self.cluster.joining.register(request, address))
+
+    def join(self, uuid: str = WEB1, name: str = "web1", role: str = "Node", address: str = ADDRESS) -> JoinAnswer:
+        """A host that joined with a token that is good for everything."""
+        return self.register(self.request(uuid, name, role), address)
 
     def host(self, answer: JoinAnswer) -> Peer:
         """Who calls with the certificate of an answer."""
@@ -212,7 +223,7 @@ class ClusterTestCase(SynchronousTestCase):
         self.peer = peer
         agent = RequestTraversalAgent(self.gate.app.resource())
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        producer = None if body is None else FileBodyProducer(BytesIO(data), cooperator=_AtOnce())  # type: ignore[arg-type]
+        producer = None if body is None else FileBodyProducer(BytesIO(data), cooperator=_AtOnce())
         asked = agent.request(method.encode(), b"https://teleport.cluster.local" + path.encode(), None, producer)
         agent.flush()
         response: IResponse = self.successResultOf(asked)
@@ -263,3 +274,12 @@ def heartbeat(
     return Heartbeat(instance, Server(kind=kind, name=uuid, hostname=name, **{**usual, **record}))  # type: ignore[arg-type]
 
 
+class Storage:
+    """A storage whose writes are another's; everything else is as it is."""
+
+    def __init__(self, backend: IBackend, put: Callable[..., object]) -> None:
+        self._backend = backend
+        self.put = put
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._backend, name)

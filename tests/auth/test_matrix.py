@@ -1,0 +1,172 @@
+"""Threat 97: every route of the API, called by every kind of identity. The table is written by hand.
+
+Each cell is the status of the answer: 200 where the caller may, 401 without a certificate, 403 where it may not.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from teleport_conch.auth.callers import Peer
+from teleport_conch.errors import AccessDenied
+from teleport_conch.resources.session import ActiveSession
+from tests.auth.fixture import GATEWAY, NOW, SSH_KEY, WEB1, WEB2, ClusterTestCase, heartbeat
+
+DOCS = Path(__file__).parents[2] / "docs" / "api.rst"
+
+# route: nobody, user with the role access, node, proxy, administrator
+MATRIX = {
+    "GET /v1/ping": (200, 200, 200, 200, 200),
+    "GET /v1/cacert": (200, 200, 200, 200, 200),
+    "POST /v1/tokens/register": (200, 200, 200, 200, 200),
+    "POST /v1/server/credentials": (401, 403, 200, 200, 403),
+    "POST /v1/presence/<kind>/<uuid>": (401, 403, 200, 403, 403),
+    "DELETE /v1/presence/<kind>/<uuid>": (401, 403, 200, 403, 403),
+    "GET /v1/namespaces/<namespace>/nodes": (401, 200, 200, 200, 200),
+    "GET /v1/namespaces/<namespace>/nodes/<uuid>": (401, 200, 200, 200, 200),
+    "DELETE /v1/namespaces/<namespace>/nodes": (401, 403, 403, 403, 200),
+    "DELETE /v1/namespaces/<namespace>/nodes/<uuid>": (401, 403, 403, 403, 200),
+    "POST /v1/namespaces/<namespace>/nodes/<uuid>/reachability": (401, 403, 403, 200, 200),
+    "GET /v1/proxies": (401, 403, 200, 200, 200),
+    "DELETE /v1/proxies/<uuid>": (401, 403, 403, 403, 200),
+    "GET /v1/tokens": (401, 403, 403, 403, 200),
+    "POST /v1/tokens": (401, 403, 403, 403, 200),
+    "DELETE /v1/tokens/<token>": (401, 403, 403, 403, 200),
+    "GET /v1/authorities/<kind>": (401, 403, 200, 200, 200),
+    "GET /v1/configuration": (401, 403, 200, 200, 200),
+    "GET /v1/configuration/name": (401, 200, 200, 200, 200),
+    "GET /v1/status": (401, 200, 200, 200, 200),
+    "POST /v1/ca/user/certs": (401, 403, 403, 403, 200),
+    "POST /v1/ca/host/certs": (401, 403, 403, 403, 200),
+    "GET /v1/namespaces/<namespace>/sessions": (401, 200, 403, 403, 200),
+    "POST /v1/namespaces/<namespace>/sessions": (401, 403, 200, 403, 403),
+    "DELETE /v1/namespaces/<namespace>/sessions/<session_id>": (401, 403, 200, 403, 403),
+    "GET /v1/events": (401, 403, 403, 403, 200),
+    "POST /v1/events": (401, 403, 200, 200, 200),
+    "GET /v1/watch": (401, 403, 400, 400, 400),  # allowed; these ask for no kinds, since an answer would not end
+}
+COLUMNS = ("nobody", "user", "node", "proxy", "admin")
+
+
+class MatrixTests(ClusterTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.peers: dict[str, Peer | None] = {
+            "nobody": None,
+            "user": self.user(),
+            "node": self.host(self.join()),
+            "proxy": self.host(self.join(GATEWAY, "gate", "Proxy")),
+            "admin": self.admin(),
+        }
+        self.beat()
+        self.beat(GATEWAY, "gate", "proxy")
+        self.now(self.cluster.sessions.put(session()))
+
+    def body(self, route: str, caller: str) -> object:
+        """What a caller would send that is allowed to."""
+        uuid, name, role = {"proxy": (GATEWAY, "gate", "Proxy")}.get(caller, (WEB1, "web1", "Node"))
+        bodies: dict[str, object] = {
+            "POST /v1/tokens/register": self.request(WEB2, "web2").to_json(),
+            "POST /v1/server/credentials": self.request(uuid, name, role).to_json(),
+            "POST /v1/presence/<kind>/<uuid>": heartbeat().to_json(),
+            "DELETE /v1/presence/<kind>/<uuid>": {"instance": "one"},
+            "POST /v1/namespaces/<namespace>/nodes/<uuid>/reachability": {"error": "no route"},
+            "POST /v1/tokens": {"roles": ["node"]},
+            "POST /v1/ca/user/certs": {"user": "bob", "logins": ["root"], "ttl": 60, "public_ssh_key": SSH_KEY},
+            "POST /v1/ca/host/certs": {"principals": ["db.example.org"], "public_ssh_key": SSH_KEY},
+            "POST /v1/namespaces/<namespace>/sessions": session().to_json(),
+            "POST /v1/events": {"items": []},
+        }
+        return bodies.get(route)
+
+    def path(self, route: str) -> str:
+        path = route.partition(" ")[2]
+        values = {
+            "namespace": "default",
+            "kind": "user" if "authorities" in path else "node",
+            "uuid": GATEWAY if "proxies" in path else WEB1,
+            "token": self.token()[:12] if "tokens" in path else "",
+            "session_id": "s-1",
+        }
+        if path == "/v1/tokens/<token>":
+            values["token"] = self.now(self.cluster.tokens.all())[0].id
+        path = re.sub("<([a-z_]+)>", lambda found: values[found[1]], path)
+        return f"{path}?offline=1" if route == "DELETE /v1/namespaces/<namespace>/nodes" else path
+
+    def test_97_every_cell(self) -> None:
+        """Each route, by each identity, with a call that would be right."""
+        for route, wanted in MATRIX.items():
+            for caller, status in zip(COLUMNS, wanted, strict=True):
+                with self.subTest(f"{route} by {caller}"):
+                    method = route.partition(" ")[0]
+                    answer = self.call(self.peers[caller], method, self.path(route), self.body(route, caller))
+                    self.assertEqual(answer.status, status, f"{route} by {caller}: {answer.body}")
+                    refused = {200: None, 400: "BAD_PARAMETER", 401: "UNAUTHENTICATED", 403: "ACCESS_DENIED"}
+                    self.assertEqual(answer.code, refused[status])
+                    if status == 200 and method != "GET":
+                        self.setUp()  # the next call is to find what this one changed as it was
+
+    def test_97_every_route(self) -> None:
+        """No route is missing here, none was registered past the gate, and the documentation has each."""
+        self.assertEqual(set(self.gate.routes), set(MATRIX))
+        self.assertEqual(set(self.gate.app.endpoints), set(MATRIX))
+        rules = {rule.endpoint: rule.rule for rule in self.gate.app.url_map.iter_rules()}
+        self.assertEqual(rules, {route: route.partition(" ")[2] for route in MATRIX})
+        headings = re.findall(r"^((?:GET|POST|DELETE) /v1/\S+)\n-+$", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
+        self.assertEqual(headings, list(MATRIX))
+
+    def test_97_everything_else(self) -> None:
+        """What is no route is refused alike, whoever asks."""
+        for peer in self.peers.values():
+            for method, path in (
+                ("GET", "/"),
+                ("GET", "/v1"),
+                ("GET", "/v1/"),
+                ("GET", "/v2/ping"),
+                ("PUT", "/v1/ping"),
+                ("PATCH", "/v1/tokens"),
+                ("GET", "/v1//ping"),
+                ("GET", "/v1/ping/"),
+                ("GET", "/v1/../v1/tokens"),
+                ("GET", "/v1/authorities"),
+                ("OPTIONS", "/v1/tokens"),
+            ):
+                answer = self.call(peer, method, path)
+                self.assertEqual((answer.status, answer.code), (404, "NOT_FOUND"), f"{method} {path}")
+
+    def test_97_roles_do_not_mix(self) -> None:
+        """A person with a role called like a system role is no service; the certificate's authority decides."""
+        for role in ("Admin", "Node", "Proxy"):
+            self.assertRaises(AccessDenied, self.user, role)
+
+    def test_97_other_users(self) -> None:
+        """The administrator's role does what tctl does, and the auditor's reads."""
+        admin, auditor = self.user("admin"), self.user("auditor")
+        for method, path, by_admin, by_auditor in (
+            ("GET", "/v1/tokens", 200, 403),
+            ("GET", "/v1/events", 200, 200),
+            ("GET", "/v1/namespaces/default/sessions", 200, 200),
+            ("DELETE", f"/v1/namespaces/default/nodes/{WEB1}", 200, 403),
+            ("POST", "/v1/events", 403, 403),
+        ):
+            body: object = {"items": []} if method == "POST" else None
+            self.assertEqual(self.call(auditor, method, path, body).status, by_auditor, path)
+            self.assertEqual(self.call(admin, method, path, body).status, by_admin, path)
+
+    def test_denials_are_events(self) -> None:
+        """Who tried what, and why it was refused."""
+        self.call(self.peers["user"], "GET", "/v1/tokens")
+        [event] = self.emitted.named("api.denied")
+        self.assertEqual((event.fields["verb"], event.fields["kind"], event.fields["user"]), ("list", "token", "alice"))
+
+    def test_sessions_of_others(self) -> None:
+        """A person sees sessions of their own."""
+        self.now(self.cluster.sessions.put(session("s-2", user="bob")))
+        mine = self.call(self.user(), "GET", "/v1/namespaces/default/sessions")
+        self.assertEqual([item["metadata"] for item in mine.items], [{"name": "s-1", "namespace": "default"}])
+        self.assertEqual(len(self.call(self.admin(), "GET", "/v1/namespaces/default/sessions").items), 2)
+
+
+def session(name: str = "s-1", user: str = "alice") -> ActiveSession:
+    return ActiveSession(name, user, "root", WEB1, "web1", "192.0.2.7:4000", NOW, NOW)
