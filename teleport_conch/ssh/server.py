@@ -15,7 +15,13 @@ from twisted.conch.ssh.transport import (
     DISCONNECT_CONNECTION_LOST,
     DISCONNECT_PROTOCOL_ERROR,
     DISCONNECT_SERVICE_NOT_AVAILABLE,
+    MSG_DEBUG,
+    MSG_DISCONNECT,
+    MSG_IGNORE,
+    MSG_KEXINIT,
+    MSG_NEWKEYS,
     MSG_SERVICE_ACCEPT,
+    MSG_UNIMPLEMENTED,
     SSHServerTransport,
 )
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
@@ -23,6 +29,7 @@ from twisted.python.failure import Failure
 
 from teleport_conch import wire
 from teleport_conch.ssh import algorithms, keepalive
+from teleport_conch.ssh.connection import Connection
 from teleport_conch.ssh.hostkeys import HostKeys
 from teleport_conch.ssh.keepalive import KeepAlive, KeepAliveRhythm
 from teleport_conch.ssh.userauth import LoginPolicy, UserAuth
@@ -30,9 +37,14 @@ from teleport_conch.wire import Reader
 
 LOGIN_GRACE_S = 30.0
 GOODBYE_S = 2.0
+REKEY_S = 30.0
+"""How long a client may take for a new exchange of keys, while what channels have to send waits in them."""
 VERSION = b"SSH-2.0-OpenSSH_9.9 Teleport"
 """OpenSSH's client uses its extensions, such as the end of write, only with servers that are called like it; see
 ``docs/decisions/version-string.rst``."""
+
+_ALWAYS_DUE = frozenset((MSG_DISCONNECT, MSG_IGNORE, MSG_UNIMPLEMENTED, MSG_DEBUG))
+_EXCHANGE = range(30, 50)
 
 
 class TCPTransport(Protocol):
@@ -52,6 +64,12 @@ class TCPTransport(Protocol):
 
     def unregisterProducer(self) -> None:
         """See ``IConsumer``."""
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """See ``ITCPTransport``."""
+
+    def setTcpKeepAlive(self, enabled: bool) -> None:
+        """See ``ITCPTransport``."""
 
 
 class ServerTransport(SSHServerTransport):
@@ -75,7 +93,10 @@ class ServerTransport(SSHServerTransport):
     def __init__(self) -> None:
         self._grace: IDelayedCall | None = None
         self._abort: IDelayedCall | None = None
+        self._rekey: IDelayedCall | None = None
         self._ended = False
+        self._exchanging = False
+        self._keys_agreed = False
         self._alive: KeepAlive | None = None
         self._host_keys: HostKeys = {}
 
@@ -85,6 +106,8 @@ class ServerTransport(SSHServerTransport):
             self._ended = True
             self.transport.abortConnection()
             return
+        self.transport.setTcpNoDelay(True)
+        self.transport.setTcpKeepAlive(True)
         self._host_keys = self.factory.host_keys
         self.supportedPublicKeys = list(self._host_keys)
         self._grace = self.factory.clock.callLater(self.factory.limits.login_grace_s, self._too_slow)
@@ -96,6 +119,7 @@ class ServerTransport(SSHServerTransport):
         self._ended = True
         _cancel(self._grace)
         _cancel(self._abort)
+        _cancel(self._rekey)
         if self._alive is not None:
             self._alive.stop()
         service, self.service = self.service, None
@@ -119,9 +143,31 @@ class ServerTransport(SSHServerTransport):
         self._log.info("{client} has not answered for too long", client=self.client_address)
         self.sendDisconnect(DISCONNECT_CONNECTION_LOST, b"no answer")
 
+    def dataReceived(self, data: bytes) -> None:
+        """Nothing is read, or kept, behind a goodbye."""
+        if not self._ended:
+            super().dataReceived(data)
+
+    def _due(self, number: int) -> bool:
+        """Whether a client may send this message now (RFC 4253, sections 7.1 and 10)."""
+        if number in _ALWAYS_DUE:
+            return True
+        if number == MSG_KEXINIT:
+            return not self._exchanging
+        if number == MSG_NEWKEYS:
+            return self._keys_agreed
+        if number in _EXCHANGE:
+            return self._exchanging and not self._keys_agreed
+        if self._exchanging or not self.isEncrypted("both"):
+            return False
+        return number != MSG_SERVICE_ACCEPT if number < 50 else self.service is not None
+
     def dispatchMessage(self, messageNum: int, payload: bytes) -> None:
         """Handles one message; what cannot be handled ends in one disconnect, and nothing is read behind that."""
         if self._ended:
+            return
+        if not self._due(messageNum):
+            self.sendDisconnect(DISCONNECT_PROTOCOL_ERROR, b"message %d is not due now" % messageNum)
             return
         if self._alive is not None:
             self._alive.heard()
@@ -140,20 +186,52 @@ class ServerTransport(SSHServerTransport):
         """The client says goodbye, most often because its person is done."""
         reader = Reader(packet)
         self._log.debug("{client} left: {why!r}", client=self.client_address, why=(reader.uint32(), reader.string()))
-        self._ended = True
+        self._end()
         self.transport.loseConnection()
 
     def sendDisconnect(self, reason: int, desc: bytes) -> None:
         """Says why, and closes; a peer that does not take the message is cut off after two seconds."""
         if self._ended:
             return
+        self._end()
+        super().sendDisconnect(reason, desc)
+
+    def _end(self) -> None:
+        """From now on nothing is read, and nothing that waits to be written keeps the connection."""
         self._ended = True
         self.transport.unregisterProducer()
-        super().sendDisconnect(reason, desc)
         self._abort = self.factory.clock.callLater(GOODBYE_S, self._cut_off)
 
     def _cut_off(self) -> None:
         self.transport.abortConnection()
+
+    # The exchange of keys.
+
+    def ssh_KEXINIT(self, packet: bytes) -> None:
+        """The client begins or answers an exchange, which it has to finish before it says anything else."""
+        self._exchanging = True
+        super().ssh_KEXINIT(packet)
+
+    def sendKexInit(self) -> None:
+        """Begins or answers an exchange; where the connection is in use, data waits for the end of it."""
+        super().sendKexInit()
+        if isinstance(self.service, Connection):
+            self.service.hold()
+            self._rekey = self.factory.clock.callLater(REKEY_S, self._rekey_too_slow)
+
+    def _rekey_too_slow(self) -> None:
+        self.sendDisconnect(DISCONNECT_PROTOCOL_ERROR, b"the key exchange takes too long")
+
+    def _keySetup(self, sharedSecret: bytes, exchangeHash: bytes) -> None:
+        super()._keySetup(sharedSecret, exchangeHash)
+        self._keys_agreed = True
+
+    def _newKeys(self) -> None:
+        self._exchanging = self._keys_agreed = False
+        _cancel(self._rekey)
+        super()._newKeys()
+        if isinstance(self.service, Connection):
+            self.service.release()
 
     def _getHostKeys(self, keyAlg: bytes) -> tuple[Key, Key]:
         """The key that was offered under this name when the connection was made."""

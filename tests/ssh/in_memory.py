@@ -1,0 +1,138 @@
+"""A server of ours and Conch's own client with memory in place of TCP, and packets for clients that break the rules."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+
+from attrs import define, field
+from twisted.conch.ssh.transport import SSHClientTransport
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+
+from teleport_conch import wire
+from teleport_conch.certs import keys
+from teleport_conch.ssh.hostkeys import HostKeys, host_keys
+from teleport_conch.ssh.server import ServerFactory, ServerTransport
+from tests.certs import samples
+from tests.ssh.logins import SamplePolicy, ed25519_client
+
+
+@define
+class MemoryTCP:
+    """One end of a connection: what is written waits in ``written``."""
+
+    written: bytearray = field(factory=bytearray)
+    producer: object = None
+    losing: bool = False
+    aborted: bool = False
+    options: set[str] = field(factory=set)
+
+    def write(self, data: bytes) -> None:
+        self.written += data
+
+    def loseConnection(self) -> None:
+        self.losing = True
+
+    def abortConnection(self) -> None:
+        self.aborted = True
+
+    def registerProducer(self, producer: object, streaming: bool) -> None:
+        self.producer = producer
+
+    def unregisterProducer(self) -> None:
+        self.producer = None
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        self.options.add("no delay")
+
+    def setTcpKeepAlive(self, enabled: bool) -> None:
+        self.options.add("keep alive")
+
+    def take(self) -> bytes:
+        taken = bytes(self.written)
+        self.written.clear()
+        return taken
+
+
+class MemoryClient(SSHClientTransport):
+    """Conch's client, which trusts any host key and takes down what it gets."""
+
+    supportedPublicKeys = [b"ssh-ed25519"]
+
+    def __init__(self) -> None:
+        self.secure = 0
+        self.got: list[tuple[int, bytes]] = []
+        self.errors: list[tuple[int, bytes]] = []
+
+    def verifyHostKey(self, hostKey: bytes, fingerprint: str) -> Deferred[bool]:
+        self.host_key = hostKey
+        return succeed(True)
+
+    def connectionSecure(self) -> None:
+        self.secure += 1
+
+    def receiveError(self, reasonCode: int, description: bytes) -> None:
+        self.errors.append((reasonCode, description))
+
+    def dispatchMessage(self, messageNum: int, payload: bytes) -> None:
+        if messageNum >= 50 or messageNum == 6:
+            self.got.append((messageNum, payload))
+        else:
+            super().dispatchMessage(messageNum, payload)
+
+
+@cache
+def sample_host_keys() -> HostKeys:
+    return host_keys(keys.ssh_private_pem(samples.SSH_KEY), samples.host_certificate())
+
+
+class Pair:
+    """A server and a client that is connected to it; nothing moves before :meth:`pump`."""
+
+    def __init__(self, client: MemoryClient | None = None, factory: ServerFactory | None = None) -> None:
+        self.clock = Clock()
+        self.policy = SamplePolicy()
+        self.factory = factory or ServerFactory(self.clock, self.policy, sample_host_keys())
+        self.server: ServerTransport = self.factory.buildProtocol(IPv4Address("TCP", "192.0.2.7", 50000))
+        self.server_tcp, self.client_tcp = MemoryTCP(), MemoryTCP()
+        self.client = client or MemoryClient()
+        self.server.makeConnection(self.server_tcp)
+        self.client.makeConnection(self.client_tcp)
+
+    def pump(self) -> None:
+        """Moves bytes until both sides are quiet."""
+        while self.server_tcp.written or self.client_tcp.written:
+            self.client.dataReceived(self.server_tcp.take())
+            self.server.dataReceived(self.client_tcp.take())
+
+    def send(self, number: int, payload: bytes = b"") -> None:
+        """The client says this, and the server has its turn."""
+        self.client.sendPacket(number, payload)
+        self.pump()
+
+    def lose(self) -> None:
+        """The TCP connection ends."""
+        self.server.connectionLost(Failure(ConnectionDone()))
+
+    def begin_authentication(self) -> None:
+        self.pump()
+        self.send(5, wire.string(b"ssh-userauth"))
+
+    def log_in(self) -> None:
+        """All of it, up to the connection service."""
+        self.begin_authentication()
+        assert self.client.sessionID is not None
+        self.send(50, ed25519_client().request(session_id=self.client.sessionID))
+        assert self.client.got[-1] == (52, b""), self.client.got
+
+
+def plain_packet(number: int, payload: bytes = b"") -> bytes:
+    """A message as it is sent before there are keys (RFC 4253, section 6)."""
+    body = wire.byte(number) + payload
+    padding = 8 - (len(body) + 5) % 8
+    padding += 8 if padding < 4 else 0
+    return wire.uint32(len(body) + padding + 1) + wire.byte(padding) + body + os.urandom(padding)
