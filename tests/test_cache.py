@@ -108,6 +108,12 @@ class LiveTests(CacheTestCase):
         self.assertEqual([node.hostname for node in cache.nodes()], ["web1"])
         self.assertEqual(cache.proxies(), ())
 
+    async def test_as_a_node(self) -> None:
+        """A node may follow as much as a proxy."""
+        self.proxy = await self.auth.joined("Node", "web1")
+        cache = await self.opened()
+        self.assertTrue(cache.live)
+
     async def test_changes(self) -> None:
         """What happens in the cluster is known at once, and who listens for it hears."""
         cache = await self.opened()

@@ -39,11 +39,12 @@ class IdentityStore:
         """
         path = self.data_dir / "host_uuid"
         private_files.make_folder(self.data_dir)
-        made = str(uuid.UUID(bytes=self.random(16), version=4))
-        if private_files.create(path, made + "\n", 0o400):
-            return made
+        text = private_files.read(path)
+        if text is None:  # of two services that see this at once, one is the first
+            private_files.create(path, f"{uuid.UUID(bytes=self.random(16), version=4)}\n", 0o400)
+            text = private_files.read(path) or ""
         try:
-            return str(uuid.UUID((private_files.read(path) or "").strip()))
+            return str(uuid.UUID(text.strip()))
         except ValueError:
             raise UnsafePath(
                 f"{path} holds no UUID. Put the host's UUID back, or remove the file and join again."

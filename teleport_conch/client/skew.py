@@ -72,8 +72,8 @@ def clock_skew(seconds: float) -> ClockSkew:
     """:param seconds: how far we are behind; negative where we are ahead."""
     where = "behind" if seconds >= 0 else "ahead of"
     return ClockSkew(
-        f"The clock of this machine is {abs(round(seconds))} s {where} the auth server's, so that certificates "
-        "do not seem valid. Set the clock (`timedatectl set-ntp true` lets it set itself) and try again.",
+        f"The clock of this machine is {abs(round(seconds))} s {where} the auth server's, and certificates are good "
+        "between clocks that agree. Set the clock; `timedatectl set-ntp true` keeps it right.",
         seconds=round(seconds),
     )
 

@@ -18,6 +18,7 @@ from teleport_conch.client.api import AuthClient
 from teleport_conch.client.backoff import spread
 from teleport_conch.client.enrolment import Enrolment, Membership
 from teleport_conch.client.identity_store import IdentityStore
+from teleport_conch.client.skew import clock_skew
 from teleport_conch.client.tls import client_options
 from teleport_conch.errors import HostBarred, TeleportError
 from teleport_conch.periodic import Periodic
@@ -30,6 +31,8 @@ BEAT_JITTER = 0.1
 RETRY_JITTER = 0.5
 #: Seconds between two tries to renew certificates.
 RENEW_WAIT_S = 60.0
+#: Seconds by which this host's clock may differ from auth's before the log says so.
+MAX_SKEW_S = 30.0
 #: Seconds that a clean stop waits for the beat under way and for auth to hear the goodbye.
 GOODBYE_S = 2.0
 
@@ -66,6 +69,7 @@ class Uplink(MultiService):
         self._record = record
         self._beat_jitter = spread(uniform, BEAT_JITTER)
         self._instance = random(16).hex()
+        self._host_uuid = ""
         self._enrolment = Enrolment(reactor, self._store, wanted, spread(uniform, RETRY_JITTER))
         self._callbacks: list[OnIdentity] = []
         self._enrolling: Deferred[None] | None = None
@@ -76,6 +80,8 @@ class Uplink(MultiService):
         self._renew_at = self._ends_at = self._renew_next_at = 0.0
         self._names_asked = False
         self._unreachable = ""
+        self._renewal_refused = ""
+        self._clock_is_wrong = False
         self.client = AuthClient(reactor, wanted.addresses, client_options(None))
         """Calls auth as this host; raises ``ConnectionProblem`` as long as it has not joined."""
         self.identity: HostIdentity | None = None
@@ -86,7 +92,9 @@ class Uplink(MultiService):
     @property
     def host_uuid(self) -> str:
         """The host's name in the cluster, made at the first use."""
-        return self._store.host_uuid()
+        if not self._host_uuid:
+            self._host_uuid = self._store.host_uuid()
+        return self._host_uuid
 
     def on_identity(self, callback: OnIdentity) -> None:
         """Have *callback* called with the identity, now if there is one, and with each that comes after it."""
@@ -99,7 +107,7 @@ class Uplink(MultiService):
 
         :raises UnsafePath: others can read the stored identity, or write where it lies.
         """
-        self._store.host_uuid()
+        self._host_uuid = self._store.host_uuid()
         self._store.load(self._role)
         super().startService()
         self.beat_every(ClusterConfig().heartbeat_interval_s)
@@ -214,6 +222,7 @@ class Uplink(MultiService):
         if answer.labels != self.bound_labels:
             self._store.save_labels(self._role, answer.labels)
             self.bound_labels = dict(answer.labels)
+        self._check_clock(answer.server_time - self._reactor.seconds())
         if answer.unreachable != self._unreachable:
             self._unreachable = answer.unreachable
             if answer.unreachable:
@@ -227,6 +236,12 @@ class Uplink(MultiService):
             else:
                 self._log.info("The proxy reaches this {kind} at {address}.", kind=self._kind, address=server.addr)
 
+    def _check_clock(self, skew_s: float) -> None:
+        is_wrong = abs(skew_s) > MAX_SKEW_S
+        if is_wrong and not self._clock_is_wrong:
+            self._log.warn("{reason}", reason=clock_skew(skew_s).sentence)
+        self._clock_is_wrong = is_wrong
+
     async def _renew_if_due(self, identity: HostIdentity) -> None:
         now = self._reactor.seconds()
         due = now >= self._renew_at or (not self._names_asked and self._enrolment.lacks(identity))
@@ -238,8 +253,11 @@ class Uplink(MultiService):
         except HostBarred:
             raise
         except TeleportError as reason:
-            self._log.warn("The certificates of this host were not renewed: {reason}", reason=reason.sentence)
+            if reason.sentence != self._renewal_refused:
+                self._log.warn("The certificates of this host were not renewed: {reason}", reason=reason.sentence)
+            self._renewal_refused = reason.sentence
             return
+        self._renewal_refused = ""
         self._names_asked = True
         self._adopt(renewed)
         if renewed.node_name != identity.node_name:

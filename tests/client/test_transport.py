@@ -132,8 +132,8 @@ class ClockTests(TransportTestCase):
         self.assertTrue(10 * HOUR - 600 < seconds <= 10 * HOUR)
         self.assertEqual(
             reason.sentence,
-            f"The clock of this machine is {seconds} s behind the auth server's, so that certificates do not seem "
-            "valid. Set the clock (`timedatectl set-ntp true` lets it set itself) and try again.",
+            f"The clock of this machine is {seconds} s behind the auth server's, and certificates are good "
+            "between clocks that agree. Set the clock; `timedatectl set-ntp true` keeps it right.",
         )
 
     async def test_ahead(self) -> None:

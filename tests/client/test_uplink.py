@@ -84,8 +84,9 @@ class Node:
         await self.until(lambda: seconds in self.clock.waits)
 
     async def joined(self) -> HostIdentity:
-        """The identity, once auth has heard the first beat."""
+        """The identity, once auth has heard the first beat, and that of the rhythm which it is told with it."""
         await self.until(lambda: self.uplink.identity is not None)
+        await self.beaten()
         await self.beaten()
         assert self.uplink.identity is not None
         return self.uplink.identity
@@ -285,6 +286,7 @@ class IdentityTests(UplinkTestCase):
         await self.node.pass_time(RENEW_WAIT_S)
         await self.node.beaten()
         self.assertEqual(uplink.identity, first)
+        self.assertEqual(len([line for line in self.node.log if "were not renewed" in line]), 1)
 
     async def test_barred(self) -> None:
         """A host that was removed forgets its identity and joins again, if it has a token."""
@@ -354,6 +356,17 @@ class BeatTests(UplinkTestCase):
         await proxy.report_reachability(uplink.host_uuid, "Connection refused.")
         await self.node.beaten()
         self.assertEqual(len(self.node.log), 2)
+
+    async def test_wrong_clock(self) -> None:
+        """A clock that is wrong is told when it is noticed, before a certificate is refused for it."""
+        self.node.start()
+        await self.node.joined()
+        await self.node.pass_time(600)
+        await self.node.beaten()
+        await self.node.beaten()
+        self.assertEqual(len(self.node.log), 1, self.node.log)
+        (told,) = self.node.log
+        self.assertRegex(told, r"The clock of this machine is (59\d|600) s ahead of the auth server's")
 
     async def test_goodbye(self) -> None:
         """A host that stops cleanly is offline at once."""
