@@ -87,7 +87,7 @@ class Trail(Service):
 
     # Emitting.
 
-    def emit(self, name: str, *, success: bool = True, **fields: object) -> None:
+    def emit(self, name: str, /, *, success: bool = True, **fields: object) -> None:
         """Spool the event ``name``; see :func:`teleport_conch.audit.event.build` for its fields.
 
         It neither waits nor fails for anything but a mistake in the program.
