@@ -52,6 +52,7 @@ class StreamProtocol(Protocol):
         self._channel = channel
         self._ended = ended
         self._started = self._connected = self._congested = self._shut = False
+        self._ended_reading = False
         self._unsent = 0
 
     def connectionMade(self) -> None:
@@ -72,8 +73,10 @@ class StreamProtocol(Protocol):
         self._channel.write(data)
 
     def readConnectionLost(self) -> None:
-        """The stream has no more input for us."""
+        """The stream has no more input for us; where we have nothing more for it either, it is over."""
+        self._ended_reading = True
         self._channel.send_eof()
+        self._end_if_both_did()
 
     def writeConnectionLost(self) -> None:
         """We have nothing more for the stream."""
@@ -108,6 +111,12 @@ class StreamProtocol(Protocol):
             self._shut = True
             self.transport.unregisterProducer()  # type: ignore[attr-defined]
             self.transport.loseWriteConnection()
+            self._end_if_both_did()
+
+    def _end_if_both_did(self) -> None:
+        """Twisted keeps a connection whose halves are both closed, for ever."""
+        if self._shut and self._ended_reading:
+            self.transport.loseConnection()
 
     def abandon(self) -> None:
         """The channel is gone."""
