@@ -21,7 +21,7 @@ from teleport_conch.config.settings import SECTIONS, Settings
 from teleport_conch.config.tokens import StaticToken
 from teleport_conch.node.service import NodeService
 from teleport_conch.proxy.service import ProxyService
-from teleport_conch.starting import PidFile, Reactor, StartingService
+from teleport_conch.starting import Reactor, StartingService, as_plugin
 
 _EVERY_INTERFACE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # listened on by the configuration's wish
 
@@ -70,6 +70,4 @@ def makeService(options: Options) -> IService:
     """The service of the plugin ``teleport``."""
     from twisted.internet import reactor
 
-    service = Process(cast(Reactor, reactor), options.settings)
-    PidFile(options.settings.teleport.pid_file).setServiceParent(service)
-    return service
+    return as_plugin(Process(cast(Reactor, reactor), options.settings), options.settings)

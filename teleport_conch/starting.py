@@ -8,7 +8,7 @@ import sys
 from collections.abc import Awaitable
 from pathlib import Path
 
-from twisted.application.service import MultiService, Service
+from twisted.application.service import IService, MultiService, Service
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
@@ -25,6 +25,7 @@ from twisted.internet.interfaces import (
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from teleport_conch.config.settings import Settings
 from teleport_conch.errors import PortInUse, StartError, TeleportError
 
 _log = Logger()
@@ -89,6 +90,14 @@ class PidFile(Service):
         super().stopService()
         if self._path is not None:
             self._path.unlink(missing_ok=True)
+
+
+def as_plugin(service: StartingService, settings: Settings) -> IService:
+    """What every ``makeService`` adds to its service: the sentences of each start, and the pid file."""
+    for notice in settings.notices:
+        _log.warn("{notice}", notice=notice)
+    PidFile(settings.teleport.pid_file).setServiceParent(service)
+    return service
 
 
 async def _stopped(stopping: Deferred[None] | Awaitable[None] | None) -> None:

@@ -34,7 +34,7 @@ from teleport_conch.config.options import TeleportOptions
 from teleport_conch.config.paths import prepare_data_dir
 from teleport_conch.config.settings import AuthSettings, Settings
 from teleport_conch.periodic import Periodic
-from teleport_conch.starting import PidFile, Reactor, StartingService, listen, port_number
+from teleport_conch.starting import Reactor, StartingService, as_plugin, listen, port_number
 from teleport_conch.storage.sqlite import SQLiteBackend
 from teleport_conch.storage.writer import ThreadedReactor
 from teleport_conch.version import VERSION
@@ -72,8 +72,6 @@ class AuthService(StartingService):
         """Folder, storage, cluster, listener, in this order."""
         settings = self._settings
         prepare_data_dir(settings.teleport.data_dir)
-        for notice in settings.notices:
-            self._log.warn("{notice}", notice=notice)
         host_uuid = self._store.host_uuid()
         founding = founding_of(settings, self._clocks.wall())
         backend = await SQLiteBackend.open(cast(ThreadedReactor, self._auth_reactor), database_of(settings))
@@ -178,6 +176,4 @@ def makeService(options: Options) -> IService:
     """The service of the plugin ``teleport-auth``."""
     from twisted.internet import reactor
 
-    service = AuthService(cast(Reactor, reactor), options.settings)
-    PidFile(options.settings.teleport.pid_file).setServiceParent(service)
-    return service
+    return as_plugin(AuthService(cast(Reactor, reactor), options.settings), options.settings)

@@ -52,7 +52,7 @@ class NodeLogin:
     async def login(self, claim: Claim) -> Guest:
         """The guest that the claim makes of its holder."""
         caller, account = self._admit(claim)
-        self.emit("auth", user=caller.name, login=claim.user, addr_remote=claim.client_address)
+        self.emit("auth", user=claim.certificate.key_id, login=claim.user, addr_remote=claim.client_address)
         return Guest(self.room, caller, account, claim, self.target)
 
     def refused(self, claim: Claim, error: TeleportError) -> None:

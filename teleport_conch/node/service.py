@@ -27,7 +27,7 @@ from teleport_conch.node.labels import CommandLabels, LabelCommand
 from teleport_conch.node.login import NodeLogin
 from teleport_conch.proxy_protocol import Believer
 from teleport_conch.resources.server import Server
-from teleport_conch.starting import PidFile, Reactor, StartingService, listen, port_number
+from teleport_conch.starting import Reactor, StartingService, as_plugin, listen, port_number
 from teleport_conch.version import VERSION
 
 KINDS = ("cert_authority", "cluster_config", "cluster_name", "role", "node", "proxy")
@@ -161,6 +161,4 @@ def makeService(options: Options) -> IService:
     """The service of the plugin ``teleport-node``."""
     from twisted.internet import reactor
 
-    service = NodeService(cast(Reactor, reactor), options.settings)
-    PidFile(options.settings.teleport.pid_file).setServiceParent(service)
-    return service
+    return as_plugin(NodeService(cast(Reactor, reactor), options.settings), options.settings)

@@ -25,7 +25,7 @@ from teleport_conch.proxy.outside import OutsideHosts
 from teleport_conch.proxy.reachability import Reachability
 from teleport_conch.resources.server import Server
 from teleport_conch.ssh.server import ServerFactory
-from teleport_conch.starting import PidFile, Reactor, StartingService, listen, port_number
+from teleport_conch.starting import Reactor, StartingService, as_plugin, listen, port_number
 from teleport_conch.version import VERSION
 
 KINDS = ("cert_authority", "cluster_config", "cluster_name", "role", "node", "proxy")
@@ -168,6 +168,4 @@ def makeService(options: Options) -> IService:
     """The service of the plugin ``teleport-proxy``."""
     from twisted.internet import reactor
 
-    service = ProxyService(cast(Reactor, reactor), options.settings)
-    PidFile(options.settings.teleport.pid_file).setServiceParent(service)
-    return service
+    return as_plugin(ProxyService(cast(Reactor, reactor), options.settings), options.settings)
