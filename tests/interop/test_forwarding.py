@@ -1,0 +1,183 @@
+"""More than one thing on one connection: forwarded ports, the agent, shared connections, and many people at once."""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+from tests.interop.case import InteropTests
+from tests.interop.certificates import signed_by_cluster
+from tests.interop.person import background
+from tests.interop.programs import DEADLINE_S, Done, check, environment, eventually, run
+from tests.interop.requirements import require
+from tests.interop.services import LOCALHOST, answers, free_port
+from tests.interop.shared import alice, quiet_cluster
+
+MANY = 50
+
+
+class Answering:
+    """A TCP server that reads to the end of what comes, and only then answers how much it was."""
+
+    def __init__(self) -> None:
+        self._socket = socket.create_server((LOCALHOST, 0))
+        self.port: int = self._socket.getsockname()[1]
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            with connection:
+                size = 0
+                while data := connection.recv(65536):
+                    size += len(data)
+                connection.sendall(f"{size} bytes\n".encode())
+
+    def close(self) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+
+class PortTests(InteropTests):
+    """``-L`` and ``-W``: connections from the node."""
+
+    def forward(self, target: int) -> tuple[int, subprocess.Popen[bytes]]:
+        """An ``ssh -L`` to this port, on the port that is answered."""
+        port, stack = free_port(), ExitStack()
+        self.addCleanup(stack.close)
+        words = ("-N", "-L", f"{LOCALHOST}:{port}:{LOCALHOST}:{target}", "web1")
+        ssh = stack.enter_context(background("-F", str(alice().jump_config), *words))
+        eventually(lambda: answers(port), f"ssh -L listens on {port}")
+        return port, ssh
+
+    def test_request_and_answer(self) -> None:
+        """Who has said everything can still hear the answer: each direction ends for itself."""
+        server = Answering()
+        self.addCleanup(server.close)
+        port, _ = self.forward(server.port)
+        for size in (0, 5, 3_000_000):
+            with socket.create_connection((LOCALHOST, port), DEADLINE_S) as client:
+                client.sendall(b"x" * size)
+                client.shutdown(socket.SHUT_WR)
+                self.assertEqual(client.makefile("rb").read(), f"{size} bytes\n".encode())
+
+    def test_refused_target(self) -> None:
+        """Where nobody listens, the connection ends, and ssh says why."""
+        nobody = free_port()
+        port, ssh = self.forward(nobody)
+        with socket.create_connection((LOCALHOST, port), DEADLINE_S) as client:
+            self.assertEqual(client.recv(1), b"")
+        assert ssh.stderr is not None
+        said = eventually(ssh.stderr.readline, "ssh says something").decode()
+        self.assertIn("open failed: connect failed", said)
+
+    def test_stdio(self) -> None:
+        """``ssh -W`` to a port of the node's network."""
+        server = Answering()
+        self.addCleanup(server.close)
+        done = alice().ssh("-W", f"{LOCALHOST}:{server.port}", "web1", stdin=b"hello")
+        self.assertEqual((done.text, done.code), ("5 bytes\n", 0), done)
+
+    def test_needs_permission(self) -> None:
+        """A certificate without ``permit-port-forwarding`` gets no connection."""
+        server = Answering()
+        self.addCleanup(server.close)
+        bob = signed_by_cluster(quiet_cluster(), "bob", "-O", "no-port-forwarding")
+        self.assertEqual(bob.ssh("web1", "echo in").text, "in\n")
+        done = bob.ssh("-W", f"{LOCALHOST}:{server.port}", "web1", stdin=b"hello")
+        self.assertNotEqual(done.code, 0)
+        self.assertIn("The certificate does not permit port forwarding.", done.complaint)
+
+    def test_no_listening_on_the_node(self) -> None:
+        """``-R`` is refused."""
+        done = alice().ssh("-o", "ExitOnForwardFailure=yes", "-R", f"0:{LOCALHOST}:22", "web1", "echo in")
+        self.assertNotEqual(done.code, 0)
+        self.assertIn("remote port forwarding failed", done.complaint)
+
+
+class AgentTests(InteropTests):
+    """``-A``."""
+
+    def agent(self) -> str:
+        """The socket of an agent that ends with the test."""
+        said = check(run(require("ssh-agent", "openssh-client"), "-s")).text
+        path, pid = (found[1] for found in map(re.compile(r"=([^;]+);").search, said.splitlines()[:2]) if found)
+        self.addCleanup(lambda: run("kill", pid))
+        return path
+
+    def ssh(self, agent: str, *words: str) -> Done:
+        ssh = require("ssh", "openssh-client")
+        return run(ssh, "-F", str(alice().jump_config), *words, env=environment(SSH_AUTH_SOCK=agent))
+
+    def test_forwarded(self) -> None:
+        """The keys of the person's agent can be used on the node, again and again, and on from there."""
+        agent = self.agent()
+        add = require("ssh-add", "openssh-client")
+        check(run(add, "-q", str(alice().key), env=environment(SSH_AUTH_SOCK=agent)))
+        own = check(run(add, "-L", env=environment(SSH_AUTH_SOCK=agent))).text
+        with_agent = ("-A", "-o", f"IdentityAgent={agent}")
+        done = self.ssh(agent, *with_agent, "web1", "ssh-add -L; ssh-add -L; ls -ld $SSH_AUTH_SOCK")
+        self.assertTrue(done.text.startswith(own + own), done)
+        self.assertIn("srw-------", done.text)
+
+    def test_only_when_asked(self) -> None:
+        """Without ``-A`` there is none."""
+        done = self.ssh(self.agent(), "web1", "echo ${SSH_AUTH_SOCK-none}")
+        self.assertEqual(done.text, "none\n", done)
+
+    def test_needs_permission(self) -> None:
+        """A certificate without ``permit-agent-forwarding`` gets none, and the session goes on."""
+        agent = self.agent()
+        carol = signed_by_cluster(quiet_cluster(), "carol", "-O", "no-agent-forwarding")
+        done = carol.ssh("-A", "-o", f"IdentityAgent={agent}", "web1", "echo ${SSH_AUTH_SOCK-none}")
+        self.assertEqual((done.text, done.code), ("none\n", 0), done)
+
+
+class ManyTests(InteropTests):
+    """Much at one time."""
+
+    def test_many_logins_at_once(self) -> None:
+        """Fifty people, each with a connection through the proxy."""
+
+        def one(number: int) -> Done:
+            return alice().ssh("web1", f"echo {number}", timeout_s=2 * DEADLINE_S)
+
+        with ThreadPoolExecutor(MANY) as pool:
+            answers_ = list(pool.map(one, range(MANY)))
+        wrong = [done for done in answers_ if done.code != 0]
+        self.assertEqual(len(wrong), 0, "\n".join(map(str, wrong[:2])))
+        self.assertEqual([done.text for done in answers_], [f"{number}\n" for number in range(MANY)])
+
+    def shared_connection(self) -> list[str]:
+        """The options by which ``ssh`` uses a connection that was made once."""
+        path = alice().folder / Path(self.mktemp()).name  # paths of sockets are short
+        shared = ["-o", f"ControlPath={path}", "-o"]
+        check(alice().ssh(*shared, "ControlMaster=yes", "-o", "ControlPersist=60", "-fN", "web1"))
+        self.addCleanup(lambda: alice().ssh(*shared, "ControlMaster=no", "-O", "exit", "web1"))
+        return [*shared, "ControlMaster=no"]
+
+    def test_sessions_of_one_connection(self) -> None:
+        """A ControlMaster carries several sessions at once, and none of them disturbs the others."""
+        shared = self.shared_connection()
+        with ThreadPoolExecutor(8) as pool:
+            big = [pool.submit(alice().ssh, *shared, "web1", "head -c 2000000 /dev/zero") for _ in range(4)]
+            small = [pool.submit(alice().ssh, *shared, "web1", f"exit {number}") for number in range(1, 5)]
+            self.assertEqual([len(each.result().out) for each in big], [2_000_000] * 4)
+            self.assertEqual([each.result().code for each in small], [1, 2, 3, 4])
+
+    def test_a_slow_reader_stops_nobody_else(self) -> None:
+        """Who does not read what a session writes leaves the other sessions of the connection alone."""
+        shared = self.shared_connection()
+        with background("-F", str(alice().jump_config), *shared, "web1", "cat /dev/zero") as slow:
+            assert slow.stdout is not None
+            slow.stdout.read(1)
+            self.assertEqual(alice().ssh(*shared, "web1", "echo still here").text, "still here\n")
+            self.assertEqual(alice().ssh("web1", "echo here too").text, "here too\n")
