@@ -29,7 +29,7 @@ from teleport_conch.auth.presence import HostKey, PresenceTable
 from teleport_conch.auth.principals import NameRules
 from teleport_conch.auth.sessions import Sessions
 from teleport_conch.auth.tokens import Tokens
-from teleport_conch.errors import Compacted, LimitExceeded, TeleportError
+from teleport_conch.errors import Compacted, LimitExceeded, StorageError, TeleportError
 from teleport_conch.periodic import Beat, Periodic
 from teleport_conch.resources.cluster import ClusterConfig
 from teleport_conch.resources.server import State
@@ -102,7 +102,10 @@ class Cluster:
         loops, self._loops = self._loops, []
         for loop in loops:
             await loop.stopService()
-        await self.inventory.flush()
+        try:
+            await self.inventory.flush()
+        except StorageError as reason:
+            self._log.error("When hosts were last seen could not be written: {reason}", reason=reason.sentence)
 
     def _sweep(self) -> None:
         self.presence.sweep()

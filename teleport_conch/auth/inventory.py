@@ -148,9 +148,11 @@ class Inventory:
 
     def state_changed(self, key: HostKey, old: State, new: State) -> None:
         """Tell watchers, and keep an event of each host that came or went."""
-        self._touched(key)
         known = self._known.get(key)
-        if known is not None and self._matters(key, old, new):
+        if known is None:
+            return  # it joined and has not been heard of, so that nobody knows of it
+        self._touched(key)
+        if self._matters(key, old, new):
             fields = {**_named(key, known.record.hostname), "state": new.value}
             self._emit("node.state", {**fields, "last_seen": self._presence.get(key).last_seen_at})
 
@@ -216,11 +218,14 @@ class Inventory:
 
     async def flush(self) -> None:
         """Write when hosts were last seen, in few batches: a write for each beat would cost too much."""
-        unsaved = list(self._presence.take_unsaved().items())
-        for start in range(0, len(unsaved), BATCH_ITEMS):
-            await self._backend.put_many(
-                [(_presence_path(key), f"{at:.3f}".encode(), None) for key, at in unsaved[start : start + BATCH_ITEMS]]
-            )
+        unsaved = self._presence.take_unsaved()
+        items = [(_presence_path(key), f"{at:.3f}".encode(), None) for key, at in unsaved.items()]
+        try:
+            for start in range(0, len(items), BATCH_ITEMS):
+                await self._backend.put_many(items[start : start + BATCH_ITEMS])
+        except BaseException:
+            self._presence.not_saved(unsaved)
+            raise
 
     def keys(self, kind: str) -> list[HostKey]:
         """The listed hosts of a kind."""

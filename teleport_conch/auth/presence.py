@@ -8,7 +8,7 @@ which they are due for the next one, so a sweep looks only at those that are.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from attrs import define, field, frozen
 
@@ -160,6 +160,10 @@ class PresenceTable:
         """When hosts were last seen, for those seen since this was last asked."""
         unsaved, self._unsaved = self._unsaved, {}
         return unsaved
+
+    def not_saved(self, seen: Mapping[HostKey, float]) -> None:
+        """What :meth:`take_unsaved` answered could not be written; it is, with what is newer, the next time."""
+        self._unsaved = {**seen, **self._unsaved}
 
     def __iter__(self) -> Iterator[HostKey]:
         return iter(self._hosts)

@@ -122,8 +122,9 @@ class BoundedTLSFactory(TLSMemoryBIOFactory):
         return [channel for channel in spoken if isinstance(channel, HTTPChannel)]
 
     def registerProtocol(self, p: TLSMemoryBIOProtocol) -> None:
+        if p not in self.protocols:  # Twisted does this twice
+            self._open[self._addresses[p]] += 1
         super().registerProtocol(p)
-        self._open[self._addresses[p]] += 1
 
     def unregisterProtocol(self, p: TLSMemoryBIOProtocol) -> None:
         super().unregisterProtocol(p)

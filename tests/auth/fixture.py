@@ -138,7 +138,7 @@ class ClusterTestCase(SynchronousTestCase):
         self.backend: IBackend = MemoryBackend(self.clock)
         self.emitted = Recorder()
         self.peer: Peer | None = None
-        self.log = _Log()
+        self.log = Log()
         self.open()
 
     def open(self) -> None:
@@ -249,7 +249,7 @@ class _Task:
 
 
 @define
-class _Log:
+class Log:
     """A log in memory."""
 
     kept: list[Mapping[str, object]] = field(factory=list)

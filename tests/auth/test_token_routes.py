@@ -1,0 +1,38 @@
+"""Tokens over the API."""
+
+from __future__ import annotations
+
+from teleport_conch.resources.token import JoinToken
+from tests.auth.fixture import NOW, ClusterTestCase
+
+
+class TokenRouteTests(ClusterTestCase):
+    def test_create_list_remove(self) -> None:
+        """The secret is answered once; lists and events know the token by its id."""
+        bound = {"node_name": "db1", "principals": ["db.example.org"], "labels": {"env": "prod"}}
+        answer = self.call(self.admin(), "POST", "/v1/tokens", {"roles": ["node"], "ttl": 600, **bound})
+        secret, token = str(answer.body["token"]), JoinToken.from_json(answer.body["resource"])
+        self.assertEqual(
+            (token.node_name, token.principals, token.labels), ("db1", ("db.example.org",), {"env": "prod"})
+        )
+        self.assertEqual((token.expires_at, token.created_by), (NOW + 600, "tctl on the auth host"))
+        listed = self.call(self.admin(), "GET", "/v1/tokens")
+        self.assertEqual([JoinToken.from_json(item) for item in listed.items], [token])
+        self.assertEqual(self.call(self.admin(), "DELETE", f"/v1/tokens/{token.id}").status, 200)
+        self.assertEqual(self.call(self.admin(), "GET", "/v1/tokens").items, [])
+        self.assertNotIn(secret, str((listed.body, self.emitted.events)))
+        self.assertEqual([event.name for event in self.emitted.events], ["token.create", "token.delete"])
+        self.assertEqual({event.fields["token"] for event in self.emitted.events}, {token.id})
+
+    def test_defaults(self) -> None:
+        """Half an hour."""
+        answer = self.call(self.admin(), "POST", "/v1/tokens", {"roles": ["node", "proxy"]})
+        self.assertEqual(JoinToken.from_json(answer.body["resource"]).expires_at, NOW + 1800)
+
+    def test_remove_by_secret(self) -> None:
+        """A secret in the path is found, and repeated nowhere."""
+        secret = self.token()
+        self.assertEqual(self.call(self.admin(), "DELETE", f"/v1/tokens/{secret}").status, 200)
+        again = self.call(self.admin(), "DELETE", f"/v1/tokens/{secret}")
+        self.assertEqual(again.status, 404)
+        self.assertNotIn(secret, str((again.body, self.emitted.events)))
