@@ -17,6 +17,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IBodyProducer, IResponse
 from zope.interface import implementer
 
+from teleport_conch.certs.names import SERVER_NAME
 from teleport_conch.errors import ConnectionProblem, TooLarge, from_json
 
 #: Bytes of one answer; a larger one is refused while it arrives.
@@ -38,9 +39,10 @@ class Call:
     body: object = field(default=None, repr=False)
     repeatable: bool = True
 
-    def url(self, address: str) -> str:
-        """:param address: ``host:port``, an IPv6 host in brackets."""
-        return f"https://{address}{self.path}" + (f"?{urlencode(self.query)}" if self.query else "")
+    @property
+    def url(self) -> str:
+        """Of whichever server the call goes to: it names the cluster's auth, and not an address."""
+        return f"https://{SERVER_NAME}{self.path}" + (f"?{urlencode(self.query)}" if self.query else "")
 
 
 @implementer(IBodyProducer)
@@ -115,7 +117,7 @@ class _Whole(BodyReader):
             self.chunks.append(data)
 
 
-async def send(reactor: IReactorTime, http: HTTPClient, address: str, call: Call) -> IResponse:
+async def send(reactor: IReactorTime, http: HTTPClient, call: Call) -> IResponse:
     """The answer to a call as soon as its headers are there. Raises what Twisted raises."""
     headers = Headers({"accept": ["application/json"]})
     data = None
@@ -124,7 +126,7 @@ async def send(reactor: IReactorTime, http: HTTPClient, address: str, call: Call
         data = WholeBody(json.dumps(call.body, separators=(",", ":")).encode())
     response: IResponse = await http.request(
         call.method,
-        call.url(address),
+        call.url,
         headers=headers,
         data=data,
         allow_redirects=False,

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from cryptography import x509
 from treq.client import HTTPClient
 from twisted.internet.interfaces import IReactorTime
-from twisted.web.client import Agent
 
+from teleport_conch.client.connections import Connections
 from teleport_conch.client.exchange import Call, read_json, send
 from teleport_conch.client.failures import NETWORK_ERRORS, within
-from teleport_conch.client.tls import Dialler, IClusterPolicy
+from teleport_conch.client.tls import IClusterPolicy
 from teleport_conch.errors import CertificateExpired, ClockSkew, TeleportError
 from teleport_conch.resources.fields import Fields
 
@@ -30,16 +30,18 @@ async def first_cause(
     untimed = policy.untimed()
     if untimed is None:
         return problem
-    http = HTTPClient(Agent.usingEndpointFactory(reactor, Dialler(reactor, untimed, PING_TIMEOUT_S)))
+    connections = Connections(reactor, address, untimed)
     try:
-        theirs = await within(reactor, PING_TIMEOUT_S, _ask(reactor, http, address))
+        theirs = await within(reactor, PING_TIMEOUT_S, _ask(reactor, connections.http))
     except (*NETWORK_ERRORS, TeleportError):
         return problem
+    finally:
+        connections.retire()
     return explanation(problem, untimed.shown, policy.certificate(), reactor.seconds(), theirs, address)
 
 
-async def _ask(reactor: IReactorTime, http: HTTPClient, address: str) -> float:
-    answer = await read_json(await send(reactor, http, address, Call("GET", "/v1/ping")))
+async def _ask(reactor: IReactorTime, http: HTTPClient) -> float:
+    answer = await read_json(await send(reactor, http, Call("GET", "/v1/ping")))
     return Fields(answer, "answer").number("server_time")
 
 

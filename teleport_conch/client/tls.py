@@ -19,16 +19,7 @@ from OpenSSL import SSL, crypto
 from service_identity import VerificationError
 from service_identity.cryptography import verify_certificate_hostname
 from service_identity.exceptions import CertificateError
-from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
-from twisted.internet.interfaces import (
-    IOpenSSLClientConnectionCreator,
-    IProtocol,
-    IProtocolFactory,
-    IReactorTime,
-    IStreamClientEndpoint,
-)
-from twisted.internet.protocol import Factory
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.ssl import (
     Certificate,
     CertificateOptions,
@@ -38,8 +29,7 @@ from twisted.internet.ssl import (
     trustRootFromCertificates,
 )
 from twisted.protocols.tls import TLSMemoryBIOProtocol
-from twisted.web.client import URI
-from twisted.web.iweb import IAgentEndpointFactory, IPolicyForHTTPS
+from twisted.web.iweb import IPolicyForHTTPS
 from zope.interface import implementer
 
 from teleport_conch.certs.identity import HostIdentity, UserIdentity
@@ -111,34 +101,6 @@ class ServerPolicy:
 
     def untimed(self) -> UntimedPolicy | None:
         return UntimedPolicy(self.authorities) if self.authorities else None
-
-
-@implementer(IAgentEndpointFactory)
-@frozen(eq=False)
-class Dialler:
-    """Connects an HTTP client by a policy. (Twisted's own way logs two lines for each connection.)
-
-    :ivar timeout_s: seconds until a TCP connection is there.
-    """
-
-    _reactor: IReactorTime
-    _policy: IPolicyForHTTPS
-    _timeout_s: float
-
-    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
-        tcp = HostnameEndpoint(self._reactor, uri.host, uri.port, self._timeout_s)
-        return _Quiet(wrapClientTLS(self._policy.creatorForNetloc(uri.host, uri.port), tcp))
-
-
-@implementer(IStreamClientEndpoint)
-@frozen(eq=False)
-class _Quiet:
-    _endpoint: IStreamClientEndpoint
-
-    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
-        if isinstance(protocolFactory, Factory):
-            protocolFactory.noisy = False
-        return self._endpoint.connect(protocolFactory)
 
 
 @implementer(IOpenSSLClientConnectionCreator)

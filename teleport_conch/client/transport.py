@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from typing import TypeVar
 
-from treq.client import HTTPClient
-from twisted.internet import defer
-from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.defer import DeferredSemaphore
 from twisted.internet.interfaces import IReactorTime
-from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.iweb import IResponse
 
+from teleport_conch.client.connections import Connections, check_addresses
 from teleport_conch.client.exchange import Call, read_json, send, server_time
 from teleport_conch.client.failures import NETWORK_ERRORS, Unanswered, unanswered, within
 from teleport_conch.client.lines import LineReader
 from teleport_conch.client.skew import explanation, first_cause
-from teleport_conch.client.tls import Dialler, IClusterPolicy
+from teleport_conch.client.tls import IClusterPolicy
 from teleport_conch.errors import (
-    BadParameter,
     CertificateExpired,
     CertificateNotYetValid,
     CertificateRefused,
@@ -28,28 +23,10 @@ from teleport_conch.errors import (
     TeleportError,
 )
 
-#: Seconds until a TCP connection is there.
-CONNECT_TIMEOUT_S = 10.0
-#: Seconds that an unused connection is kept; auth closes one a little later.
-KEPT_CONNECTION_S = 50
-#: Connections to one address that are kept while unused.
-KEPT_CONNECTIONS = 4
 #: Calls under way at once; the next ones wait.
 MAX_CALLS = 32
-#: Seconds that closing waits for the other side.
-CLOSE_TIMEOUT_S = 1.0
 
-_ADDRESS = re.compile(r"([\w.-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}", re.ASCII)
 _Answer = TypeVar("_Answer")
-
-
-def check_addresses(addresses: Sequence[str]) -> None:
-    """:raises BadParameter: there is none, or one is not ``host:port``."""
-    if not addresses:
-        raise BadParameter("No address of an auth server is given; set teleport.auth_servers in the configuration.")
-    for address in addresses:
-        if not _ADDRESS.fullmatch(address):
-            raise BadParameter(f"{address!r} is not the address of an auth server, such as auth.example.com:3025.")
 
 
 class _NoAnswer(Exception):
@@ -76,26 +53,17 @@ class Transport:
         self._timeout_s = timeout_s
         self._answered = self._addresses[0]
         self._slots = DeferredSemaphore(MAX_CALLS)
-        self._pool = self._new_pool()
+        self._connections: dict[str, Connections] = {}
         self.use_policy(policy)
         self.skew_s: float | None = None
         """The server's clock minus ours at the last answer, in seconds; None before the first."""
 
     def use_policy(self, policy: IClusterPolicy) -> None:
         """Connections made from now on follow *policy*; calls under way end on their old ones."""
-        self._pool.cachedConnectionTimeout = 0
-        old, self._pool = self._pool, self._new_pool()
-        old.closeCachedConnections()
+        for old in self._connections.values():
+            old.retire()
         self._policy = policy
-        dialler = Dialler(self._reactor, policy, CONNECT_TIMEOUT_S)
-        self._http = HTTPClient(Agent.usingEndpointFactory(self._reactor, dialler, self._pool))
-
-    def _new_pool(self) -> HTTPConnectionPool:
-        pool = HTTPConnectionPool(self._reactor)
-        pool.retryAutomatically = False
-        pool.cachedConnectionTimeout = KEPT_CONNECTION_S
-        pool.maxPersistentPerHost = KEPT_CONNECTIONS
-        return pool
+        self._connections = {address: Connections(self._reactor, address, policy) for address in self._addresses}
 
     async def call(self, call: Call) -> object:
         """What the server answered.
@@ -125,16 +93,8 @@ class Transport:
 
     async def close(self) -> None:
         """Ends the connections that are not in use."""
-        self._pool.cachedConnectionTimeout = 0
-        closed: Deferred[None] = Deferred()
-
-        def close(_: object) -> None:
-            if not closed.called:
-                closed.callback(None)
-
-        self._pool.closeCachedConnections().addBoth(close)
-        with suppress(defer.TimeoutError):
-            await closed.addTimeout(CLOSE_TIMEOUT_S, self._reactor)
+        for connections in self._connections.values():
+            await connections.close()
 
     async def _somewhere(self, call: Call, read: Callable[[IResponse], Awaitable[_Answer]]) -> _Answer:
         first: TeleportError | None = None
@@ -172,7 +132,7 @@ class Transport:
             raise _NoAnswer(unanswered(reason, address)) from None
 
     async def _exchange(self, address: str, call: Call, read: Callable[[IResponse], Awaitable[_Answer]]) -> _Answer:
-        response = await send(self._reactor, self._http, address, call)
+        response = await send(self._reactor, self._connections[address].http, call)
         self._answered = address
         theirs = server_time(response)
         if theirs is not None:

@@ -99,11 +99,15 @@ class Server:
     """
 
     def __init__(
-        self, test: TestCase, answer: Answer | Factory[Protocol], certificate: x509.Certificate | None = None
+        self,
+        test: TestCase,
+        answer: Answer | Factory[Protocol],
+        certificate: x509.Certificate | None = None,
+        host: str = "127.0.0.1",
     ) -> None:
         site = answer if isinstance(answer, Factory) else Site(_Page(answer))
         self.tls = _Counting(_TLS(certificate or certificates.server_certificate()), False, site)
-        self.address = listen(test, self.tls)
+        self.address = listen(test, self.tls, host)
         test.addCleanup(self.cut)
 
     @property
@@ -117,11 +121,11 @@ class Server:
             protocol.abortConnection()
 
 
-def listen(test: TestCase, factory: IProtocolFactory) -> str:
+def listen(test: TestCase, factory: IProtocolFactory, host: str = "127.0.0.1") -> str:
     """The address of a server that the test stops."""
-    port = the_reactor().listenTCP(0, factory, interface="127.0.0.1")  # type: ignore[attr-defined]
+    port = the_reactor().listenTCP(0, factory, interface=host)  # type: ignore[attr-defined]
     test.addCleanup(port.stopListening)
-    return f"127.0.0.1:{port.getHost().port}"
+    return f"{f'[{host}]' if ':' in host else host}:{port.getHost().port}"
 
 
 async def unused_address() -> str:

@@ -6,14 +6,16 @@ import json
 from collections.abc import Sequence
 
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Factory, Protocol
-from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 from twisted.web.server import NOT_DONE_YET, Request
 
+from teleport_conch.client.connections import check_addresses
 from teleport_conch.client.exchange import MAX_ANSWER_BYTES, Call
 from teleport_conch.client.tls import IClusterPolicy, UnverifiedPolicy, client_options
-from teleport_conch.client.transport import MAX_CALLS, Transport, check_addresses
+from teleport_conch.client.transport import MAX_CALLS, Transport
 from teleport_conch.errors import (
     AccessDenied,
     BadParameter,
@@ -74,6 +76,20 @@ class TrustTests(TransportTestCase):
         """The name in the certificate is the cluster's, not that of the address that was dialled."""
         server = Server(self, as_json({"fine": True}))
         self.assertEqual(await self.transport([server.address]).call(PING), {"fine": True})
+
+    async def test_ipv6(self) -> None:
+        """An address of IPv6 is dialled like any other."""
+        try:
+            server = Server(self, as_json({"fine": True}), host="::1")
+        except CannotListenError:
+            raise SkipTest("This machine has no IPv6.") from None
+        self.assertEqual(await self.transport([server.address]).call(PING), {"fine": True})
+
+    async def test_name(self) -> None:
+        """So is a name."""
+        server = Server(self, as_json({"fine": True}))
+        address = server.address.replace("127.0.0.1", "localhost")
+        self.assertEqual(await self.transport([address]).call(PING), {"fine": True})
 
     async def test_other_authority(self) -> None:
         """A server of a cluster of the same name is another one."""
