@@ -13,7 +13,7 @@ REQUEST = b"keepalive@openssh.com"
 
 @frozen
 class KeepAliveRhythm:
-    """How often a silent client is asked, in seconds, and after how many questions without an answer it is gone."""
+    """How often a silent client is asked, in seconds (0 for never), and after how many questions it is gone."""
 
     interval_s: float = 300.0
     count_max: int = 3
@@ -38,7 +38,8 @@ class KeepAlive:
         self._loop.clock = clock
 
     def start(self) -> None:
-        self._loop.start(self._rhythm.interval_s, now=False)
+        if self._rhythm.interval_s > 0:
+            self._loop.start(self._rhythm.interval_s, now=False)
 
     def stop(self) -> None:
         if self._loop.running:

@@ -1,4 +1,4 @@
-"""Silent clients are asked whether they are there, and given up in the end."""
+"""Questions to silent clients."""
 
 from __future__ import annotations
 
@@ -6,41 +6,105 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch.ssh.keepalive import KeepAlive, KeepAliveRhythm
+from teleport_conch.ssh.server import ServerFactory, ServerLimits
+from tests.ssh import messages
+from tests.ssh.in_memory import MemoryTCP, Pair, sample_host_keys
+from tests.ssh.logins import SamplePolicy
 
 
 class KeepAliveTests(SynchronousTestCase):
-    def setUp(self) -> None:
-        self.clock = Clock()
-        self.events: list[str] = []
-        self.alive = KeepAlive(
-            self.clock,
-            KeepAliveRhythm(10.0, 3),
-            lambda: self.events.append("asked"),
-            lambda: self.events.append("given up"),
-        )
-        self.alive.start()
+    def start(self, interval_s: float = 10.0, count_max: int = 2) -> KeepAlive:
+        self.clock, self.said = Clock(), list[str]()
+        rhythm = KeepAliveRhythm(interval_s, count_max)
+        alive = KeepAlive(self.clock, rhythm, lambda: self.said.append("asked"), lambda: self.said.append("given up"))
+        alive.start()
+        return alive
 
-    def test_silent_client(self) -> None:
-        """After three questions without an answer, the client is gone, and nobody asks again."""
-        self.clock.pump([10.0] * 10)
-        self.assertEqual(self.events, ["asked", "asked", "asked", "given up"])
+    def test_silent(self) -> None:
+        """A silent client is asked some times, and given up when it has not answered the last question either."""
+        self.start()
+        self.clock.pump([9.0, 1.0, 10.0])
+        self.assertEqual(self.said, ["asked", "asked"])
+        self.clock.pump([10.0, 100.0])
+        self.assertEqual(self.said, ["asked", "asked", "given up"])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_answers_count(self) -> None:
-        """A client that says anything is not given up, however long it takes."""
-        for _ in range(20):
-            self.clock.advance(10.0)
-            self.alive.heard()
-        self.assertEqual(self.events, ["asked"])
+    def test_talking(self) -> None:
+        """Who says anything in each interval is never asked."""
+        alive = self.start()
+        for _ in range(10):
+            alive.heard()
+            self.clock.advance(10)
+        self.assertEqual(self.said, [])
 
-    def test_an_answer_begins_anew(self) -> None:
-        """One answer after two questions, and three more questions are due."""
-        self.clock.pump([10.0] * 2)
-        self.alive.heard()
-        self.clock.pump([10.0] * 5)
-        self.assertEqual(self.events, ["asked"] * 5 + ["given up"])
+    def test_answering(self) -> None:
+        """An answer starts the count anew."""
+        alive = self.start()
+        for _ in range(5):
+            self.clock.advance(10)
+            alive.heard()
+            self.clock.advance(10)
+        self.assertEqual(self.said, ["asked"] * 5)
 
-    def test_stop(self) -> None:
-        """A connection that has ended is not asked."""
-        self.alive.stop()
-        self.clock.pump([10.0] * 5)
-        self.assertEqual(self.events, [])
+    def test_never(self) -> None:
+        """An interval of zero means that nobody is asked."""
+        self.start(interval_s=0.0)
+        self.clock.pump([0.0, 1.0, 1000.0])
+        self.assertEqual((self.said, self.clock.getDelayedCalls()), ([], []))
+
+    def test_stopped(self) -> None:
+        """Nothing is asked of a client that has gone; stopping twice is no matter."""
+        alive = self.start()
+        alive.stop()
+        alive.stop()
+        self.clock.advance(100)
+        self.assertEqual(self.said, [])
+
+
+class ServerTests(SynchronousTestCase):
+    def pair(self, limits: ServerLimits) -> Pair:
+        clock, policy = Clock(), SamplePolicy()
+        pair = Pair(factory=ServerFactory(clock, policy, sample_host_keys(), limits))
+        pair.clock, pair.policy = clock, policy
+        return pair
+
+    def test_asked(self) -> None:
+        """A client that has logged in is asked as OpenSSH asks, and any answer will do."""
+        pair = self.pair(ServerLimits(keep_alive=lambda: KeepAliveRhythm(10, 1)))
+        pair.log_in()
+        pair.client.got.clear()
+        pair.clock.advance(10)
+        pair.pump()
+        self.assertEqual(pair.client.got, [(80, messages.global_request(b"keepalive@openssh.com"))])
+        pair.send(82)
+        pair.clock.advance(10)
+        self.assertFalse(pair.server_tcp.losing)
+
+    def test_gone(self) -> None:
+        """One that does not answer is let go, and so is what it held."""
+        pair = self.pair(ServerLimits(keep_alive=lambda: KeepAliveRhythm(10, 2)))
+        pair.log_in()
+        pair.clock.pump([10.0, 10.0, 10.0, 10.0])
+        pair.pump()
+        self.assertEqual(pair.client.errors, [(10, b"no answer")])
+        pair.lose()
+        self.assertEqual((pair.policy.owner.ended, pair.clock.getDelayedCalls()), (1, []))
+
+    def test_connections_from_one_address(self) -> None:
+        """One address has a limited number of connections; others are not counted with it."""
+        pair = self.pair(ServerLimits(max_per_host=1))
+        second = pair.factory.buildProtocol(None)
+        second.peer_host = "192.0.2.7"
+        tcp = MemoryTCP()
+        second.makeConnection(tcp)
+        second.dataReceived(b"SSH-2.0-x\r\n")
+        self.assertEqual((tcp.aborted, bytes(tcp.written)), (True, b""))
+        other, other_tcp = pair.factory.buildProtocol(None), MemoryTCP()
+        other.makeConnection(other_tcp)
+        self.assertFalse(other_tcp.aborted)
+        second.connectionLost()
+        pair.lose()
+        third, third_tcp = pair.factory.buildProtocol(None), MemoryTCP()
+        third.peer_host = "192.0.2.7"
+        third.makeConnection(third_tcp)
+        self.assertFalse(third_tcp.aborted)
