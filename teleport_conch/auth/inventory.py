@@ -29,6 +29,7 @@ PRESENCE = "presence/"
 BATCH_ITEMS = 1000
 MAX_ALARMS = 1000
 """Processes that were refused as duplicates and are remembered, so that each is reported once."""
+_EVERYWHERE = ("0.0.0.0:", "[::]:")
 
 
 @frozen
@@ -102,7 +103,7 @@ class Inventory:
         :raises AccessDenied: it announces another host.
         :raises HostDuplicate: another process beats for the same host; this is reported as an alarm.
         """
-        key, server, known = registration.key, heartbeat.server, self._known.get(registration.key)
+        key, server, known = registration.key, _placed(heartbeat.server, address), self._known.get(registration.key)
         news = known is None or known.announced != server or known.registration is not registration
         new = _Known(server, registration, _record(server, registration)) if news else known
         assert new is not None
@@ -230,6 +231,15 @@ class Inventory:
     def keys(self, kind: str) -> list[HostKey]:
         """The listed hosts of a kind."""
         return [key for key in self._known if key.kind == kind]
+
+
+def _placed(server: Server, address: str) -> Server:
+    """What a host announces that listens on every interface and names no address: it is where it beats from."""
+    for everywhere in _EVERYWHERE:
+        if server.addr.startswith(everywhere):
+            host = f"[{address}]" if ":" in address else address
+            return evolve(server, addr=f"{host}:{server.addr.removeprefix(everywhere)}")
+    return server
 
 
 def _record(server: Server, registration: Registration) -> Server:

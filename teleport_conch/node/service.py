@@ -97,14 +97,13 @@ class NodeService(StartingService):
         return [each.host for each in self._node.public_addr] + ([advertised.host] if advertised else [])
 
     def _address(self) -> Address:
-        """Where proxies are to dial this node."""
+        """Where proxies are to dial this node; auth puts our address for one that means every interface."""
         advertised = self._settings.teleport.advertise_ip
         if self._node.public_addr:
             return self._node.public_addr[0]
         if advertised is not None:
             return Address(advertised.host, advertised.port or self._port)
-        host = self._node.listen_addr.host
-        return Address(self._settings.teleport.nodename if host in ("0.0.0.0", "::") else host, self._port)  # noqa: S104
+        return Address(self._node.listen_addr.host, self._port)
 
     def _static_labels(self) -> Mapping[str, str]:
         return {**self._node.labels, **self.member.uplink.bound_labels}

@@ -88,7 +88,7 @@ class ProxyService(StartingService):
         return [each.host for each in public] + ([advertised.host] if advertised else [])
 
     def _address(self) -> str:
-        """Where SSH clients find this proxy."""
+        """Where SSH clients find this proxy; auth puts our address for one that means every interface."""
         advertised = self._settings.teleport.advertise_ip
         if self._proxy.ssh_public_addr:
             return str(self._proxy.ssh_public_addr[0])
@@ -96,8 +96,7 @@ class ProxyService(StartingService):
             return str(Address(self._proxy.public_addr[0].host, self._port))
         if advertised is not None:
             return str(Address(advertised.host, self._port))
-        host = self._proxy.listen_addr.host
-        return str(Address(self._settings.teleport.nodename if host in ("0.0.0.0", "::") else host, self._port))  # noqa: S104
+        return str(Address(self._proxy.listen_addr.host, self._port))
 
     def _record(self) -> Server:
         return Server(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from attrs import evolve
+
 from teleport_conch.auth import inventory
 from teleport_conch.auth.presence import HostKey
 from teleport_conch.errors import AccessDenied, BadParameter, HostDuplicate, NotFound, PrincipalForbidden, TeleportError
@@ -53,6 +55,14 @@ class BeatTests(InventoryTestCase):
         self.assertEqual(self.backend.revision(), revision)
         self.says(heartbeat(labels={"env": "dev"}))
         self.assertEqual(self.record().revision, revision + 1)
+
+    def test_every_interface(self) -> None:
+        """A node that listens on every interface and advertises nothing is dialled where it beats from."""
+        for announced in ("0.0.0.0:3022", "[::]:3022"):
+            beat = heartbeat()
+            self.says(evolve(beat, server=evolve(beat.server, addr=announced)))
+            [server] = self.cluster.inventory.all("node")
+            self.assertEqual(server.addr, f"{ADDRESS}:3022")
 
     def test_written_once_after_a_restart(self) -> None:
         """What a host says after a restart of auth is compared with what was stored."""
