@@ -113,7 +113,7 @@ class MatrixTests(ClusterTestCase):
         self.assertEqual(set(self.gate.app.endpoints), set(MATRIX))
         rules = {rule.endpoint: rule.rule for rule in self.gate.app.url_map.iter_rules()}
         self.assertEqual(rules, {route: route.partition(" ")[2] for route in MATRIX})
-        headings = re.findall(r"^((?:GET|POST|DELETE) /v1/\S+)\n-+$", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
+        headings = re.findall(r"^((?:GET|POST|DELETE) /v1/\S+)\n~+$", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
         self.assertEqual(headings, list(MATRIX))
 
     def test_97_everything_else(self) -> None:
