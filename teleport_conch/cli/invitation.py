@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from attrs import field, frozen
 
 from teleport_conch.cli.instants import span
+from teleport_conch.cli.table import inert
 from teleport_conch.resources.token import JoinToken
 
 
@@ -36,7 +37,7 @@ class Invitation:
     def text(self) -> str:
         """What ``tctl nodes add`` says."""
         head, *flags = self.command()[1:]
-        lines = " \\\n".join(f"    {shlex.quote(flag)}" for flag in flags)
+        lines = " \\\n".join(f"    {shlex.quote(inert(flag))}" for flag in flags)
         notes = "".join(f"  - {note}\n" for note in self._notes())
         return (
             f"{self.short()}\nRun this on the new host to join the cluster:\n\n> teleport {head} \\\n{lines}\n\n"
@@ -45,7 +46,7 @@ class Invitation:
 
     def short(self) -> str:
         """The token and its life."""
-        return f"The invite token: {self.secret}\nThis token will expire in {self._life()}\n"
+        return f"The invite token: {inert(self.secret)}\nThis token will expire in {self._life()}\n"
 
     def _life(self) -> str:
         minutes, odd = divmod(round(self.ttl_s), 60)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
@@ -15,13 +13,10 @@ from twisted.python.reflect import namedAny
 from teleport_conch.cli.edge import Interrupted
 from teleport_conch.cli.logs import begin_log, observer
 from teleport_conch.cli.running import run_to_end
-from teleport_conch.client import private_files
 from teleport_conch.config.log import open_log
 from teleport_conch.config.options import TeleportOptions
-from teleport_conch.errors import StartError
 
 _MAKE_SERVICE = "teleport_conch.process.makeService"
-_PID_MODE = 0o644
 
 Then = Callable[[IReactorCore], Awaitable[None]]
 
@@ -42,14 +37,12 @@ def serve(options: TeleportOptions, then: Then | None = None) -> None:
     :param then: is called when all services are up; what it raises stops them, and is raised here.
     :raises TeleportError: why they cannot be started.
     """
-    settings = options.settings.teleport
-    begin_log(observer(open_log(settings.log.output), settings.log.severity))
+    log = options.settings.teleport.log
+    begin_log(observer(open_log(log.output), log.severity))
     make_service: Callable[[TeleportOptions], Startable] = namedAny(_MAKE_SERVICE)
     service = make_service(options)
     from twisted.internet import reactor
 
-    if settings.pid_file is not None:
-        _keep_pid(reactor, settings.pid_file)
     with suppress(Interrupted):
         run_to_end(reactor, lambda: _live(reactor, service, then))
 
@@ -61,12 +54,3 @@ async def _live(reactor: IReactorCore, service: Startable, then: Then | None) ->
     if then is not None:
         await then(reactor)
     await Deferred()  # until the reactor is stopped
-
-
-def _keep_pid(reactor: IReactorCore, path: Path) -> None:
-    """Write the number of this process to a file, and remove that when the process stops."""
-    try:
-        private_files.write(path, f"{os.getpid()}\n", _PID_MODE)
-    except OSError as reason:
-        raise StartError(f"The pid_file {path} cannot be written: {reason.strerror}.") from None
-    reactor.addSystemEventTrigger("during", "shutdown", private_files.remove, path)

@@ -101,7 +101,11 @@ def session_status(environment: Mapping[str, str]) -> str:
         raise StartError("You are not inside of a Teleport SSH session")
     login, client = (inert(environment.get(name, "")) for name in ("USER", "SSH_CLIENT"))
     web = inert(environment.get("SSH_SESSION_WEBPROXY_ADDR", ""))
-    url = f"https://{web}/web/cluster/{cluster}/node/{host_uuid}/{session}" if web else "none: there is no web proxy"
+    url = (
+        f"https://{web}/web/cluster/{cluster}/node/{host_uuid}/{login}/{session}"
+        if web
+        else "none: there is no web proxy"
+    )
     return (
         f"User ID     : {user}, logged in as {login} from {client}\n"
         f"Cluster Name: {cluster}\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Sequence
+from uuid import UUID
 
 from teleport_conch.cli.answer import Answer, said
 from teleport_conch.cli.connection import Connection
@@ -37,11 +38,31 @@ async def remove(connection: Connection, arguments: Namespace) -> Answer:
     if arguments.all_offline:
         removed = await connection.client.remove_offline_nodes()
         return said("\n".join(f"node {inert(uuid)} has been deleted" for uuid in removed) or "No node is offline.")
-    node = named(await connection.client.nodes(), arguments.node, "node")
-    await connection.client.remove_node(node.name)
-    return said(
-        f"node {inert(node.hostname)} ({inert(node.name)}) has been deleted; it is refused until it joins again"
-    )
+    removed_one = await remove_named(connection, "node", arguments.node)
+    return said(f"node {inert(removed_one)} has been deleted; it is refused until it joins again")
+
+
+async def remove_named(connection: Connection, kind: str, name: str) -> str:
+    """Remove a node or a proxy, and answer how it is called.
+
+    A host UUID need not be in the list: a host may have joined, and never have announced itself.
+    """
+    client = connection.client
+    servers = await (client.nodes() if kind == "node" else client.proxies())
+    remove = client.remove_node if kind == "node" else client.remove_proxy
+    if _is_uuid(name) and not any(each.name == name.lower() for each in servers):
+        await remove(name.lower())
+        return name.lower()
+    found = named(servers, name, kind)
+    await remove(found.name)
+    return f"{found.hostname} ({found.name})"
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        return str(UUID(text)) == text.lower()
+    except ValueError:
+        return False
 
 
 def named(servers: Sequence[Server], name: str, kind: str) -> Server:
@@ -59,7 +80,7 @@ def named(servers: Sequence[Server], name: str, kind: str) -> Server:
     if len(found) > 1:
         raise AmbiguousName(
             f"{len(found)} hosts are called '{inert(name)}'; give the UUID of one of them: "
-            f"{', '.join(sorted(each.name for each in found))}",
+            f"{', '.join(sorted(f'{each.name} ({each.presence.state.value})' for each in found))}",
             candidates=sorted(each.name for each in found),
         )
     return found[0]

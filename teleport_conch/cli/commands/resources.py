@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 
 from attrs import frozen
 
 from teleport_conch.certs import keys
 from teleport_conch.certs.public import PublicAuthority
 from teleport_conch.cli.answer import Answer, said
-from teleport_conch.cli.commands.nodes import named
+from teleport_conch.cli.commands.nodes import named, remove_named
 from teleport_conch.cli.connection import Connection
 from teleport_conch.cli.references import Reference
 from teleport_conch.cli.table import inert, table
@@ -100,30 +101,12 @@ READERS: Mapping[str, Callable[[Connection, str], Awaitable[Found]]] = {
 
 async def remove(connection: Connection, arguments: Namespace) -> Answer:
     reference: Reference = arguments.resource
-    removed = await REMOVERS[reference.kind](connection, reference.name)
+    remove = _remove_token if reference.kind == "token" else partial(remove_named, kind=reference.kind)
+    removed = await remove(connection, name=reference.name)
     return said(f"{reference.kind} {inert(removed)} has been deleted")
-
-
-async def _remove_node(connection: Connection, name: str) -> str:
-    node = named(await connection.client.nodes(), name, "node")
-    await connection.client.remove_node(node.name)
-    return f"{node.hostname} ({node.name})"
-
-
-async def _remove_proxy(connection: Connection, name: str) -> str:
-    proxy = named(await connection.client.proxies(), name, "proxy")
-    await connection.client.remove_proxy(proxy.name)
-    return f"{proxy.hostname} ({proxy.name})"
 
 
 async def _remove_token(connection: Connection, name: str) -> str:
     found = [token for token in await connection.client.tokens() if token.id == name]
     await connection.client.remove_token(name)
     return found[0].id if found else "with this value"
-
-
-REMOVERS: Mapping[str, Callable[[Connection, str], Awaitable[str]]] = {
-    "node": _remove_node,
-    "proxy": _remove_proxy,
-    "token": _remove_token,
-}
