@@ -63,7 +63,7 @@ def _add_configuration(gate: Gate, cluster: Cluster, version: str) -> None:
 
 
 def _add_watch(gate: Gate, cluster: Cluster) -> None:
-    @gate.route("GET", "/v1/watch", Needs("read", "watch"))
+    @gate.route("GET", "/v1/watch", Needs("read", "watch"), streams=True)
     async def watch(call: Call) -> Answer:
         kinds = check_kinds([kind for kind in call.query("kinds").split(",") if kind])
         for kind in kinds:

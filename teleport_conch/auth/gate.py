@@ -12,7 +12,7 @@ from typing import TypeVar, cast
 
 from attrs import define, field, frozen
 from klein import Klein
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import ITCPTransport
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -74,11 +74,16 @@ ANYBODY = None
 
 @frozen
 class Route:
-    """One route of the table."""
+    """One route of the table.
+
+    :ivar streams: its answer goes on until the client leaves. All others are worked on to their end even if the client
+        is gone by then, so that nothing is left half done.
+    """
 
     method: str
     path: str
     needs: Needs | None
+    streams: bool = False
 
 
 @define(eq=False)
@@ -168,12 +173,14 @@ class Gate:
         self._denials = Failures(self._clocks.monotonic, DENIALS_PER_MINUTE)
         self.app.handle_errors(HTTPException)(self._no_route)  # type: ignore[arg-type]  # Klein takes one
 
-    def route(self, method: str, path: str, needs: Needs | None) -> Callable[[_Handler], _Handler]:
+    def route(
+        self, method: str, path: str, needs: Needs | None, streams: bool = False
+    ) -> Callable[[_Handler], _Handler]:
         """Register a handler. It gets a :class:`Call` and the parts of the path, and answers what JSON can hold."""
 
         def register(handler: _Handler) -> _Handler:
             name = f"{method} {path}"
-            self.routes[name] = route = Route(method, path, needs)
+            self.routes[name] = route = Route(method, path, needs, streams)
 
             async def guarded(request: Request, **parts: str) -> bytes | None:
                 return await self._serve(route, handler, request, parts)
@@ -185,7 +192,8 @@ class Gate:
 
     async def _serve(self, route: Route, handler: Handler, request: Request, parts: Mapping[str, str]) -> bytes | None:
         try:
-            answer = await handler(self._admit(route, request, parts), **parts)
+            work = handler(self._admit(route, request, parts), **parts)
+            answer = await (work if route.streams else _to_its_end(work))
         except TeleportError as reason:
             return self._refusal(request, reason)
         except CancelledError:
@@ -280,6 +288,24 @@ class Gate:
 
     def _no_route(self, request: Request, failure: Failure) -> bytes | None:
         return self._refusal(request, NotFound("The API has no such route."))
+
+
+async def _to_its_end(work: Awaitable[Answer]) -> Answer:
+    """What ``work`` answers. Cancelling the wait does not cancel the work."""
+    waiting: Deferred[Answer] = Deferred()
+
+    def tell(result: Answer | Failure) -> None:
+        if not waiting.called:
+            waiting.callback(result)
+        elif isinstance(result, Failure) and not result.check(TeleportError):
+            Gate._log.failure("A call whose client had left failed.", result)
+
+    Deferred.fromCoroutine(_awaited(work)).addBoth(tell)
+    return await waiting
+
+
+async def _awaited(work: Awaitable[Answer]) -> Answer:
+    return await work
 
 
 def address_of(request: Request) -> str:

@@ -120,8 +120,9 @@ class Inventory:
         try:
             await self._backend.put(PREFIXES[key.kind] + key.uuid, storing.encode(new.record.to_json()))
         except BaseException:
-            if self._known.get(key) is new:
-                self._known.pop(key)  # the next beat tries again
+            self._known.pop(key, None)
+            if before is not None:
+                self._known[key] = before  # the next beat tries again
             raise
         if self._hosts.get(key) is None:
             await self._unlist(key)  # it was removed meanwhile

@@ -61,7 +61,6 @@ SESSION_S = 30.0
 """A session whose node does not refresh it for as long has ended."""
 MAX_SESSIONS_PER_HOST = 10_000
 MAX_EVENTS_IN_REQUEST = 500
-MAX_EVENT_BYTES = 64 << 10
 EVENTS_IN_ANSWER = 500
 MAX_EVENTS_IN_ANSWER = 10_000
 

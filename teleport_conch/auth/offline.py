@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import cast
 from uuid import uuid4
 
@@ -38,13 +39,19 @@ from teleport_conch.version import VERSION
 
 @frozen
 class _Emitter:
-    """Writes events to the log at once: nobody else has it open."""
+    """Writes events to the log at once: nobody else has it open. What root writes there stays the service's own."""
 
     _log: EventLog
-    _host_uuid: str
+    _folder: Path
+    _data_dir: Path
 
     def __call__(self, name: str, fields: Mapping[str, object], success: bool = True) -> None:
-        self._log.append([build(name, success, {"server_id": self._host_uuid, **fields}, time.time(), str(uuid4()))])
+        fields = {"server_id": self._folder.name, **fields}
+        self._log.append([build(name, success, fields, time.time(), str(uuid4()))])
+        if os.geteuid() == 0:
+            owner = self._data_dir.stat()
+            for path in (self._folder.parent, self._folder, *self._folder.iterdir()):
+                os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 @define(eq=False)
@@ -135,9 +142,10 @@ async def open_offline(reactor: Reactor, settings: Settings) -> OfflineAuth:
     clocks = Clocks(reactor, time.time, time.monotonic)
     backend = await SQLiteBackend.open(cast(ThreadedReactor, reactor), database)
     try:
-        events = EventLog(events_of(settings, host_uuid), reactor)
+        folder = events_of(settings, host_uuid)
+        events = EventLog(folder, reactor)
         founding = founding_of(settings, clocks.wall())
-        cluster = await open_cluster(clocks, backend, founding, _Emitter(events, host_uuid))
+        cluster = await open_cluster(clocks, backend, founding, _Emitter(events, folder, settings.teleport.data_dir))
     except BaseException:
         await backend.close()
         raise

@@ -111,7 +111,7 @@ class PresenceTable:
     def goodbye(self, key: HostKey, instance: str) -> None:
         """A host stops cleanly: it is offline at once. What a superseded process says is passed over."""
         host = self._hosts.get(key)
-        if host is not None and host.instance == instance:
+        if host is not None and host.instance in ("", instance):
             self._move(key, host, State.OFFLINE)
 
     def forget(self, key: HostKey) -> None:

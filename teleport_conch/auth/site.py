@@ -85,6 +85,7 @@ class APIRequest(Request):
         except UnicodeDecodeError:
             self.channel.refuse(BadParameter("The address of the request is not text in UTF-8."))
             return
+        self.requestHeaders.removeHeader(b"content-type")  # or Twisted would take some bodies for forms
         super().requestReceived(command, path, version)
 
 
@@ -224,7 +225,7 @@ class APISite(Site):
     displayTracebacks = False
 
     def __init__(self, clocks: Clocks, resource: IResource, judge: Judge) -> None:
-        super().__init__(resource, timeout=limits.IDLE_S, reactor=clocks.timers, parsePOSTFormSubmission=False)
+        super().__init__(resource, timeout=limits.IDLE_S, reactor=clocks.timers)
         self.clocks = clocks
         self.judge = judge
 

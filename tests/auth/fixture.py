@@ -223,7 +223,7 @@ class ClusterTestCase(SynchronousTestCase):
         self.peer = peer
         agent = RequestTraversalAgent(self.gate.app.resource())
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        producer = None if body is None else FileBodyProducer(BytesIO(data), cooperator=_AtOnce())
+        producer = None if body is None else FileBodyProducer(BytesIO(data), cooperator=AtOnce())
         asked = agent.request(method.encode(), b"https://teleport.cluster.local" + path.encode(), None, producer)
         agent.flush()
         response: IResponse = self.successResultOf(asked)
@@ -231,7 +231,7 @@ class ClusterTestCase(SynchronousTestCase):
         return Answered(response.code, json.loads(text), response.headers)
 
 
-class _AtOnce:
+class AtOnce:
     """A cooperator that does everything at once."""
 
     def cooperate(self, iterator: object) -> _Task:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from io import BytesIO
 
+from treq.testing import RequestTraversalAgent
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.client import FileBodyProducer
 
 from teleport_conch.auth.gate import Call, Needs, decoded
 from teleport_conch.errors import BadParameter, CertificateExpired, StorageFull
-from tests.auth.fixture import NOW, WEB1, ClusterTestCase, Storage, heartbeat
+from tests.auth.fixture import NOW, WEB1, AtOnce, ClusterTestCase, Storage, heartbeat
 
 
 class AnswerTests(ClusterTestCase):
@@ -70,6 +74,27 @@ class AnswerTests(ClusterTestCase):
         changed = heartbeat(labels={"env": "dev"}).to_json()
         answer = self.call(peer, "POST", f"/v1/presence/node/{WEB1}", changed)
         self.assertEqual((answer.status, answer.code), (507, "STORAGE_FULL"))
+
+    def test_client_that_leaves(self) -> None:
+        """What was begun is done, though nobody hears of it any more; only a watch ends with its client."""
+        writing: Deferred[None] = Deferred()
+
+        async def slow(*args: object) -> object:
+            await writing
+            return await self.backend.put(*args)  # type: ignore[arg-type]
+
+        self.peer = self.host(self.join())
+        self.patch(self.cluster.inventory, "_backend", Storage(self.backend, slow))
+        agent = RequestTraversalAgent(self.gate.app.resource())
+        body = FileBodyProducer(BytesIO(json.dumps(heartbeat().to_json()).encode()), cooperator=AtOnce())
+        asked = agent.request(b"POST", f"https://x/v1/presence/node/{WEB1}".encode(), None, body)
+        agent.flush()
+        self.assertNoResult(asked)
+        asked.cancel()
+        agent.flush()
+        self.failureResultOf(asked)
+        writing.callback(None)
+        self.assertEqual([item.key for item in self.now(self.backend.range("nodes/"))], [f"nodes/default/{WEB1}"])
 
     def test_namespaces(self) -> None:
         """There is one."""

@@ -6,7 +6,15 @@ from attrs import evolve
 
 from teleport_conch.auth import inventory
 from teleport_conch.auth.presence import HostKey
-from teleport_conch.errors import AccessDenied, BadParameter, HostDuplicate, NotFound, PrincipalForbidden, TeleportError
+from teleport_conch.errors import (
+    AccessDenied,
+    BadParameter,
+    HostDuplicate,
+    NotFound,
+    PrincipalForbidden,
+    StorageFull,
+    TeleportError,
+)
 from teleport_conch.resources.joining import Heartbeat
 from teleport_conch.resources.server import CommandLabel, State
 from teleport_conch.storage.backend import Item
@@ -268,6 +276,22 @@ class RemovalTests(InventoryTestCase):
         self.join(WEB2, "web2")
         self.assertEqual(self.now(self.cluster.inventory.remove_offline("node", "alice")), (WEB1,))
         self.assertEqual([host.host_uuid for host in self.cluster.hosts], [GATEWAY, WEB2])
+
+    def test_change_that_cannot_be_written(self) -> None:
+        """The record stays as it was, and the next beat tries again."""
+        self.beat()
+
+        async def full(*args: object) -> None:
+            raise StorageFull("The disk is full.")
+
+        changed = heartbeat(labels={"env": "dev"})
+        whole = self.cluster.inventory._backend
+        self.cluster.inventory._backend = Storage(whole, full)  # type: ignore[assignment]  # all that is used of it
+        self.refuses(StorageFull, changed)
+        self.assertEqual(self.cluster.inventory.get(WEB).labels, {"env": "prod"})
+        self.cluster.inventory._backend = whole
+        self.says(changed)
+        self.assertEqual(self.cluster.inventory.get(WEB).labels, {"env": "dev"})
 
     def test_removed_while_it_beats(self) -> None:
         """A beat that is being written when its host is removed does not bring it back."""

@@ -89,6 +89,12 @@ class StateTests(PresenceTestCase):
         self.table.goodbye(WEB, "one")
         self.assertEqual(self.after(0), State.ONLINE)
 
+    def test_goodbye_after_a_restart_of_auth(self) -> None:
+        """A host that stops before auth heard of it again is offline, too."""
+        self.table.expect(WEB, NOW - 5)
+        self.table.goodbye(WEB, "one")
+        self.assertEqual(self.after(0), State.OFFLINE)
+
     def test_live(self) -> None:
         """Online, late and unknown hosts may be there; offline ones and strangers are not."""
         self.assertFalse(self.table.is_live(WEB))
