@@ -165,7 +165,7 @@ class Guest:
         def open_channel(to_agent: StreamChannel) -> None:
             connection.open(agent.AGENT_CHANNEL, to_agent)
 
-        self._agents[channel] = agent.AgentSocket(self.room.reactor, self.account, open_channel)
+        self._agents[channel] = agent.AgentSocket(self.room.reactor, self.room.reactor, self.account, open_channel)
 
     def channel_closed(self, channel: SessionChannel) -> None:
         """Takes away what the channel had."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import ipaddress
 import os
 from collections.abc import Callable
+from typing import NoReturn
 
 from attrs import frozen
 from twisted.conch.ssh.keys import Key
-from twisted.internet.defer import Deferred
-from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import HostnameEndpoint
-from twisted.internet.error import ConnectError, DNSLookupError
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
@@ -20,11 +20,10 @@ from teleport_conch.certs.certificate import SSHCertificate
 from teleport_conch.errors import ConnectionProblem
 from teleport_conch.proxy.routing import split_address
 from teleport_conch.ssh.channel import Channel
-from teleport_conch.ssh.forwarding import StreamFactory
+from teleport_conch.ssh.forwarding import DIAL_TIMEOUT_S, dial
 from teleport_conch.ssh.splice import StreamChannel, StreamProtocol
 from teleport_conch.starting import Reactor
 
-DIAL_TIMEOUT_S = 30.0
 DEFAULT_NODE_PORT = 3022
 GREETING = b"SSH-"
 
@@ -42,13 +41,18 @@ class HostKey:
 
 
 class NodeStream(StreamProtocol):
-    """The connection to a node, which has to show that it speaks SSH before anything of the client's reaches it."""
+    """The connection to a node, over which both sides have to show that they speak SSH before anything passes.
 
-    def __init__(self, channel: Channel, ended: Callable[[], None]) -> None:
-        super().__init__(channel, ended)
+    The client's bytes are looked at, too: who trusts the proxy's address might believe a header that a client made up.
+    """
+
+    def __init__(self, clock: IReactorTime, channel: Channel, ended: Callable[[], None]) -> None:
+        super().__init__(clock, channel, ended)
         self.greeted: Deferred[None] = Deferred()
         """Fires when the greeting has arrived, or fails with :class:`ConnectionProblem`."""
         self._greeting = b""
+        self._client_greeting = b""
+        self._client_greeted = False
 
     def connectionMade(self) -> None:
         super().connectionMade()
@@ -59,15 +63,20 @@ class NodeStream(StreamProtocol):
             super().dataReceived(data)
             return
         self._greeting += data
-        if self._greeting.startswith(GREETING):
+        is_ssh = _is_ssh(self._greeting)
+        if is_ssh:
             self.pauseProducing()
             self.greeted.callback(None)
-        elif not GREETING.startswith(self._greeting[: len(GREETING)]):
+        elif is_ssh is False:
             self._fail("something answers there that is not SSH")
             self.abandon()
 
+    def readConnectionLost(self) -> None:
+        self._fail(_HUNG_UP)
+        super().readConnectionLost()
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._fail("it hung up without a word")
+        self._fail(_HUNG_UP)
         super().connectionLost(reason)
 
     def _fail(self, why: str) -> None:
@@ -80,13 +89,25 @@ class NodeStream(StreamProtocol):
         super().dataReceived(greeting)
         super().start()
 
+    def send(self, data: bytes) -> None:
+        if self._client_greeted:
+            super().send(data)
+            return
+        self._client_greeting += data
+        is_ssh = _is_ssh(self._client_greeting)
+        if is_ssh:
+            self._client_greeted = True
+            super().send(self._client_greeting)
+        elif is_ssh is False:
+            self.abandon()
+
 
 class NodeChannel(StreamChannel):
     """A client's own channel to a node, as ``direct-tcpip`` asks for it."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.stream: NodeStream = NodeStream(self, self.close)
+    def __init__(self, clock: IReactorTime) -> None:
+        super().__init__(clock)
+        self.stream: NodeStream = NodeStream(clock, self, self.close)
 
 
 @frozen
@@ -105,6 +126,8 @@ class Dialer:
         :raises ConnectionProblem: it cannot be reached, or is not SSH.
         """
         host, port = split_address(address)
+        if not host or port >= 1 << 16:
+            raise ConnectionProblem(f'The node advertises the address "{address}", which cannot be dialled.')
         server = (host, port) if _is_ip(host) else client
         own, now = self.host_key(), self.reactor.seconds()
         stream.preface = proxy_protocol.encode(
@@ -118,19 +141,34 @@ class Dialer:
 
     async def probe(self, node: str, address: str) -> None:
         """Whether a node answers at ``address``. Raises :class:`ConnectionProblem`."""
-        stream = NodeStream(Channel(), lambda: None)
+        stream = NodeStream(self.reactor, Channel(), lambda: None)
         await self.dial_node(stream, node, address, ("127.0.0.1", 0))
         stream.abandon()
 
     async def _dial(self, stream: NodeStream, host: str, port: int) -> None:
-        endpoint = HostnameEndpoint(self.reactor, host, port, timeout=DIAL_TIMEOUT_S)
         try:
-            await endpoint.connect(StreamFactory(stream))
-            stream.greeted.addTimeout(DIAL_TIMEOUT_S, self.reactor)
-            await stream.greeted
-        except (ConnectError, DNSLookupError, OSError, DeferredTimeout, ConnectionProblem) as problem:
+            await dial(self.reactor, HostnameEndpoint(self.reactor, host, port), stream)
+            await stream.greeted.addTimeout(DIAL_TIMEOUT_S, self.reactor, _silent)
+        except ConnectionProblem as problem:
             stream.abandon()
-            raise ConnectionProblem(f"{host}:{port} cannot be reached: {_reason(problem)}") from problem
+            raise ConnectionProblem(f"{host}:{port} cannot be reached: {problem.sentence}.") from problem
+        except CancelledError:
+            stream.abandon()
+            raise
+
+
+_HUNG_UP = "it hung up without a word"
+
+
+def _silent(result: object, timeout_s: float) -> NoReturn:
+    raise ConnectionProblem(f"it said nothing for {timeout_s:.0f} seconds")
+
+
+def _is_ssh(start: bytes) -> bool | None:
+    """Whether what starts so is SSH; None where more bytes decide."""
+    if len(start) < len(GREETING) and GREETING.startswith(start):
+        return None
+    return start.startswith(GREETING)
 
 
 def _is_ip(host: str) -> bool:
@@ -139,8 +177,3 @@ def _is_ip(host: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _reason(problem: BaseException) -> str:
-    text = str(problem).strip().rstrip(".") or type(problem).__name__
-    return f"{text}."

@@ -14,7 +14,7 @@ from twisted.logger import Logger
 
 from teleport_conch.certs.certificate import CertificateType
 from teleport_conch.certs.trust import check_ssh_certificate
-from teleport_conch.errors import AccessDenied, AmbiguousName, NotFound, TeleportError
+from teleport_conch.errors import AccessDenied, NotFound, TeleportError
 from teleport_conch.proxy.dialing import Dialer, NodeChannel, NodeStream
 from teleport_conch.proxy.outside import OutsideHosts
 from teleport_conch.proxy.routing import Wanted, choose, parse_subsystem, split_address
@@ -77,8 +77,6 @@ class Router:
     async def _connect(self, stream: NodeStream, wanted: Wanted, claim: Claim, facts: dict[str, str]) -> None:
         try:
             node = choose(wanted, self.cluster.nodes(), self.cluster.cluster_name())
-        except AmbiguousName:
-            raise
         except NotFound:
             if not self.outside.any_allowed or wanted.cluster:
                 raise
@@ -142,7 +140,7 @@ class Visitor:
         if kind != b"direct-tcpip":
             raise ChannelRefused(OPEN_UNKNOWN_CHANNEL_TYPE, "The proxy connects to nodes, and does nothing else.")
         request = DirectTCPIP.parse(payload)
-        channel = NodeChannel()
+        channel = NodeChannel(self.router.dialer.reactor)
         try:
             await self.router.connect(channel.stream, Wanted(request.host, request.port), self.claim)
         except AccessDenied as refusal:
@@ -169,7 +167,7 @@ class Visitor:
         """Connects the subsystem ``proxy:host:port[@cluster]``."""
         if request.kind != "subsystem" or not request.command.startswith("proxy:"):
             raise AccessDenied("There are no shells on the proxy. Name a node: ssh -J PROXY LOGIN@NODE.")
-        session = NodeSession(channel)
+        session = NodeSession(self.router.dialer.reactor, channel)
         await self.router.connect(session.stream, parse_subsystem(request.command), self.claim)
         session.stream.start()
         return session

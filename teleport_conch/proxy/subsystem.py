@@ -5,6 +5,8 @@ A ``ProxyCommand`` uses it where ``ProxyJump`` is not to be had.
 
 from __future__ import annotations
 
+from twisted.internet.interfaces import IReactorTime
+
 from teleport_conch.proxy.dialing import NodeStream
 from teleport_conch.ssh.process import ExitStatus
 from teleport_conch.ssh.session import SessionChannel
@@ -13,9 +15,9 @@ from teleport_conch.ssh.session import SessionChannel
 class NodeSession:
     """Couples a session channel with the stream to a node."""
 
-    def __init__(self, channel: SessionChannel) -> None:
+    def __init__(self, clock: IReactorTime, channel: SessionChannel) -> None:
         self._channel = channel
-        self.stream = NodeStream(channel, self._ended)
+        self.stream = NodeStream(clock, channel, self._ended)
 
     def _ended(self) -> None:
         self._channel.finish(ExitStatus(code=0))

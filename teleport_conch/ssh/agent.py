@@ -13,11 +13,14 @@ import struct
 import tempfile
 from collections.abc import Callable
 
-from twisted.internet.interfaces import IListeningPort, IReactorUNIX
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IReactorTime, IReactorUNIX
 from twisted.internet.protocol import Protocol, ServerFactory
 from twisted.logger import Logger
 
+from teleport_conch.errors import SpawnFailed
 from teleport_conch.ssh.account import Account
+from teleport_conch.ssh.channel import ChannelRefused
 from teleport_conch.ssh.splice import StreamChannel, StreamProtocol
 
 AGENT_CHANNEL = b"auth-agent@openssh.com"
@@ -28,18 +31,39 @@ _CREDENTIALS = struct.Struct("3i")
 class AgentSocket:
     """The socket of one session; ``path`` is what SSH_AUTH_SOCK says.
 
-    :param open_channel: asks the client for a channel to its agent.
+    :param open_channel: asks the client for a channel to its agent; may raise :class:`ChannelRefused`.
+    :raises SpawnFailed: this host cannot make it.
     """
 
-    def __init__(self, reactor: IReactorUNIX, account: Account, open_channel: Callable[[StreamChannel], None]) -> None:
-        self._folder = tempfile.mkdtemp(prefix="teleport-agent-")
-        self.path = os.path.join(self._folder, "agent.sock")
-        factory = _AgentFactory(account.uid, open_channel)
-        self._port = reactor.listenUNIX(self.path, factory, mode=0o600, backlog=16)
-        if os.geteuid() == 0:
-            # The folder is root's, so that nobody can have put another file in the socket's place.
-            os.chown(self.path, account.uid, account.gid)
-            os.chmod(self._folder, 0o711)  # noqa: S103  # passed through by the login, listed by nobody
+    def __init__(
+        self,
+        reactor: IReactorUNIX,
+        clock: IReactorTime,
+        account: Account,
+        open_channel: Callable[[StreamChannel], None],
+    ) -> None:
+        factory = _AgentFactory(clock, account.uid, open_channel)
+        try:
+            self._folder = tempfile.mkdtemp(prefix="teleport-agent-")
+            self.path = os.path.join(self._folder, "agent.sock")
+            self._port = self._listen(reactor, factory, account)
+        except (OSError, CannotListenError) as problem:
+            raise SpawnFailed(f"This host could not make a socket for the agent: {problem}") from problem
+
+    def _listen(self, reactor: IReactorUNIX, factory: _AgentFactory, account: Account) -> IListeningPort:
+        port: IListeningPort | None = None
+        try:
+            port = reactor.listenUNIX(self.path, factory, mode=0o600, backlog=16)
+            if os.geteuid() == 0:
+                # The folder is root's, so that nobody can have put another file in the socket's place.
+                os.chown(self.path, account.uid, account.gid)
+                os.chmod(self._folder, 0o711)  # noqa: S103  # passed through by the login, listed by nobody
+        except BaseException:
+            if port is not None:
+                port.stopListening()
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise
+        return port
 
     async def close(self) -> None:
         """Takes the socket away; connections that are open go on until their channels close."""
@@ -56,13 +80,14 @@ async def _stopped(port: IListeningPort) -> None:
 class _AgentFactory(ServerFactory):
     noisy = False
 
-    def __init__(self, uid: int, open_channel: Callable[[StreamChannel], None]) -> None:
+    def __init__(self, clock: IReactorTime, uid: int, open_channel: Callable[[StreamChannel], None]) -> None:
+        self.clock = clock
         self.uid = uid
         self.open_channel = open_channel
         self.connections = 0
 
     def buildProtocol(self, addr: object) -> Protocol:
-        return _AgentClient(self, StreamChannel())
+        return _AgentClient(self, StreamChannel(self.clock))
 
 
 class _AgentClient(StreamProtocol):
@@ -71,7 +96,7 @@ class _AgentClient(StreamProtocol):
     _log = Logger()
 
     def __init__(self, factory: _AgentFactory, channel: StreamChannel) -> None:
-        super().__init__(channel, channel.close)
+        super().__init__(factory.clock, channel, channel.close)
         self._factory = factory
         self._agent_channel = channel
         channel.stream = self
@@ -86,7 +111,11 @@ class _AgentClient(StreamProtocol):
             self.transport.abortConnection()
             return
         super().connectionMade()
-        self._factory.open_channel(self._agent_channel)
+        try:
+            self._factory.open_channel(self._agent_channel)
+        except ChannelRefused as refusal:
+            self._log.warn("a forwarded agent cannot be asked: {why}", why=refusal.sentence)
+            self.transport.abortConnection()
 
     def connectionLost(self, reason: object = None) -> None:
         self._factory.connections -= 1

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from typing import NoReturn
+
 from attrs import frozen
-from twisted.internet.defer import TimeoutError as DeferredTimeout
-from twisted.internet.error import ConnectError
+from twisted.internet.defer import CancelledError
+from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 
+from teleport_conch.errors import ConnectionProblem
 from teleport_conch.ssh.channel import OPEN_CONNECT_FAILED, ChannelRefused
 from teleport_conch.ssh.splice import StreamChannel, StreamProtocol
 from teleport_conch.wire import Reader, WireError
@@ -50,23 +54,39 @@ class StreamFactory(Factory[StreamProtocol]):
         return self._stream
 
 
+async def dial(clock: IReactorTime, endpoint: IStreamClientEndpoint, stream: StreamProtocol) -> None:
+    """Connects ``stream`` to ``endpoint``, in :data:`DIAL_TIMEOUT_S` at most.
+
+    :raises ConnectionProblem: with the reason only, as the end of somebody's sentence.
+    """
+    try:
+        await endpoint.connect(StreamFactory(stream)).addTimeout(DIAL_TIMEOUT_S, clock, _too_slow)
+    except (CancelledError, ConnectingCancelledError) as given_up:
+        raise CancelledError from given_up
+    except Exception as problem:
+        raise ConnectionProblem(_reason(problem)) from problem
+    stream.transport.setTcpNoDelay(True)
+
+
 async def connect(clock: IReactorTime, endpoint: IStreamClientEndpoint, called: str) -> StreamChannel:
     """A channel that is coupled with a new connection to ``endpoint``, which is ``called`` so in a refusal.
 
     The connection is there before the channel is confirmed: a refused port is a refused channel. Raises
     :class:`ChannelRefused`.
     """
-    channel = StreamChannel()
-    dialling = endpoint.connect(StreamFactory(channel.stream))
-    dialling.addTimeout(DIAL_TIMEOUT_S, clock)
+    channel = StreamChannel(clock)
     try:
-        await dialling
-    except (ConnectError, OSError, DeferredTimeout) as problem:
-        why = getattr(problem, "osError", None) or problem
-        raise ChannelRefused(OPEN_CONNECT_FAILED, f"{called} cannot be reached: {_reason(why)}.") from problem
+        await dial(clock, endpoint, channel.stream)
+    except ConnectionProblem as problem:
+        raise ChannelRefused(OPEN_CONNECT_FAILED, f"{called} cannot be reached: {problem.sentence}.") from problem
     return channel
 
 
-def _reason(problem: BaseException | object) -> str:
-    text = str(problem).rstrip(".")
+def _too_slow(result: object, timeout_s: float) -> NoReturn:
+    raise ConnectionProblem(f"there was no answer for {timeout_s:.0f} seconds")
+
+
+def _reason(problem: Exception) -> str:
+    number = getattr(problem, "osError", None)
+    text = os.strerror(number) if isinstance(number, int) else str(problem).strip().rstrip(".")
     return text or type(problem).__name__

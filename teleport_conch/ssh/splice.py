@@ -8,20 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from twisted.internet.interfaces import IHalfCloseableProtocol, ITCPTransport
+from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol, IReactorTime, ITCPTransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from teleport_conch.ssh.channel import Channel
 
+LINGER_S = 60.0
+"""How long a stream that is over may take for what it has not sent yet; who reads nothing is cut off then."""
+
 
 class StreamChannel(Channel):
-    """A channel whose bytes go to a stream, and whose stream's bytes come to it."""
+    """A channel whose bytes go to a stream, and whose stream's bytes come to it.
 
-    def __init__(self) -> None:
+    :param clock: see :class:`StreamProtocol`.
+    """
+
+    def __init__(self, clock: IReactorTime) -> None:
         super().__init__()
-        self.stream = StreamProtocol(self, self.close)
+        self.stream = StreamProtocol(clock, self, self.close)
 
     def opened(self) -> None:
         self.stream.start()
@@ -40,20 +46,24 @@ class StreamChannel(Channel):
 class StreamProtocol(Protocol):
     """The stream's side of any channel.
 
+    :param clock: for the time that is left to a stream when it is over.
     :param channel: where the stream's bytes go, and which is told when its own have been passed on.
     :param ended: called when the stream is gone.
     """
 
     transport: ITCPTransport
 
-    def __init__(self, channel: Channel, ended: Callable[[], None]) -> None:
+    def __init__(self, clock: IReactorTime, channel: Channel, ended: Callable[[], None]) -> None:
         self.preface = b""
         """What the stream is sent before anything of the channel's; to be set before the stream is connected."""
+        self._clock = clock
         self._channel = channel
         self._ended = ended
         self._started = self._connected = self._congested = self._shut = False
         self._ended_reading = False
         self._unsent = 0
+        self._held = bytearray()
+        self._limit: IDelayedCall | None = None
 
     def connectionMade(self) -> None:
         self._connected = True
@@ -83,6 +93,8 @@ class StreamProtocol(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._connected = False
+        if self._limit is not None and self._limit.active():
+            self._limit.cancel()
         self._channel.unregisterProducer()
         self._ended()
 
@@ -90,8 +102,14 @@ class StreamProtocol(Protocol):
 
     def send(self, data: bytes) -> None:
         """Passes ``data`` on, and the credit for it as soon as the stream has room."""
-        if not self._connected:
+        if not self._connected or self._shut:
             return
+        if self._congested:
+            self._held += data
+        else:
+            self._pass_on(data)
+
+    def _pass_on(self, data: bytes) -> None:
         self.transport.write(data)
         if self._congested:
             self._unsent += len(data)
@@ -104,25 +122,37 @@ class StreamProtocol(Protocol):
         if not congested:
             unsent, self._unsent = self._unsent, 0
             self._channel.consumed(unsent)
+            self._pass_on(self._take_held())
+
+    def _take_held(self) -> bytes:
+        held, self._held = bytes(self._held), bytearray()
+        return held
 
     def end_sending(self) -> None:
         """Half-closes the stream behind what has been written."""
         if self._connected and not self._shut:
-            self._shut = True
-            self.transport.unregisterProducer()  # type: ignore[attr-defined]
+            self._finish_writing()
             self.transport.loseWriteConnection()
             self._end_if_both_did()
+
+    def _finish_writing(self) -> None:
+        """Hands over what is held; nobody is told any more when the stream has room."""
+        self._shut = True
+        self.transport.unregisterProducer()  # type: ignore[attr-defined]
+        self.transport.write(self._take_held())
 
     def _end_if_both_did(self) -> None:
         """Twisted keeps a connection whose halves are both closed, for ever."""
         if self._shut and self._ended_reading:
-            self.transport.loseConnection()
+            self.abandon()
 
     def abandon(self) -> None:
-        """The channel is gone."""
-        if self._connected:
-            self.transport.unregisterProducer()  # type: ignore[attr-defined]
-            self.transport.loseConnection()
+        """The channel is gone, or both directions have ended: the stream is closed behind what has been written."""
+        if self._connected and self._limit is None:
+            if not self._shut:
+                self._finish_writing()
+            self._limit = self._clock.callLater(LINGER_S, self.transport.abortConnection)
+            self.transport.loseConnection()  # which may say at once that the connection is lost
 
     # The producer of the channel.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -32,7 +33,7 @@ class HalfCloseTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.channel, self.transport = Ending(), HalfCloseable()
-        self.stream = StreamProtocol(self.channel, lambda: None)
+        self.stream = StreamProtocol(Clock(), self.channel, lambda: None)
         self.stream.makeConnection(self.transport)
         self.stream.start()
 
