@@ -139,9 +139,10 @@ class Call:
 
 
 def decoded(data: bytes) -> object:
-    """The value of a JSON text; a number that is none, or half of a character, is refused like all that is not JSON."""
+    """The value of a JSON text in UTF-8; a number that is none, or half of a character, is refused like other noise."""
     try:
-        value: object = json.loads(data, parse_constant=_refuse_constant)
+        # Given bytes, json would guess at other encodings, and take halves of characters in this one.
+        value: object = json.loads(data.decode("utf-8"), parse_constant=_refuse_constant)
         if b"\\u" in data:
             json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from teleport_conch.errors import BadParameter
@@ -60,14 +61,22 @@ class Fields:
 
     def number(self, key: str, default: float | None = None) -> float:
         found = self._get(key, (int, float), "a number", required=default is None)
-        if isinstance(found, int | float):
-            return float(found)
-        return default or 0.0
+        return self._finite(found, key) if isinstance(found, int | float) else default or 0.0
 
     def instant(self, key: str) -> float | None:
         """POSIX seconds, or None where the field is absent."""
         found = self._get(key, (int, float), "a number of POSIX seconds", required=False)
-        return float(found) if isinstance(found, int | float) else None
+        return self._finite(found, key) if isinstance(found, int | float) else None
+
+    def _finite(self, found: float, key: str) -> float:
+        """JSON has no infinity, but ``1e999`` is read as one, and an integer may be too large for a float."""
+        try:
+            value = float(found)
+        except OverflowError:
+            value = math.inf
+        if not math.isfinite(value):
+            raise BadParameter(f"{self.where}.{key} is a number out of range.")
+        return value
 
     def boolean(self, key: str, default: bool) -> bool:
         found = self._get(key, bool, "true or false", required=False)

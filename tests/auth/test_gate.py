@@ -130,6 +130,7 @@ class BodyTests(SynchronousTestCase):
 
     def test_what_is_not(self) -> None:
         """Numbers that are none, halves of characters, other encodings, endless nesting, nothing."""
-        for text in (b"", b"{", b"NaN", b"[Infinity]", b'"\\ud800"', b'"\xff"', b"[" * 100_000, b"{} {}", b"'x'"):
+        halves = (b'"\\ud800"', b'"\xed\xa0\x80"', '"\ud800"'.encode("utf-16", "surrogatepass"))
+        for text in (*halves, b"", b"{", b"NaN", b"[Infinity]", b'"\xff"', b"[" * 100_000, b"{} {}", b"'x'"):
             reason = self.assertRaises(BadParameter, decoded, text)
             self.assertEqual(reason.sentence, "The body of the request is not JSON.")
