@@ -56,7 +56,7 @@ class Process(StartingService):
     async def _start_auth(self, settings: Settings) -> Settings:
         """Starts auth, and answers settings with which the others join it."""
         token = Secret(secrets.token_hex(32))
-        tokens = (*settings.auth.tokens, StaticToken(("node", "proxy"), token))
+        tokens = (*settings.auth.tokens, StaticToken(("node", "proxy"), token, "this process"))
         auth = AuthService(self._process_reactor, evolve(settings, auth=evolve(settings.auth, tokens=tokens)))
         auth.setServiceParent(self)
         await auth.started

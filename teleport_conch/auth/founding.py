@@ -7,7 +7,7 @@ from pathlib import Path
 
 from teleport_conch.auth.cluster import Founding
 from teleport_conch.auth.principals import is_loopback
-from teleport_conch.auth.tokens import static_tokens
+from teleport_conch.auth.tokens import static_token
 from teleport_conch.config.secret import read_token
 from teleport_conch.config.settings import AuthSettings, Settings
 from teleport_conch.resources.cluster import ClusterConfig
@@ -35,11 +35,13 @@ def founding_of(settings: Settings, now: float) -> Founding:
     :raises ConfigError: a token's file cannot be read. :raises UnsafePath: others can read it.
     """
     auth = settings.auth
-    tokens = [(token.roles, read_token(token.value).reveal()) for token in auth.tokens]
+    tokens = tuple(
+        static_token(token.roles, read_token(token.value).reveal(), token.created_by, now) for token in auth.tokens
+    )
     return Founding(
         cluster_name=auth.cluster_name,
         general=_general(auth),
-        static_tokens=static_tokens(tokens, now),
+        static_tokens=tokens,
         allow_loopback=is_loopback(auth.listen_addr.host),
     )
 

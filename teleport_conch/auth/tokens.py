@@ -56,12 +56,9 @@ def role_named(text: str) -> str:
     return role
 
 
-def static_tokens(values: Sequence[tuple[Sequence[str], str]], now: float) -> tuple[JoinToken, ...]:
-    """The tokens of the configuration, from pairs of roles and secret."""
-    return tuple(
-        JoinToken(token_digest(secret), tuple(role_named(role) for role in roles), "configuration", now)
-        for roles, secret in values
-    )
+def static_token(roles: Sequence[str], secret: str, created_by: str, now: float) -> JoinToken:
+    """A token that never expires and is not stored."""
+    return JoinToken(token_digest(secret), tuple(role_named(role) for role in roles), created_by, now)
 
 
 @define(eq=False)

@@ -16,10 +16,12 @@ class StaticToken:
 
     :ivar roles: some of :data:`JOIN_ROLES`.
     :ivar value: the token, or the path of its file; :func:`~teleport_conch.config.secret.read_token` answers the token.
+    :ivar created_by: who is shown as having made it.
     """
 
     roles: tuple[str, ...]
     value: Secret
+    created_by: str = "configuration"
 
 
 def parse_static_token(text: str) -> StaticToken:

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 
 from teleport_conch.auth import limits
 from teleport_conch.auth.presence import HostKey
-from teleport_conch.auth.tokens import static_tokens
+from teleport_conch.auth.tokens import static_token
 from teleport_conch.certs import keys
 from teleport_conch.certs.certificate import CertificateType, SSHCertificate
 from teleport_conch.certs.public import PublicAuthority
@@ -129,7 +129,7 @@ class AdmissionTests(JoinTestCase):
 
     def test_static_token(self) -> None:
         """A token of the file lets in every role that it names."""
-        self.cluster.tokens._static = static_tokens([(("node", "proxy"), "from-the-file")], NOW)
+        self.cluster.tokens._static = (static_token(("node", "proxy"), "from-the-file", "configuration", NOW),)
         self.register(self.request(token="from-the-file"))
         self.register(self.request(GATEWAY, "gate", "Proxy", token="from-the-file"))
 

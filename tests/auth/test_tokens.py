@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from teleport_conch.auth import limits, storing
-from teleport_conch.auth.tokens import static_tokens
+from teleport_conch.auth.tokens import static_token
 from teleport_conch.errors import (
     AlreadyExists,
     BadParameter,
@@ -22,7 +22,7 @@ STATIC = "a-static-token-of-the-file"
 
 
 class TokenTests(ClusterTestCase):
-    static_tokens = static_tokens([(("node", "proxy"), STATIC)], NOW)
+    static_tokens = (static_token(("node", "proxy"), STATIC, "configuration", NOW),)
 
     def test_create(self) -> None:
         """The secret is 32 hexadecimal digits, and is not in what is kept."""
