@@ -110,7 +110,7 @@ def uint64(value: int) -> bytes:
 
 
 def string(value: bytes) -> bytes:
-    return uint32(len(value)) + value
+    return len(value).to_bytes(4, "big") + value
 
 
 def text(value: str) -> bytes:

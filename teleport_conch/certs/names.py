@@ -29,7 +29,7 @@ _SYSTEM_ROLES = frozenset(
     )
 )
 _BUILT_IN_USER_ROLES = frozenset(("admin",))
-_FORBIDDEN = frozenset(",*?/%")
+_FORBIDDEN = re.compile(r"[\s,*?/%]")
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 
 
@@ -82,16 +82,19 @@ def traits(values: Mapping[str, Sequence[str]]) -> Mapping[str, Sequence[str]]:
 def _plain(name: str, what: str) -> str:
     if not name or len(name.encode("utf-8", "replace")) > MAX_NAME_BYTES:
         raise PrincipalForbidden(f"A {what} has 1 to {MAX_NAME_BYTES} bytes.")
-    shown = name.encode("unicode_escape").decode("ascii")
-    if not name.isprintable() or any(char.isspace() or char in _FORBIDDEN for char in name):
+    if not name.isprintable() or _FORBIDDEN.search(name):
         raise PrincipalForbidden(
-            f"The {what} '{shown}' holds a comma, a wildcard, a slash, a percent sign, white space or a "
+            f"The {what} '{_escaped(name)}' holds a comma, a wildcard, a slash, a percent sign, white space or a "
             "character that cannot be printed."
         )
     if name.startswith("-") or name in (".", ".."):
-        raise PrincipalForbidden(f"The {what} '{shown}' begins with a hyphen, or means a folder.")
+        raise PrincipalForbidden(f"The {what} '{_escaped(name)}' begins with a hyphen, or means a folder.")
     _not_reserved(name.lower())
     return name
+
+
+def _escaped(name: str) -> str:
+    return name.encode("unicode_escape").decode("ascii")
 
 
 def _not_reserved(name: str) -> None:
