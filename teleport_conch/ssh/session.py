@@ -6,6 +6,7 @@ A :class:`SessionChannel` reads requests and moves bytes. What it is connected t
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Coroutine
 from typing import ClassVar, Protocol
 
@@ -39,7 +40,8 @@ class SessionStart:
     """What a client wants to run.
 
     ``kind`` is ``shell``, ``exec`` or ``subsystem``; ``command`` is empty for a shell, and else the command line or the
-    subsystem's name. ``environment`` holds what the client sent and the owner's allow-list let through.
+    subsystem's name. A command line is any bytes: what is no text in it is there as ``os.fsdecode`` writes it, so that
+    the program gets what was sent. ``environment`` holds what the client sent and the owner's allow-list let through.
     """
 
     kind: str
@@ -172,7 +174,7 @@ class SessionChannel(Channel):
         return await self._start("shell", "")
 
     async def _exec(self, reader: Reader) -> bool:
-        command = reader.text()
+        command = os.fsdecode(reader.string())
         reader.end()
         return await self._start("exec", command)
 
