@@ -159,7 +159,14 @@ class APIChannel(HTTPChannel):
         if self._head_bytes > limits.MAX_HEADER_BYTES or self._head_lines > MAX_HEAD_LINES:
             self._refuse_head()
             return
-        super().lineReceived(line)
+        try:
+            super().lineReceived(line)
+        except ValueError:  # of a length with thousands of digits
+            self._respondToBadRequestAndDisconnect()
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        # Twisted's goes on reading behind its answer, and fails over lines that have no request before them.
+        self.refuse(BadParameter("The request cannot be read as HTTP."))
 
     def lineLengthExceeded(self, line: bytes) -> None:
         self._refuse_head()

@@ -166,6 +166,20 @@ class HeadTests(SiteTestCase):
             self.send(data)
             self.assertTrue(self.wire.disconnecting, data)
 
+    def test_unreadable(self) -> None:
+        """What is no HTTP is answered once, whatever follows, and with nothing in the log."""
+        for data in (
+            request("/v1/ping", "Content-Length: " + "9" * 5000),
+            request("/v1/ping", "Content-Length: 1", "Content-Length: 2"),
+            request("/v1/ping", "Transfer-Encoding: chunked") + b"zz\r\n",
+            b"GET\r\n\r\n",
+            b"\r\n" * 100,
+        ):
+            self.connect()
+            self.send(data)
+            self.assertEqual(self.answered(), (400, "BAD_PARAMETER"), data[:40])
+            self.assertEqual(self.sentence(), "The request cannot be read as HTTP.")
+
     def test_odd_paths(self) -> None:
         """Bytes that are no text are refused, with nothing in the log."""
         for path in (b"/v1/\xa0", b"/v1/%ff", b"/v1/ping?x=%ff"):
