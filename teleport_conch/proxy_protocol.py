@@ -183,12 +183,17 @@ class Believer:
             raise WireError("it is signed by a host that is no proxy")
 
     def _check_fresh(self, time: int, nonce: bytes, now: float) -> None:
-        if abs(now - time) > MAX_AGE_S:
-            raise WireError(f"it was signed {now - time:.0f} s ago by the proxy's clock")
+        age = now - time
+        if abs(age) > MAX_AGE_S:
+            which = "behind" if age > 0 else "ahead of"
+            raise WireError(f"its time is {abs(age):.0f} s {which} ours; compare the clocks")
+        if len(nonce) != NONCE_BYTES:
+            raise WireError("its nonce is not 16 bytes long")
+        if nonce in self._nonces:
+            raise WireError("it was used before")
+        # Only what is new makes room for itself: a header that is replayed makes nothing be forgotten.
         while self._nonces and (len(self._nonces) >= MAX_NONCES or next(iter(self._nonces.values())) < now):
             self._nonces.popitem(last=False)
-        if len(nonce) != NONCE_BYTES or nonce in self._nonces:
-            raise WireError("it was used before")
         self._nonces[nonce] = now + 2 * MAX_AGE_S
 
 
@@ -203,11 +208,10 @@ def _split(header: bytes) -> tuple[int, bytes, bytes]:
     if int.from_bytes(reader.take(2), "big") != len(header) - _FIXED_BYTES:
         raise WireError("its length is wrong")
     addresses = reader.take(2 * _ADDRESS_BYTES[family] + 4)
-    kind, length = reader.byte(), int.from_bytes(reader.take(2), "big")
-    voucher = reader.take(length)
-    reader.end()
-    if kind != FIELD_TYPE:
+    if reader.finished or reader.byte() != FIELD_TYPE:
         raise WireError("it is not signed")
+    voucher = reader.take(int.from_bytes(reader.take(2), "big"))
+    reader.end()
     return family, addresses, voucher
 
 
