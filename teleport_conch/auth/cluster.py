@@ -81,6 +81,7 @@ class Cluster:
     def start(self) -> None:
         """Begin to count beats, now that hosts can be heard; to flush, and to follow changes of the authorities."""
         self.presence.begin()
+        self.feed.start()
         self._loops = [
             self._loop(PRESENCE_SWEEP_S, self._sweep, "presence"),
             self._loop(PRESENCE_FLUSH_S, self.inventory.flush, "flush of presence"),
@@ -97,6 +98,7 @@ class Cluster:
 
     async def stop(self) -> None:
         """Stop counting, and write what is not written yet."""
+        self.feed.stop()
         if self._following is not None:
             self._following.cancel()
         loops, self._loops = self._loops, []
@@ -109,6 +111,7 @@ class Cluster:
 
     def _sweep(self) -> None:
         self.presence.sweep()
+        self.feed.age()
 
     async def _expire(self) -> None:
         now = self.clocks.wall()

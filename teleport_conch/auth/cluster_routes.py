@@ -6,6 +6,8 @@ from teleport_conch.access.decision import Target
 from teleport_conch.auth.cluster import Cluster
 from teleport_conch.auth.feed import check_kinds
 from teleport_conch.auth.gate import ANYBODY, Answer, Call, Gate, Needs, Streamed, address_of
+from teleport_conch.auth.limits import WATCHES_PER_CALLER
+from teleport_conch.auth.throttle import InProgress
 from teleport_conch.auth.watching import WatchStream
 from teleport_conch.errors import AccessDenied, BadParameter
 
@@ -63,6 +65,8 @@ def _add_configuration(gate: Gate, cluster: Cluster, version: str) -> None:
 
 
 def _add_watch(gate: Gate, cluster: Cluster) -> None:
+    watching: dict[str, InProgress] = {}
+
     @gate.route("GET", "/v1/watch", Needs("read", "watch"), streams=True)
     async def watch(call: Call) -> Answer:
         kinds = check_kinds([kind for kind in call.query("kinds").split(",") if kind])
@@ -73,14 +77,25 @@ def _add_watch(gate: Gate, cluster: Cluster) -> None:
         stream = WatchStream(
             cluster.clocks, cluster.feed, kinds, call.request.write, lambda: _still_welcome(gate, call)
         )
-        gate.begin(call.request)
-        call.request.registerProducer(stream, True)
-        try:
-            await stream.run(after)
-        finally:
-            if call.request.channel is not None:
-                call.request.unregisterProducer()
+        caller = str(call.known.caller)
+        place = watching.setdefault(caller, InProgress(WATCHES_PER_CALLER, "watches of this caller"))
+        with place.one():
+            try:
+                await _send(gate, call, stream, after)
+            finally:
+                if place.running == 1:
+                    watching.pop(caller, None)
         return Streamed()
+
+
+async def _send(gate: Gate, call: Call, stream: WatchStream, after: int) -> None:
+    gate.begin(call.request)
+    call.request.registerProducer(stream, True)
+    try:
+        await stream.run(after)
+    finally:
+        if call.request.channel is not None:
+            call.request.unregisterProducer()
 
 
 def _still_welcome(gate: Gate, call: Call) -> None:

@@ -1,20 +1,26 @@
-"""What watchers are told: the snapshot of each kind, and then each change of it, without secrets."""
+"""What watchers are told: the snapshot of each kind, and then each change of it, without secrets.
+
+The storage is watched once, for all of them, and what it says is written as JSON once, so that a watcher more costs
+little. A change of a server, in the storage or of its presence, is passed on as the name of the server: whoever sends
+it sends what holds at that moment.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
-from attrs import define, field
+from attrs import define, field, frozen
+from twisted.internet.defer import CancelledError, Deferred
 
 from teleport_conch.access import builtin
 from teleport_conch.auth import authorities, configuration, inventory, storing
 from teleport_conch.auth.inventory import Inventory
 from teleport_conch.auth.presence import HostKey
 from teleport_conch.certs.public import PublicAuthority
-from teleport_conch.errors import BadParameter
+from teleport_conch.errors import BadParameter, Compacted, TeleportError
 from teleport_conch.storage.backend import Change, IBackend, Watch
-
-Resource = Mapping[str, object]
 
 SERVER_KINDS = tuple(inventory.PREFIXES)
 PREFIXES: Mapping[str, str] = {
@@ -25,54 +31,146 @@ PREFIXES: Mapping[str, str] = {
     **inventory.PREFIXES,
 }
 """Where the resources of each kind lie; these are the kinds that can be watched."""
+KEPT_CHANGES = 1024
+"""Changes that are kept for watchers that come back."""
+
+
+@frozen
+class News:
+    """One change.
+
+    :ivar name: of the resource: what follows the last slash of its key.
+    :ivar resource: its JSON; None where it was deleted, and of servers.
+    """
+
+    revision: int
+    kind: str
+    name: str
+    resource: bytes | None
+
+    @property
+    def host(self) -> HostKey | None:
+        """The server that it is about, None where it is about something else."""
+        return HostKey(self.kind, self.name) if self.kind in SERVER_KINDS else None
+
+
+class Watcher(Protocol):
+    """Who is told."""
+
+    def changed(self, news: News) -> None:
+        """Something was stored."""
+
+    def touched(self, key: HostKey) -> None:
+        """The presence of a server changed."""
+
+    def broken(self, reason: Exception) -> None:
+        """Changes were missed, or there will be none any more."""
 
 
 @define(eq=False)
 class Feed:
-    """Reads kinds of resources for watchers, and passes on to them whose presence changed."""
+    """Follows the storage for all watchers, between :meth:`start` and :meth:`stop`."""
 
     _backend: IBackend
     _inventory: Inventory
-    _listeners: dict[Callable[[HostKey], None], None] = field(init=False, factory=dict)
+    _watchers: dict[str, dict[Watcher, None]] = field(init=False)
+    _recent: deque[News] = field(init=False)
+    _oldest: int = field(init=False, default=0)  # all changes after this revision are in _recent
+    _servers: dict[HostKey, bytes] = field(init=False, factory=dict)  # as JSON, for a moment
+    _changes: Watch | None = field(init=False, default=None)
 
-    def listen(self, listener: Callable[[HostKey], None]) -> None:
-        """Have ``listener`` told of each host whose presence changed."""
-        self._listeners[listener] = None
+    def __attrs_post_init__(self) -> None:
+        self._watchers = {kind: {} for kind in PREFIXES}
+        self._recent = deque(maxlen=KEPT_CHANGES)
 
-    def ignore(self, listener: Callable[[HostKey], None]) -> None:
-        self._listeners.pop(listener, None)
+    def start(self) -> None:
+        """Begin to follow; once is enough."""
+        if self._changes is not None:
+            return
+        self._oldest = self._backend.revision()
+        self._changes = self._backend.watch(tuple(PREFIXES.values()), self._oldest)
+        Deferred.fromCoroutine(self._follow(self._changes))
+
+    def stop(self) -> None:
+        """Follow no longer; whoever watches is told."""
+        if self._changes is not None:
+            self._changes.close()
+
+    async def _follow(self, changes: Watch) -> None:
+        reason: Exception = Compacted("The auth server stops.")
+        try:
+            while True:
+                self._tell(_news(await changes.next()))
+        except CancelledError:
+            pass  # it was stopped
+        except (TeleportError, ValueError) as problem:
+            reason = problem
+        for watcher in {watcher for watchers in self._watchers.values() for watcher in watchers}:
+            watcher.broken(reason)
+
+    def _tell(self, news: News) -> None:
+        if len(self._recent) == KEPT_CHANGES:
+            self._oldest = self._recent[0].revision
+        self._recent.append(news)
+        if news.host is not None:
+            self._servers.pop(news.host, None)
+        for watcher in tuple(self._watchers[news.kind]):
+            watcher.changed(news)
 
     def touched(self, key: HostKey) -> None:
-        """The presence of a host changed."""
-        for listener in tuple(self._listeners):
-            listener(key)
+        """The presence of a server changed."""
+        self._servers.pop(key, None)
+        for watcher in tuple(self._watchers[key.kind]):
+            watcher.touched(key)
 
-    def revision(self) -> int:
+    def age(self) -> None:
+        """Write servers anew from now on: in what was written, the time they were last seen gets old."""
+        self._servers.clear()
+
+    def listen(self, watcher: Watcher, kinds: Sequence[str]) -> int:
+        """Have ``watcher`` told of everything from now on, that is after the revision which this answers."""
+        for kind in kinds:
+            self._watchers[kind][watcher] = None
         return self._backend.revision()
 
-    def changes(self, kinds: Sequence[str], after: int) -> Watch:
-        """:raises Compacted: not all changes since are kept."""
-        return self._backend.watch([PREFIXES[kind] for kind in kinds], after)
+    def ignore(self, watcher: Watcher) -> None:
+        """Tell ``watcher`` nothing any more."""
+        for watchers in self._watchers.values():
+            watchers.pop(watcher, None)
 
-    async def snapshot(self, kinds: Sequence[str]) -> list[Resource]:
-        """All resources of the kinds but servers, of which there may be too many for one answer."""
-        found: list[Resource] = []
+    def since(self, revision: int, kinds: Sequence[str]) -> list[News]:
+        """The changes of some kinds after a revision.
+
+        :raises Compacted: not all of them are kept.
+        """
+        if not self._oldest <= revision <= self._backend.revision():
+            raise Compacted(f"Changes since revision {revision} are not kept; take a snapshot again.")
+        return [news for news in self._recent if news.revision > revision and news.kind in kinds]
+
+    async def snapshot(self, kinds: Sequence[str]) -> list[bytes]:
+        """The JSON of all resources of the kinds but servers, of which there may be too many for one answer."""
+        found: list[bytes] = []
         for kind in kinds:
             if kind == "role":
-                found += [role.to_json() for role in builtin.USER_ROLES.values()]
+                found += [storing.encode(role.to_json()) for role in builtin.USER_ROLES.values()]
             elif kind not in SERVER_KINDS:
                 items = await storing.everything(self._backend, PREFIXES[kind])
-                found += [_without_secrets(kind, storing.decode(item)) for item in items]
+                found += [_without_secrets(kind, item.value) for item in items]
         return found
 
     def servers(self, kinds: Sequence[str]) -> list[HostKey]:
         """The hosts that are listed under the kinds."""
         return [key for kind in kinds if kind in SERVER_KINDS for key in self._inventory.keys(kind)]
 
-    def server(self, key: HostKey) -> Resource | None:
-        """A node or proxy as it is now, None once it was removed."""
-        found = self._inventory.find(key)
-        return None if found is None else found.to_json()
+    def server(self, key: HostKey) -> bytes | None:
+        """The JSON of a server as it is now, None once it was removed."""
+        known = self._servers.get(key)
+        if known is None:
+            server = self._inventory.find(key)
+            if server is None:
+                return None
+            known = self._servers[key] = storing.encode(server.to_json())
+        return known
 
 
 def check_kinds(kinds: Sequence[str]) -> tuple[str, ...]:
@@ -82,26 +180,14 @@ def check_kinds(kinds: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(kinds))
 
 
-def kind_of(change: Change) -> str:
-    return next(kind for kind, prefix in PREFIXES.items() if change.key.startswith(prefix))
+def _news(change: Change) -> News:
+    kind = next(kind for kind, prefix in PREFIXES.items() if change.key.startswith(prefix))
+    told = change.item is not None and kind not in SERVER_KINDS
+    resource = _without_secrets(kind, change.item.value) if told and change.item is not None else None
+    return News(change.revision, kind, change.key.rpartition("/")[2], resource)
 
 
-def host_of(change: Change) -> HostKey:
-    """The host that a change of a node or proxy is about."""
-    kind = kind_of(change)
-    return HostKey(kind, change.key.removeprefix(PREFIXES[kind]))
-
-
-def line_of(change: Change) -> dict[str, object]:
-    """A change of any other kind, as a watcher reads it."""
-    kind = kind_of(change)
-    if change.item is None:
-        return {"type": "delete", "kind": kind, "name": change.key.rpartition("/")[2]}
-    return {"type": "put", "resource": _without_secrets(kind, storing.decode(change.item))}
-
-
-def _without_secrets(kind: str, value: object) -> Resource:
+def _without_secrets(kind: str, value: bytes) -> bytes:
     if kind == "cert_authority":
-        return PublicAuthority.from_json(value).to_json()
-    assert isinstance(value, Mapping)
+        return storing.encode(PublicAuthority.from_json(storing.parse(value)).to_json())
     return value

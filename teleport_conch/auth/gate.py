@@ -25,7 +25,7 @@ from teleport_conch.auth.clocks import Clocks
 from teleport_conch.auth.emitting import Emit
 from teleport_conch.auth.hosts import Hosts, Registration
 from teleport_conch.auth.storing import encode
-from teleport_conch.auth.throttle import Failures
+from teleport_conch.auth.throttle import Reports
 from teleport_conch.errors import (
     AccessDenied,
     BadParameter,
@@ -51,8 +51,6 @@ _Handler = TypeVar("_Handler", bound=Handler)
 LOCAL_ADMIN = "tctl on the auth host"
 SERVICES_OF_AUTH = ("Admin", "Auth")
 """Roles of auth's own identities, which it makes for itself and which nobody registers."""
-DENIALS_PER_MINUTE = 60
-"""Events of denied calls from one address; further ones are refused as well, without an event."""
 
 
 @frozen
@@ -167,11 +165,11 @@ class Gate:
     _peer_of: Callable[[Request], Peer | None]
     app: Klein = field(init=False, factory=Klein)
     routes: dict[str, Route] = field(init=False, factory=dict)
-    _denials: Failures = field(init=False)
+    _reports: Reports = field(init=False)
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
-        self._denials = Failures(self._clocks.monotonic, DENIALS_PER_MINUTE)
+        self._reports = Reports.of(self._clocks.monotonic)
         self.app.handle_errors(HTTPException)(self._no_route)  # type: ignore[arg-type]  # Klein takes one
 
     def route(
@@ -246,11 +244,8 @@ class Gate:
             raise
 
     def _denied(self, peer: Peer, needs: Needs, address: str, reason: Denial) -> None:
-        try:
-            self._denials.check(address)
-        except TeleportError:
+        if not self._reports.allow(address):
             return
-        self._denials.add(address)
         fields: dict[str, object] = {
             "verb": needs.verb,
             "kind": needs.kind,

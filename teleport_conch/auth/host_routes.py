@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from teleport_conch.audit.inert import inert
 from teleport_conch.auth.cluster import Cluster
 from teleport_conch.auth.gate import ANYBODY, Answer, Call, Gate, Needs
 from teleport_conch.auth.hosts import Registration
@@ -84,7 +85,7 @@ def _add_nodes(gate: Gate, cluster: Cluster) -> None:
     async def reachability(call: Call, namespace: str, uuid: str) -> Answer:
         check_namespace(namespace)
         reason = Fields(call.body(), "report").text("error", default="", max_chars=MAX_REASON_CHARS)
-        inventory.set_unreachable(_key("node", uuid), reason, call.by)
+        inventory.set_unreachable(_key("node", uuid), inert(reason), call.by)
         return None
 
 

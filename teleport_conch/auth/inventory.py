@@ -16,7 +16,7 @@ from teleport_conch.auth import storing
 from teleport_conch.auth.clocks import Clocks
 from teleport_conch.auth.emitting import Emit
 from teleport_conch.auth.hosts import Hosts, Registration
-from teleport_conch.auth.labels import check_labels
+from teleport_conch.auth.labels import check_labels, check_printable
 from teleport_conch.auth.presence import HostKey, PresenceTable
 from teleport_conch.errors import AccessDenied, HostDuplicate, NotFound, PrincipalForbidden
 from teleport_conch.resources.joining import Heartbeat, HeartbeatAnswer
@@ -254,6 +254,8 @@ def _record(server: Server, registration: Registration) -> Server:
             f" {server.hostname[:64]!r}. It has to renew its certificates under the new name first."
         )
     check_labels({name: label.result for name, label in server.cmd_labels.items()})
+    commands = (word for label in server.cmd_labels.values() for word in label.command)
+    check_printable("The record of a host", server.addr, server.version, *server.public_addrs, *commands)
     labels = check_labels({**server.labels, **registration.labels})
     return evolve(server, labels=labels, join=registration.join)
 

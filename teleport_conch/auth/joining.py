@@ -17,7 +17,7 @@ from teleport_conch.auth.hosts import KIND_OF_ROLE, Hosts, Registration
 from teleport_conch.auth.limits import FAILED_TOKENS_PER_MINUTE, HOST_CERTIFICATE_S, REGISTRATIONS_IN_PROGRESS
 from teleport_conch.auth.presence import HostKey, PresenceTable
 from teleport_conch.auth.principals import NameRules, is_loopback
-from teleport_conch.auth.throttle import Failures, InProgress
+from teleport_conch.auth.throttle import Failures, InProgress, Reports
 from teleport_conch.auth.tokens import Tokens
 from teleport_conch.certs import keys, names
 from teleport_conch.certs.public_key import Material
@@ -71,10 +71,12 @@ class Joining:
     _emit: Emit
     _in_progress: InProgress = field(init=False)
     _failures: Failures = field(init=False)
+    _reports: Reports = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._in_progress = InProgress(REGISTRATIONS_IN_PROGRESS, "registrations")
         self._failures = Failures(self._clocks.monotonic, FAILED_TOKENS_PER_MINUTE)
+        self._reports = Reports.of(self._clocks.monotonic)
 
     async def register(self, request: JoinRequest, address: str) -> JoinAnswer:
         """Let a host in that shows a join token.
@@ -89,7 +91,8 @@ class Joining:
             try:
                 return await self._register(request, address)
             except TeleportError as reason:
-                self._refused(request, address, reason)
+                if self._reports.allow(address):
+                    self._refused(request, address, reason)
                 raise
 
     async def _register(self, request: JoinRequest, address: str) -> JoinAnswer:

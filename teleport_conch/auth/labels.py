@@ -1,4 +1,4 @@
-"""Labels of hosts and tokens: what a key and a value may be, and how many of them."""
+"""What hosts say of themselves, as far as others will read it: labels, and text that is shown."""
 
 from __future__ import annotations
 
@@ -27,3 +27,9 @@ def check_labels(labels: Mapping[str, str]) -> dict[str, str]:
         if not value.isprintable():
             raise BadParameter(f"The value of the label {key!r} holds characters that cannot be printed.")
     return dict(labels)
+
+
+def check_printable(what: str, *texts: str) -> None:
+    """:raises BadParameter: one of them holds what a terminal would obey."""
+    if not all(text.isprintable() for text in texts):
+        raise BadParameter(f"{what} holds characters that cannot be printed.")

@@ -36,6 +36,10 @@ HOST_CERTIFICATE_S = 30 * 24 * 3600.0
 MAX_HOSTS = 100_000
 """Registered at one time; a registration ends with its certificate."""
 
+EVENTS_PER_MINUTE = 60
+"""Events of what was refused to one address; refusals go on beyond it, in silence."""
+EVENTS_PER_MINUTE_IN_ALL = 600
+
 # Presence.
 LATE_AFTER_BEATS = 1.5
 """A beat is missed when half an interval has passed since it was due."""
@@ -67,6 +71,7 @@ MAX_EVENTS_IN_ANSWER = 10_000
 # Watches.
 WATCH_QUEUE_LINES = 1024
 """Lines that wait for a watcher which does not read; at the next one it is cut."""
+WATCHES_PER_CALLER = 16
 WATCH_HEARTBEAT_S = 10.0
 WATCH_STALL_S = 60.0
 """A watcher that reads nothing for as long is cut, however little waits for it."""

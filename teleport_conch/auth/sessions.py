@@ -9,6 +9,7 @@ from attrs import define, evolve, field
 
 from teleport_conch.auth import storing
 from teleport_conch.auth.clocks import Clocks
+from teleport_conch.auth.labels import check_printable
 from teleport_conch.auth.limits import MAX_SESSIONS_PER_HOST, SESSION_S
 from teleport_conch.errors import AccessDenied, BadParameter, LimitExceeded, NotFound
 from teleport_conch.resources.session import ActiveSession
@@ -38,6 +39,7 @@ class Sessions:
 
         :raises AccessDenied: another host has a session with this id.
         """
+        check_printable("A session", session.user, session.login, session.server_hostname, session.remote_addr)
         path, before = _path(session.id), await self._find(session.id)
         if before is not None and before.server_id != session.server_id:
             raise AccessDenied("The session is another host's.")

@@ -18,9 +18,14 @@ def encode(value: Mapping[str, object]) -> bytes:
     return _compact(value).encode()
 
 
+def parse(value: bytes) -> object:
+    """What :func:`encode` was given."""
+    parsed: object = json.loads(value)
+    return parsed
+
+
 def decode(item: Item) -> object:
-    value: object = json.loads(item.value)
-    return value
+    return parse(item.value)
 
 
 async def everything(backend: IBackend, prefix: str) -> list[Item]:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from attrs import define, field
 
-from teleport_conch.auth.limits import ADDRESSES_REMEMBERED
+from teleport_conch.auth.limits import ADDRESSES_REMEMBERED, EVENTS_PER_MINUTE, EVENTS_PER_MINUTE_IN_ALL
 from teleport_conch.errors import LimitExceeded
 
 WINDOW_S = 60.0
@@ -69,6 +69,29 @@ class Failures:
         now = self._monotonic()
         since, count = self._counts.get(network, (now, 0))
         return (since, count) if now < since + WINDOW_S else (now, 0)
+
+
+@define(eq=False)
+class Reports:
+    """Decides whether a refusal becomes an event, so that nobody can fill the log with refusals."""
+
+    _by_address: Failures
+    _in_all: Failures
+
+    @classmethod
+    def of(cls, monotonic: Callable[[], float]) -> Reports:
+        return cls(Failures(monotonic, EVENTS_PER_MINUTE), Failures(monotonic, EVENTS_PER_MINUTE_IN_ALL))
+
+    def allow(self, address: str) -> bool:
+        """Whether one more may be reported, which is then counted."""
+        try:
+            self._by_address.check(address)
+            self._in_all.check("")
+        except LimitExceeded:
+            return False
+        self._by_address.add(address)
+        self._in_all.add("")
+        return True
 
 
 def _network(address: str) -> str:

@@ -8,21 +8,20 @@ beyond a bounded number of other lines it is cut.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from attrs import define, field
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.task import LoopingCall
 from zope.interface import implementer
 
 from teleport_conch.auth.clocks import Clocks
-from teleport_conch.auth.feed import SERVER_KINDS, Feed, host_of, kind_of, line_of
+from teleport_conch.auth.feed import Feed, News
 from teleport_conch.auth.limits import WATCH_HEARTBEAT_S, WATCH_QUEUE_LINES, WATCH_STALL_S
 from teleport_conch.auth.presence import HostKey
 from teleport_conch.auth.storing import encode
 from teleport_conch.errors import Compacted, LimitExceeded, TeleportError
-from teleport_conch.storage.backend import Change, Watch
 
 SERVERS_IN_SNAPSHOT = 500
 """More of them follow as changes, so that no line is so long that the watcher refuses it."""
@@ -42,8 +41,9 @@ class WatchStream:
     _kinds: Sequence[str]
     _write: Callable[[bytes], None]
     _check: Callable[[], None]
-    _lines: deque[Mapping[str, object]] = field(init=False, factory=deque)
-    _waiting: dict[HostKey, None] = field(init=False, factory=dict)
+    _news: deque[News] = field(init=False, factory=deque)
+    _servers: dict[HostKey, None] = field(init=False, factory=dict)
+    _begun: bool = field(init=False, default=False)
     _paused_at: float | None = field(init=False, default=None)
     _revision: int = field(init=False, default=0)  # up to which the watcher has everything
     _seen: int = field(init=False, default=0)  # up to which it is sent or waits
@@ -55,102 +55,95 @@ class WatchStream:
         :param after: 0 for a snapshot first; else the revision after which to go on.
         :raises LimitExceeded: the watcher was too slow.
         """
-        self._revision = self._seen = after or self._feed.revision()
-        try:
-            changes = self._feed.changes(self._kinds, self._revision)
-        except Compacted:
-            self._send({"type": "compacted"})
-            return
-        self._feed.listen(self._touch)
         heartbeat = LoopingCall(self._beat)
         heartbeat.clock = self._clocks.timers
         try:
-            await self._begin(after)
-            pump = Deferred.fromCoroutine(self._pump(changes))
+            now = self._feed.listen(self, self._kinds)
+            if after:
+                self._go_on(after)
+            else:
+                await self._snapshot(now)
+            self._begun = True
+            self._flush()
             heartbeat.start(WATCH_HEARTBEAT_S, now=False)
             await self._ended
+        except Compacted:
+            self._write(b'{"type":"compacted"}\n')
         finally:
-            changes.close()
-            self._feed.ignore(self._touch)
+            self._feed.ignore(self)
+            self._ended.addErrback(lambda _: None)  # nobody may have come to wait for it
             if heartbeat.running:
                 heartbeat.stop()
-        await pump
 
-    async def _begin(self, after: int) -> None:
+    async def _snapshot(self, revision: int) -> None:
+        self._revision = self._seen = revision
+        items = await self._feed.snapshot(self._kinds)
         servers = self._feed.servers(self._kinds)
-        if not after:
-            first, servers = servers[:SERVERS_IN_SNAPSHOT], servers[SERVERS_IN_SNAPSHOT:]
-            items = await self._feed.snapshot(self._kinds)
-            items += [server for key in first if (server := self._feed.server(key)) is not None]
-            self._send({"type": "init", "revision": self._revision, "items": items})
-        self._waiting.update(dict.fromkeys(servers))
-        self._flush()
+        first, others = servers[:SERVERS_IN_SNAPSHOT], servers[SERVERS_IN_SNAPSHOT:]
+        items += [server for key in first if (server := self._feed.server(key)) is not None]
+        self._write(b'{"type":"init","revision":%d,"items":[%b]}\n' % (revision, b",".join(items)))
+        self._servers.update(dict.fromkeys(others))
 
-    async def _pump(self, changes: Watch) -> None:
-        while True:
-            try:
-                self._take(await changes.next())
-            except CancelledError:
-                return
-            except LimitExceeded as reason:
-                self._end(reason)
-                return
-            except TeleportError as reason:  # the storage was closed: auth stops
-                self._end(reason)
-                return
+    def _go_on(self, after: int) -> None:
+        self._revision = self._seen = after
+        for news in self._feed.since(after, self._kinds):
+            self.changed(news)
+        self._servers.update(dict.fromkeys(self._feed.servers(self._kinds)))
 
-    def _take(self, change: Change) -> None:
-        self._seen = change.revision
-        if kind_of(change) in SERVER_KINDS:
-            self._waiting[host_of(change)] = None
+    # What the feed says.
+
+    def changed(self, news: News) -> None:
+        self._seen = max(self._seen, news.revision)
+        if news.host is not None:
+            self._servers[news.host] = None
         else:
-            self._lines.append(line_of(change))
+            self._news.append(news)
         self._flush()
-        if len(self._lines) > WATCH_QUEUE_LINES:
-            self._end(LimitExceeded(f"A watcher left more than {WATCH_QUEUE_LINES} lines unread and was cut."))
+        if len(self._news) > WATCH_QUEUE_LINES:
+            self.broken(LimitExceeded(f"A watcher left more than {WATCH_QUEUE_LINES} lines unread and was cut."))
 
-    def _touch(self, key: HostKey) -> None:
-        if key.kind in self._kinds:
-            self._waiting[key] = None
-            self._flush()
+    def touched(self, key: HostKey) -> None:
+        self._servers[key] = None
+        self._flush()
+
+    def broken(self, reason: Exception) -> None:
+        if not self._ended.called:
+            self._ended.errback(reason)
+
+    # What is sent.
 
     def _flush(self) -> None:
-        while self._lines and self._paused_at is None:
-            self._send({**self._lines.popleft(), "revision": self._revision})
-        while self._waiting and self._paused_at is None:
-            key = next(iter(self._waiting))
-            del self._waiting[key]
-            self._send({**self._server_line(key), "revision": self._revision})
-        if not self._lines and not self._waiting:
+        while self._news and self._may_write:
+            news = self._news.popleft()
+            self._tell(news.kind, news.name, news.resource)
+        while self._servers and self._may_write:
+            key = next(iter(self._servers))
+            del self._servers[key]
+            self._tell(key.kind, key.uuid, self._feed.server(key))
+        if not self._news and not self._servers:
             self._revision = self._seen
 
-    def _server_line(self, key: HostKey) -> dict[str, object]:
-        server = self._feed.server(key)
-        if server is None:
-            return {"type": "delete", "kind": key.kind, "name": key.uuid}
-        return {"type": "put", "resource": server}
+    @property
+    def _may_write(self) -> bool:
+        return self._begun and self._paused_at is None
+
+    def _tell(self, kind: str, name: str, resource: bytes | None) -> None:
+        if resource is None:
+            line = {"type": "delete", "revision": self._revision, "kind": kind, "name": name}
+            self._write(encode(line) + b"\n")
+        else:
+            self._write(b'{"type":"put","revision":%d,"resource":%b}\n' % (self._revision, resource))
 
     def _beat(self) -> None:
         try:
             self._check()
         except TeleportError as reason:
-            self._end(reason)
+            self.broken(reason)
             return
         if self._paused_at is None:
-            self._send({"type": "heartbeat", "revision": self._revision})
+            self._write(b'{"type":"heartbeat","revision":%d}\n' % self._revision)
         elif self._clocks.monotonic() > self._paused_at + WATCH_STALL_S:
-            self._end(LimitExceeded(f"A watcher read nothing for {WATCH_STALL_S:g} seconds and was cut."))
-
-    def _send(self, line: Mapping[str, object]) -> None:
-        self._write(encode(line) + b"\n")
-
-    def _end(self, reason: Exception | None) -> None:
-        if self._ended.called:
-            return
-        if reason is None:
-            self._ended.callback(None)
-        else:
-            self._ended.errback(reason)
+            self.broken(LimitExceeded(f"A watcher read nothing for {WATCH_STALL_S:g} seconds and was cut."))
 
     # IPushProducer: the transport says when it is full.
 
@@ -164,4 +157,5 @@ class WatchStream:
 
     def stopProducing(self) -> None:
         """The watcher is gone."""
-        self._end(None)
+        if not self._ended.called:
+            self._ended.callback(None)

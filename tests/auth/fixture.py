@@ -146,6 +146,7 @@ class ClusterTestCase(SynchronousTestCase):
         founding = Founding(CLUSTER, self.general, self.static_tokens, self.allow_loopback)
         opening = open_cluster(self.clocks, self.backend, founding, self.emitted, entropy())
         self.cluster: Cluster = self.now(opening)
+        self.cluster.feed.start()
         self.events = Events(self.log, here)  # type: ignore[arg-type]  # a log that keeps them in memory
         self.gate: Gate = open_gate(self.cluster, self.events, self.emitted, "0.1.0", self._peer_of)
 

@@ -151,6 +151,22 @@ class ForgeryTests(InventoryTestCase):
         self.assertRaises(BadParameter, Heartbeat.from_json, heartbeat(labels={"env": "x" * 1_000_000}).to_json())
         self.assertEqual(self.cluster.inventory.all("node"), ())
 
+    def test_inert(self) -> None:
+        """Nothing that a terminal would obey gets into the list."""
+        for record in (
+            {"addr": "10.0.0.5:3022\x1b[2J"},
+            {"version": "0.1\n"},
+            {"public_addrs": ("db\u202e:3022",)},
+            {"cmd_labels": {"load": CommandLabel(("up\x07",), 1.0)}},
+        ):
+            reason = self.refuses(BadParameter, heartbeat(**record))  # type: ignore[arg-type]  # one of the fields
+            self.assertEqual(reason.sentence, "The record of a host holds characters that cannot be printed.")
+        self.beat()
+        peer = self.host(self.join(GATEWAY, "gate", "Proxy"))
+        path = f"/v1/namespaces/default/nodes/{WEB1}/reachability"
+        self.assertEqual(self.call(peer, "POST", path, {"error": "no\x1b[2J route"}).status, 200)
+        self.assertEqual(self.cluster.inventory.get(WEB).presence.unreachable, "no\\x1b[2J route")
+
     def test_94_alarm(self) -> None:
         """A second machine with one identity is refused, and reported once."""
         self.beat()

@@ -121,6 +121,12 @@ class AdmissionTests(JoinTestCase):
         self.assertEqual((event.fields["error_code"], event.fields["token"]), ("TOKEN_ROLE", token_digest(secret)[:12]))
         self.assertNotIn(secret, str(event))
 
+    def test_refusals_fill_no_log(self) -> None:
+        """Beyond sixty in a minute from one address, refusals are no events any more."""
+        for _ in range(70):
+            self.refuses(BadParameter, self.request("nonsense"))
+        self.assertEqual(len(self.emitted.named("node.join")), 60)
+
     def test_usual_forms(self) -> None:
         """Names are kept in lower case and without a dot at the end."""
         answer = self.join(name="Web1.")

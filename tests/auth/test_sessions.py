@@ -53,6 +53,12 @@ class SessionTests(ClusterTestCase):
             self.refused(self.cluster.sessions.put(evolve(SESSION, id=name)), BadParameter)
         self.refused(self.cluster.sessions.get("none"), NotFound)
 
+    def test_inert(self) -> None:
+        """Nothing that a terminal would obey gets into the list."""
+        for session in (evolve(SESSION, user="al\x1b[2J"), evolve(SESSION, login="root\n")):
+            reason = self.refused(self.cluster.sessions.put(session), BadParameter)
+            self.assertEqual(reason.sentence, "A session holds characters that cannot be printed.")
+
     def test_bounded(self) -> None:
         """So many at one time on one host; ended ones do not count."""
         self.patch(sessions, "MAX_SESSIONS_PER_HOST", 2)

@@ -75,3 +75,14 @@ class FailuresTests(SynchronousTestCase):
             self.failed(address)
         self.failures.check("10.0.0.1")
         self.assertRaises(LimitExceeded, self.failures.check, "10.0.0.3")
+
+
+class ReportsTests(SynchronousTestCase):
+    def test_bounded(self) -> None:
+        """So many for each address, so many in all, and again a minute later."""
+        clock = Clock()
+        reports = throttle.Reports(Failures(clock.seconds, 2), Failures(clock.seconds, 3))
+        said = [reports.allow(address) for address in ("a", "a", "a", "b", "b", "c")]
+        self.assertEqual(said, [True, True, False, True, False, False])
+        clock.advance(60)
+        self.assertTrue(reports.allow("a"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Mapping
 
 from attrs import evolve
@@ -12,14 +13,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from teleport_conch.access.conditions import Conditions, Rule
 from teleport_conch.access.decision import Caller
 from teleport_conch.access.roles import Role
-from teleport_conch.auth import storing, watching
+from teleport_conch.auth import feed, storing, watching
 from teleport_conch.auth.authorities import path
 from teleport_conch.auth.configuration import GENERAL
 from teleport_conch.auth.feed import PREFIXES, check_kinds
 from teleport_conch.auth.presence import HostKey
 from teleport_conch.auth.watching import WatchStream
 from teleport_conch.errors import AccessDenied, BadParameter, HostBarred, LimitExceeded, StorageError
-from tests.auth.fixture import GATEWAY, WEB1, WEB2, ClusterTestCase, heartbeat
+from tests.auth.fixture import GATEWAY, WEB1, WEB2, ClusterTestCase, Storage, heartbeat
 
 Line = Mapping[str, object]
 ALL = tuple(PREFIXES)
@@ -180,8 +181,47 @@ class ChangeTests(WatchTestCase):
         self.configure(5.0)
         self.watch(after=revision)
         self.assertEqual([line["type"] for line in self.lines], ["put", "put"])
-        self.assertEqual(self.server(self.lines[0]), (WEB1, "online"))
-        self.assertIn("heartbeat_interval", json.dumps(self.lines[1]))
+        self.assertIn("heartbeat_interval", json.dumps(self.lines[0]))
+        self.assertEqual(self.server(self.lines[1]), (WEB1, "online"))
+
+    def test_only_what_was_missed(self) -> None:
+        """Nothing is repeated that came before the revision, and other kinds stay out."""
+        self.configure(5.0)
+        revision = self.backend.revision()
+        self.configure(6.0)
+        self.watch("cluster_config", after=revision)
+        self.assertEqual(len(self.lines), 1)
+        self.watch("cluster_name", after=revision)
+        self.assertEqual(self.lines, [])
+
+    def test_too_long_ago(self) -> None:
+        """Only so many changes are kept."""
+        self.cluster.feed._recent = deque(maxlen=feed.KEPT_CHANGES)
+        before = self.backend.revision()
+        for number in range(feed.KEPT_CHANGES):
+            self.configure(float(number + 1))
+        self.watch("cluster_config", after=before)
+        self.assertEqual(len(self.lines), feed.KEPT_CHANGES)
+        self.configure(1.5)
+        self.watch("cluster_config", after=before)
+        self.assertEqual([line["type"] for line in self.lines], ["compacted"])
+
+    def test_during_the_snapshot(self) -> None:
+        """What changes while the snapshot is read comes after it."""
+        reading: Deferred[None] = Deferred()
+        backend = self.backend
+
+        class Slow(Storage):
+            async def range(self, prefix: str, start_after: str = "", limit: int = 1000) -> object:
+                await reading
+                return await backend.range(prefix, start_after, limit)
+
+        self.cluster.feed._backend = Slow(backend, backend.put)  # type: ignore[assignment]  # all that is used of it
+        self.watch("cluster_config")
+        self.configure(5.0)
+        self.assertEqual(self.lines, [])
+        reading.callback(None)
+        self.assertEqual([line["type"] for line in self.lines], ["init", "put"])
 
     def test_compacted(self) -> None:
         """A revision whose changes are not kept: one line, and the end."""
@@ -200,7 +240,7 @@ class EndTests(WatchTestCase):
         stream.stopProducing()
         self.successResultOf(self.ended)
         self.assertEqual(self.clock.getDelayedCalls(), [])
-        self.assertEqual(self.cluster.feed._listeners, {})
+        self.assertFalse(any(self.cluster.feed._watchers.values()))
 
     def test_cancelled(self) -> None:
         """The same, when the connection is lost."""
@@ -208,7 +248,7 @@ class EndTests(WatchTestCase):
         self.ended.cancel()
         self.failureResultOf(self.ended)
         self.assertEqual(self.clock.getDelayedCalls(), [])
-        self.assertEqual(self.cluster.feed._listeners, {})
+        self.assertFalse(any(self.cluster.feed._watchers.values()))
 
     def test_a_reader_that_pauses(self) -> None:
         """What changes meanwhile waits, servers once each in their newest state; then it goes on."""
