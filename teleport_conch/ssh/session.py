@@ -98,9 +98,10 @@ class SessionChannel(Channel):
         self._starting = False
         self._terminal: TerminalRequest | None = None
         self._environment: dict[str, str] = {}
-        self._early = b""
+        self._early = bytearray()
         self._early_eof = False
         self._refusal: TeleportError | None = None
+        self._finished = False
 
     # From the client.
 
@@ -206,7 +207,7 @@ class SessionChannel(Channel):
             session.channel_closed()
             return False
         self._session = session
-        early, self._early = self._early, b""
+        early, self._early = bytes(self._early), bytearray()
         if early:
             session.input_received(early)
         if self._early_eof:
@@ -235,7 +236,10 @@ class SessionChannel(Channel):
     # From the session.
 
     def finish(self, status: ExitStatus | None = None) -> None:
-        """The session is over: says how, then EOF and CLOSE behind all output (section 6.10)."""
+        """The session is over: says how, once, then EOF and CLOSE behind all output (section 6.10)."""
+        if self._finished:
+            return
+        self._finished = True
         if status is not None and status.signal is not None:
             parts = (wire.text(status.signal), wire.boolean(status.core_dumped), wire.text(""), wire.text(""))
             self.send_request(b"exit-signal", b"".join(parts))

@@ -87,6 +87,11 @@ class StreamCase(TestCase):
         while not is_so():
             await deferLater(clock, 0.001)
 
+    async def turns(self, count: int = 20) -> None:
+        """Lets the reactor do what it has to do, so many times."""
+        for _ in range(count):
+            await deferLater(clock, 0)
+
     def start(self, coroutine: object) -> Deferred[object]:
         return Deferred.fromCoroutine(coroutine)  # type: ignore[arg-type]  # any coroutine will do
 

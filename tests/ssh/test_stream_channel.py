@@ -69,7 +69,7 @@ class BytesTests(StreamChannelCase):
             piece = bytes(min(32 << 10, channel.receive_window.left))
             self.feed(channel, piece)
             sent += len(piece)
-            await self.until(lambda: True)
+            await self.turns(1)
         granted = sum(said[1] for said in link.said if said[0] == "grant" and isinstance(said[1], int))
         self.assertLess(granted, channel.receive_window.size + (8 << 20))
         far.transport.resumeProducing()  # type: ignore[attr-defined]
@@ -82,8 +82,7 @@ class BytesTests(StreamChannelCase):
         far.transport.write(bytes(MEGABYTES))
         await self.until(lambda: channel._queued_bytes >= HIGH_WATER_BYTES)
         held = channel._queued_bytes
-        for _ in range(50):
-            await self.until(lambda: True)
+        await self.turns()
         self.assertEqual(channel._queued_bytes, held)
         self.assertLess(held, 2 * HIGH_WATER_BYTES)
         for _ in range(8):
