@@ -230,6 +230,7 @@ class APISite(Site):
     protocol = APIChannel  # type: ignore[assignment]  # Twisted's chooses between HTTP/1.1 and HTTP/2
     requestFactory = APIRequest
     displayTracebacks = False
+    noisy = False
 
     def __init__(self, clocks: Clocks, resource: IResource, judge: Judge) -> None:
         super().__init__(resource, timeout=limits.IDLE_S, reactor=clocks.timers)

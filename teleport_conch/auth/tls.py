@@ -26,6 +26,7 @@ from teleport_conch.certs import keys
 
 _CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
 """Of TLS 1.2; those of TLS 1.3 are all good."""
+SAY_AGAIN_S = 60.0
 _SESSION_CONTEXT = b"teleport-auth"
 
 
@@ -106,15 +107,22 @@ class BoundedTLSFactory(TLSMemoryBIOFactory):
         self._per_address = per_address
         self._open: Counter[str] = Counter()
         self._addresses: dict[TLSMemoryBIOProtocol, str] = {}
+        self._said_at = -SAY_AGAIN_S
 
     def buildProtocol(self, addr: IAddress | None) -> TLSMemoryBIOProtocol | None:  # type: ignore[override]  # None refuses
         address = str(getattr(addr, "host", ""))
         if len(self.protocols) >= self._total or self._open[address] >= self._per_address:
-            self._log.warn("Refused a connection from {address}: there are too many.", address=address)
+            self._say_full(address)
             return None
         protocol = super().buildProtocol(addr)
         self._addresses[protocol] = address
         return protocol
+
+    def _say_full(self, address: str) -> None:
+        """Once a minute; who opens too many connections does not fill the log as well."""
+        if self._clock.seconds() >= self._said_at + SAY_AGAIN_S:
+            self._said_at = self._clock.seconds()
+            self._log.warn("There are too many connections; one from {address} was refused.", address=address)
 
     def channels(self) -> list[HTTPChannel]:
         """What speaks HTTP over the connections that are open."""

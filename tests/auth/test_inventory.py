@@ -159,7 +159,7 @@ class ForgeryTests(InventoryTestCase):
             {"public_addrs": ("db\u202e:3022",)},
             {"cmd_labels": {"load": CommandLabel(("up\x07",), 1.0)}},
         ):
-            reason = self.refuses(BadParameter, heartbeat(**record))  # type: ignore[arg-type]  # one of the fields
+            reason = self.refuses(BadParameter, heartbeat(**record))
             self.assertEqual(reason.sentence, "The record of a host holds characters that cannot be printed.")
         self.beat()
         peer = self.host(self.join(GATEWAY, "gate", "Proxy"))
