@@ -101,7 +101,7 @@ class Joining:
         token = await self._redeem(request.token, role, f'"{node_name}" [{host_uuid}]', address)
         applicant = self._applicant(request, host_uuid, node_name, address)
         applicant = _bound(applicant, token, self._authorities.cluster_name)
-        self._rules.check(node_name, host_uuid)
+        self._rules.check(node_name, host_uuid, address, role)
         self._check_not_twice(applicant, address)
         self._check_free(applicant, applicant.principals + applicant.dns_names)
         now = self._clocks.wall()
@@ -149,8 +149,8 @@ class Joining:
             role=request.role,
             ssh_key=keys.blob_of_line(request.public_ssh_key),
             tls_key=keys.load_public_pem(request.public_tls_key),
-            principals=self._rules.usual(request.additional_principals, host_uuid, address),
-            dns_names=self._rules.usual(request.dns_names, host_uuid, address),
+            principals=self._rules.usual(request.additional_principals, host_uuid, address, request.role),
+            dns_names=self._rules.usual(request.dns_names, host_uuid, address, request.role),
         )
 
     def _check_not_twice(self, applicant: _Applicant, address: str) -> None:
@@ -202,7 +202,7 @@ class Joining:
         if registration is None:
             raise HostBarred(f"The host {request.host_uuid} is not registered; it has to join again.")
         applicant = self._applicant(request, identity.name, names.host_name(request.node_name), address)
-        applicant = self._as_registered(applicant, registration)
+        applicant = self._as_registered(applicant, registration, address)
         renewed = evolve(
             registration,
             node_name=applicant.node_name,
@@ -216,7 +216,7 @@ class Joining:
         self._emit("cert.create", {**fields, "expires": renewed.expires_at, "method": "renewal"})
         return answer
 
-    def _as_registered(self, applicant: _Applicant, registration: Registration) -> _Applicant:
+    def _as_registered(self, applicant: _Applicant, registration: Registration, address: str) -> _Applicant:
         """The applicant with what its token bound, once anything else that is new to it is allowed."""
         if registration.name_bound and applicant.node_name != registration.node_name:
             raise TokenBinding(_other_name(registration.node_name, applicant.node_name))
@@ -229,7 +229,7 @@ class Joining:
                 raise TokenBinding(_other_principals(registration.principals, others))
             applicant = evolve(applicant, principals=registration.principals)
         if new or applicant.node_name != registration.node_name:
-            self._rules.check(applicant.node_name, applicant.host_uuid)
+            self._rules.check(applicant.node_name, applicant.host_uuid, address, applicant.role)
             self._check_free(applicant, new)
         return applicant
 

@@ -31,7 +31,7 @@ class NameRules:
     other_clusters: tuple[str, ...] = ()
     allow_loopback: bool = False
 
-    def usual(self, wanted: Iterable[str], host_uuid: str, address: str) -> tuple[str, ...]:
+    def usual(self, wanted: Iterable[str], host_uuid: str, address: str, role: str = "") -> tuple[str, ...]:
         """The additional names that a host asks for, in their usual form, each once.
 
         :param address: of the host; it takes the place of ``0.0.0.0`` and ``::``, by which a host means "mine".
@@ -39,13 +39,24 @@ class NameRules:
         """
         found = dict.fromkeys(names.host_name(address if _unspecified(name) else name) for name in wanted)
         for name in found:
-            self.check(name, host_uuid)
+            self.check(name, host_uuid, address, role)
         return tuple(found)
 
-    def check(self, name: str, host_uuid: str) -> None:
-        """:raises PrincipalForbidden: no host, or not this one, may have the name (given in its usual form)."""
-        if name == self.cluster_name:
-            raise PrincipalForbidden(f"The name {name!r} is that of the cluster; no host may have it.")
+    def check(self, name: str, host_uuid: str, address: str = "", role: str = "") -> None:
+        """Whether a host may have a name, given in its usual form.
+
+        People call the door of a cluster by the cluster's name, and a cluster on one machine has that machine's name:
+        so a proxy may have it, and whoever joins from the machine of the auth server itself.
+
+        :param address: where the host comes from.
+        :param role: that it joins with.
+        :raises PrincipalForbidden: it may not.
+        """
+        if name == self.cluster_name and role != "Proxy" and not is_loopback(address):
+            raise PrincipalForbidden(
+                f"The name {name!r} is that of the cluster; no node on another machine may have it."
+                " Set another nodename."
+            )
         for other in self.other_clusters:
             if name == other or name.endswith(f".{other}"):
                 raise PrincipalForbidden(f"The name {name!r} belongs to the cluster {other}.")

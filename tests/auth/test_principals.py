@@ -52,6 +52,17 @@ class NameTests(SynchronousTestCase):
                 self.assertIn(sentence, reason.sentence)
                 self.assertTrue(reason.sentence.isprintable())
 
+    def test_the_name_of_the_cluster(self) -> None:
+        """It is the door's, and that of the machine where auth runs; no other node may be called so."""
+        self.assertEqual(RULES.usual([CLUSTER], WEB1, ADDRESS, "Proxy"), (CLUSTER,))
+        self.assertEqual(RULES.usual([CLUSTER], WEB1, "127.0.0.1", "Node"), (CLUSTER,))
+        reason = self.assertRaises(PrincipalForbidden, RULES.check, CLUSTER, WEB1, ADDRESS, "Node")
+        self.assertEqual(
+            reason.sentence,
+            "The name 'example.com' is that of the cluster; no node on another machine may have it."
+            " Set another nodename.",
+        )
+
     def test_own_uuid(self) -> None:
         """A host's own UUID is its own name."""
         self.assertEqual(RULES.usual([WEB1], WEB1, ADDRESS), (WEB1,))
