@@ -30,7 +30,8 @@ from teleport_conch.resources.server import Server
 from teleport_conch.starting import Reactor, StartingService, as_plugin, listen, port_number
 from teleport_conch.version import VERSION
 
-KINDS = ("cert_authority", "cluster_config", "cluster_name", "role", "node", "proxy")
+KINDS = ("cert_authority", "cluster_config", "cluster_name", "role")
+"""What a node follows. Not the other nodes: each change of one of them would go to all the others."""
 SFTP_SERVERS = ("/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server", "/usr/lib/ssh/sftp-server")
 LABEL_JITTER = 0.05
 
