@@ -10,6 +10,7 @@ from attrs import define
 
 from teleport_conch.errors import AccessDenied, NotFound
 
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -40,21 +41,32 @@ class OutsideHosts:
         found = await self.resolver.addresses(host)
         if not found:
             raise NotFound(f'no node is called "{host}", and no host either')
-        if host.lower().rstrip(".") in self._names():
-            return found[0]
-        for address in found:
-            if self._in_networks(address):
-                return address
+        named = host.lower().rstrip(".") in self._names()
+        for address in map(_plain, found):
+            if self._in_networks(address) or (named and not _is_near(address)):
+                return str(address)
+        if named:
+            rule = "which takes a network in proxy_service.unregistered_hosts to be allowed"
+            raise AccessDenied(f'"{host}" leads to {found[0]}, {rule}.')
         raise AccessDenied(f'"{host}" is no node, and proxy_service.unregistered_hosts does not allow it.')
 
     def _names(self) -> set[str]:
         return {rule.lower().rstrip(".") for rule in self.rules if _network(rule) is None}
 
-    def _in_networks(self, address: str) -> bool:
-        own = ipaddress.ip_address(address.partition("%")[0])
-        if isinstance(own, ipaddress.IPv6Address) and own.ipv4_mapped is not None:
-            own = own.ipv4_mapped
-        return any(network is not None and own in network for network in map(_network, self.rules))
+    def _in_networks(self, address: Address) -> bool:
+        return any(network is not None and address in network for network in map(_network, self.rules))
+
+
+def _plain(text: str) -> Address:
+    """The address, and an IPv4 address that is written as IPv6 in its own form."""
+    address = ipaddress.ip_address(text)
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
+
+
+def _is_near(address: Address) -> bool:
+    """Whether it leads to the proxy's own host, or its own link: whoever answers for an allowed name may say so."""
+    return address.is_loopback or address.is_link_local or address.is_unspecified or address.is_multicast
 
 
 def _network(rule: str) -> Network | None:
