@@ -105,6 +105,11 @@ class Spool:
     def empty(self) -> bool:
         return not self._sizes
 
+    @property
+    def behind(self) -> bool:
+        """Whether there is a newer file than the one that batches are read from now."""
+        return len(self._sizes) > 1
+
     def _path(self, number: int) -> Path:
         return self._directory / f"{number:012}.jsonl"
 

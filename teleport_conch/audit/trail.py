@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import random as chance
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from uuid import uuid4
 
@@ -187,10 +187,19 @@ class Trail(Service):
                 await self._sent(events)
             except (BadParameter, TooLarge) as error:
                 self._refused(lines, error.sentence)
-            else:
-                self._spool.advance(len(lines))
-                self._batch_events = min(MAX_BATCH_EVENTS, 2 * self._batch_events)
+                self._failures = 0
+                continue
             self._failures = 0
+            caught_up = self._caught_up(lines)
+            self._spool.advance(len(lines))
+            self._batch_events = min(MAX_BATCH_EVENTS, 2 * self._batch_events)
+            if caught_up and self.running:
+                return  # what came meanwhile gathers again: a batch costs more than what is in it
+
+    def _caught_up(self, lines: Sequence[bytes]) -> bool:
+        """Whether a batch had room for more, and there was no more."""
+        has_room = len(lines) < self._batch_events and sum(map(len, lines)) < MAX_BATCH_BYTES // 2
+        return has_room and not self._spool.behind
 
     async def _sent(self, events: list[Event]) -> None:
         if events:

@@ -133,6 +133,20 @@ class TrailTests(SynchronousTestCase):
         self.assertEqual(self.shipped[1:], [["200", "late"]])
         self.assertEqual(self.spooled(), [])
 
+    def test_trickle(self) -> None:
+        """Events that come while a small batch is under way gather again, and are not sent in ever smaller batches."""
+        first: Deferred[None] = Deferred()
+        self.answer = lambda events: first
+        self.trail.startService()
+        self.emit("a")
+        self.clock.advance(0.1)
+        self.emit("b")
+        first.callback(None)
+        self.emit("c")
+        self.assertEqual(self.shipped, [["a"]])
+        self.clock.advance(0.1)
+        self.assertEqual(self.shipped, [["a"], ["b", "c"]])
+
     def test_retries(self) -> None:
         """While auth is away the same events are tried again, ever more rarely up to a bound; one line is logged."""
         self.answer = self.away
