@@ -186,6 +186,13 @@ class UserAuth(SSHService):
     def _refuse(self, claim: Claim, refusal: TeleportError, signed: bool) -> None:
         if refusal.sentence not in self._told:
             self._told.add(refusal.sentence)
+            self._log.info(
+                "{client} was refused as {user!r} with the certificate of {key_id!r}: {why}",
+                client=claim.client_address,
+                user=claim.user,
+                key_id=claim.certificate.key_id,
+                why=refusal.sentence,
+            )
             self.transport.login_policy.refused(claim, refusal)
             if isinstance(refusal, CertificateRefused | AccessDenied):
                 self._banner(refusal.sentence)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.conch.ssh import userauth as conch
 from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch import wire
@@ -173,6 +174,16 @@ class RefusedTests(AuthCase):
             ),
         ):
             self.assert_refused(ed25519_client(certificate).request(user), sentence)
+
+    def test_logged(self) -> None:
+        """Whose certificate was refused, and why, is in the log: once, whether it is only offered or used."""
+        self.policy.problem = AccessDenied("Not here.")
+        with capturedLogs() as logged:
+            self.ask(ed25519_client().request(signed=False))
+            self.ask(ed25519_client().request())
+        said = [formatEvent(entry) for entry in logged]
+        client = self.transport.client_address
+        self.assertEqual(said, [f"{client} was refused as 'root' with the certificate of 'alice': Not here."])
 
     def test_problems_of_ours(self) -> None:
         """What is wrong at our end is an event, and no business of the person at the keyboard."""
