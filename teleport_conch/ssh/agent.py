@@ -13,6 +13,7 @@ import struct
 import tempfile
 from collections.abc import Callable
 
+from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IReactorTime, IReactorUNIX
 from twisted.internet.protocol import Protocol, ServerFactory
@@ -42,33 +43,32 @@ class AgentSocket:
         account: Account,
         open_channel: Callable[[StreamChannel], None],
     ) -> None:
+        self._port: IListeningPort | None = None
         factory = _AgentFactory(clock, account.uid, open_channel)
         try:
             self._folder = tempfile.mkdtemp(prefix="teleport-agent-")
-            self.path = os.path.join(self._folder, "agent.sock")
-            self._port = self._listen(reactor, factory, account)
-        except (OSError, CannotListenError) as problem:
-            raise SpawnFailed(f"This host could not make a socket for the agent: {problem}") from problem
-
-    def _listen(self, reactor: IReactorUNIX, factory: _AgentFactory, account: Account) -> IListeningPort:
-        port: IListeningPort | None = None
+        except OSError as problem:
+            raise _failed(problem) from problem
+        self.path = os.path.join(self._folder, "agent.sock")
         try:
-            port = reactor.listenUNIX(self.path, factory, mode=0o600, backlog=16)
+            self._port = reactor.listenUNIX(self.path, factory, mode=0o600, backlog=16)
             if os.geteuid() == 0:
                 # The folder is root's, so that nobody can have put another file in the socket's place.
                 os.chown(self.path, account.uid, account.gid)
                 os.chmod(self._folder, 0o711)  # noqa: S103  # passed through by the login, listed by nobody
-        except BaseException:
-            if port is not None:
-                port.stopListening()
-            shutil.rmtree(self._folder, ignore_errors=True)
-            raise
-        return port
+        except (OSError, CannotListenError) as problem:
+            Deferred.fromCoroutine(self.close())
+            raise _failed(problem) from problem
 
     async def close(self) -> None:
         """Takes the socket away; connections that are open go on until their channels close."""
-        await _stopped(self._port)
+        if self._port is not None:
+            await _stopped(self._port)
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _failed(problem: Exception) -> SpawnFailed:
+    return SpawnFailed(f"This host could not make a socket for the agent: {problem}")
 
 
 async def _stopped(port: IListeningPort) -> None:

@@ -8,9 +8,10 @@ from typing import cast
 from twisted.internet import reactor as installed_reactor
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.interfaces import (
     IHalfCloseableProtocol,
-    IListeningPort,
+    IProtocolFactory,
     IReactorTCP,
     IReactorTime,
     ITCPTransport,
@@ -74,9 +75,9 @@ class StreamCase(TestCase):
 
     timeout = 30
 
-    def listen(self, factory: ServerFactory) -> int:
+    def listen(self, factory: IProtocolFactory) -> int:
         """The port on which ``factory`` is served."""
-        port: IListeningPort = tcp.listenTCP(0, factory, interface="127.0.0.1")
+        port = self.successResultOf(TCP4ServerEndpoint(tcp, 0, interface="127.0.0.1").listen(factory))
         self.addCleanup(port.stopListening)
         address = port.getHost()
         assert isinstance(address, IPv4Address)

@@ -210,7 +210,7 @@ class FailureTests(AgentCase):
         self.assertRaises(SpawnFailed, self.make)
         self.assertEqual(os.listdir(deep), [])
 
-    def test_no_owner(self) -> None:
+    async def test_no_owner(self) -> None:
         """So does one that cannot give it away."""
         if os.geteuid() != 0:
             self.skipTest(NOT_ROOT)
@@ -220,7 +220,7 @@ class FailureTests(AgentCase):
         self.patch(tempfile, "tempdir", short)
         self.patch(os, "chown", self.fail_to_give)
         self.assertRaises(SpawnFailed, self.make, evolve(own_account(), uid=12345))
-        self.assertEqual(os.listdir(folder), [])
+        await self.until(lambda: not os.listdir(folder))
 
     def fail_to_give(self, *args: object) -> None:
         raise PermissionError(1, "Operation not permitted")

@@ -8,7 +8,13 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint
 from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.error import DNSLookupError
-from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.internet.interfaces import (
+    IHostnameResolver,
+    IProtocol,
+    IProtocolFactory,
+    IReactorPluggableNameResolver,
+    IStreamClientEndpoint,
+)
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
@@ -107,12 +113,17 @@ class RefusedTests(SynchronousTestCase):
         self.assertEqual((endpoint.cancelled, self.clock.getDelayedCalls()), (True, []))
 
 
+@implementer(IReactorPluggableNameResolver)
 class NoAnswer:
     """A reactor whose resolver never answers."""
 
     @property
     def nameResolver(self) -> NoAnswer:
         return self
+
+    def installNameResolver(self, resolver: IHostnameResolver) -> IHostnameResolver:
+        """There is none but this."""
+        return resolver
 
     def resolveHostName(self, receiver: object, *args: object, **kwargs: object) -> object:
         receiver.resolutionBegan(object())  # type: ignore[attr-defined]

@@ -1,0 +1,209 @@
+"""A server of the engine alone, without a cluster around it, and a folder from which OpenSSH's client reaches it."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+from attrs import define, evolve, field, frozen
+from twisted.internet import reactor as installed_reactor
+from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.interfaces import IReactorFDSet, IReactorUNIX
+from twisted.internet.utils import getProcessOutputAndValue
+
+from teleport_conch.certs import keys
+from teleport_conch.certs.certificate import CertificateType, SSHCertificate
+from teleport_conch.certs.trust import check_ssh_certificate
+from teleport_conch.errors import AccessDenied, TeleportError
+from teleport_conch.ssh.account import Account, lookup
+from teleport_conch.ssh.agent import AGENT_CHANNEL, AgentSocket
+from teleport_conch.ssh.channel import OPEN_UNKNOWN_CHANNEL_TYPE, Channel, ChannelRefused
+from teleport_conch.ssh.connection import Connection
+from teleport_conch.ssh.forwarding import DirectTCPIP, connect
+from teleport_conch.ssh.hostkeys import host_keys
+from teleport_conch.ssh.process import Process
+from teleport_conch.ssh.process_session import ProcessSession
+from teleport_conch.ssh.server import ServerFactory
+from teleport_conch.ssh.session import SessionChannel, SessionStart
+from teleport_conch.ssh.terminal import Terminal
+from teleport_conch.ssh.userauth import Claim
+from tests.certs import samples
+from tests.interop.requirements import require
+from tests.ssh.streams import StreamCase, clock, tcp
+
+USER = pwd.getpwuid(os.geteuid()).pw_name
+SFTP_SERVER = "/usr/lib/openssh/sftp-server"
+
+
+@frozen
+class Done:
+    """What became of a program."""
+
+    out: bytes
+    err: bytes
+    code: int
+
+
+@define(eq=False)
+class Shells:
+    """One login: everything that the engine can do, as the account that runs the tests."""
+
+    account: Account
+    agents: list[AgentSocket] = field(factory=list)
+
+    async def open_channel(self, kind: bytes, payload: bytes) -> Channel:
+        if kind == b"session":
+            return SessionChannel(self)
+        if kind == b"direct-tcpip":
+            wanted = DirectTCPIP.parse(payload)
+            endpoint = HostnameEndpoint(tcp, wanted.host, wanted.port)
+            return await connect(clock, endpoint, f"{wanted.host}:{wanted.port}")
+        raise ChannelRefused(OPEN_UNKNOWN_CHANNEL_TYPE, "Nothing of that kind.")
+
+    async def global_request(self, name: bytes, payload: bytes) -> bytes:
+        raise AccessDenied("no")
+
+    def connection_ended(self) -> None:
+        """Nothing is kept."""
+
+    def accepts_variable(self, name: str) -> bool:
+        return name == "LC_TEST"
+
+    async def start(self, request: SessionStart, channel: SessionChannel) -> ProcessSession:
+        terminal, environment = None, {"PATH": os.defpath, "HOME": "/", **request.environment}
+        if request.terminal is not None:
+            size = request.terminal
+            terminal = Terminal.open(self.account, size.rows, size.cols, 0, 0, size.modes)
+            environment["TERM"] = size.term
+        if self.agents:
+            environment["SSH_AUTH_SOCK"] = self.agents[0].path
+        session = ProcessSession(channel)
+        argv = {
+            "shell": ["/bin/sh"],
+            "exec": ["/bin/sh", "-c", request.command],
+            "subsystem": [SFTP_SERVER],
+        }[request.kind]
+        reactor = cast(IReactorFDSet, installed_reactor)
+        session.attach(Process.start(reactor, self.account, argv, environment, False, terminal, session))
+        return session
+
+    async def forward_agent(self, channel: SessionChannel) -> None:
+        connection = channel.connection
+        assert isinstance(connection, Connection)
+        unix = cast(IReactorUNIX, installed_reactor)
+        self.agents.append(
+            AgentSocket(unix, clock, self.account, lambda to_agent: connection.open(AGENT_CHANNEL, to_agent))
+        )
+
+    def channel_closed(self, channel: SessionChannel) -> None:
+        """The sockets of agents go with the test."""
+
+
+@define
+class OnePerson:
+    """Lets in who has a certificate of the samples' user authority for the login."""
+
+    logins: list[Shells] = field(factory=list)
+    refusals: list[str] = field(factory=list)
+
+    def check(self, claim: Claim) -> None:
+        check_ssh_certificate(
+            claim.certificate,
+            type=CertificateType.USER,
+            authorities=samples.USER_CA.public().ssh_keys,
+            now=time.time(),
+            principal=claim.user,
+            source_address="127.0.0.1",
+        )
+
+    async def login(self, claim: Claim) -> Shells:
+        self.check(claim)
+        self.logins.append(Shells(evolve(lookup(USER), home="/")))
+        return self.logins[-1]
+
+    def refused(self, claim: Claim, error: TeleportError) -> None:
+        self.refusals.append(error.sentence)
+
+
+def user_certificate(**changes: object) -> SSHCertificate:
+    certificate = samples.USER_CA.sign_user_ssh(
+        samples.SSH_BLOB, name="alice", logins=[USER], roles=[], traits={}, ttl_s=600, now=time.time()
+    )
+    return samples.resigned(certificate, **changes)
+
+
+class OpenSSHCase(StreamCase):
+    """A server on a free port, and a folder with the key, the certificate and the configuration of its client."""
+
+    timeout = 60
+
+    def setUp(self) -> None:
+        self.ssh = require("ssh", "openssh-client")
+        self.folder = Path(self.mktemp()).absolute()
+        self.folder.mkdir(mode=0o700)
+        host_certificate = samples.HOST_CA.sign_host_ssh(
+            samples.SSH_BLOB,
+            host_uuid=samples.HOST_UUID,
+            node_name="web1",
+            cluster_name=samples.CLUSTER,
+            principals=[],
+            role="Node",
+            ttl_s=600,
+            now=time.time(),
+        )
+        self.policy = OnePerson()
+        factory = ServerFactory(clock, self.policy, host_keys(keys.ssh_private_pem(samples.SSH_KEY), host_certificate))
+        self.port = self.listen(factory)
+        self.addCleanup(self.forget_agents)
+        self.addCleanup(self.hang_up, factory)
+        self.write("key", keys.ssh_private_pem(samples.SSH_KEY))
+        self.write("key-cert.pub", user_certificate().to_line() + "\n")
+        (authority,) = samples.HOST_CA.public().ssh_keys
+        self.write("known_hosts", f"@cert-authority * {keys.public_line(authority)}\n")
+        self.write("config", self.config())
+
+    def config(self) -> str:
+        return f"""\
+Host web1
+  HostName 127.0.0.1
+  Port {self.port}
+  User {USER}
+  HostKeyAlias web1
+  UserKnownHostsFile {self.folder}/known_hosts
+  GlobalKnownHostsFile /dev/null
+  StrictHostKeyChecking yes
+  IdentityFile {self.folder}/key
+  IdentitiesOnly yes
+  IdentityAgent none
+  BatchMode yes
+  LogLevel INFO
+"""
+
+    def write(self, name: str, text: str) -> None:
+        path = self.folder / name
+        path.touch(mode=0o600)
+        path.write_text(text)
+
+    async def hang_up(self, factory: ServerFactory) -> None:
+        factory.disconnect_all("The test is over.")
+        await self.until(lambda: not factory.connections)
+
+    async def forget_agents(self) -> None:
+        for login in self.policy.logins:
+            for agent in login.agents:
+                await agent.close()
+
+    async def program(self, path: str, *words: str, stdin: bytes = b"", **variables: str) -> Done:
+        """Runs a program to its end."""
+        environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(self.folder), **variables}
+        out, err, code = await getProcessOutputAndValue(path, words, env=environment, stdinBytes=stdin)
+        return Done(out, err, code)
+
+    async def at_web1(self, *command: str, options: Sequence[str] = (), stdin: bytes = b"", **variables: str) -> Done:
+        """Runs a command on the server by ``ssh``."""
+        words = ("-F", str(self.folder / "config"), *options, "web1", *command)
+        return await self.program(self.ssh, *words, stdin=stdin, **variables)
