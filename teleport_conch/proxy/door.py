@@ -17,7 +17,7 @@ from teleport_conch.certs.trust import check_ssh_certificate
 from teleport_conch.errors import AccessDenied, NotFound, TeleportError
 from teleport_conch.proxy.dialing import Dialer, NodeChannel, NodeStream
 from teleport_conch.proxy.outside import OutsideHosts
-from teleport_conch.proxy.routing import Wanted, choose, parse_subsystem, split_address
+from teleport_conch.proxy.routing import Wanted, choose, means_a_node, parse_subsystem, split_address
 from teleport_conch.proxy.subsystem import NodeSession
 from teleport_conch.resources.server import Server
 from teleport_conch.ssh.channel import (
@@ -77,10 +77,12 @@ class Router:
     async def _connect(self, stream: NodeStream, wanted: Wanted, claim: Claim, facts: dict[str, str]) -> None:
         try:
             node = choose(wanted, self.cluster.nodes(), self.cluster.cluster_name())
-        except NotFound:
-            if not self.outside.any_allowed or wanted.cluster:
+        except NotFound as unknown:
+            if not self.outside.any_allowed or means_a_node(wanted, self.cluster.cluster_name()):
                 raise
-            address = await self.outside.resolve(wanted.host, wanted.port)
+            address = await self.outside.resolve(wanted.host)
+            if not address:
+                raise unknown from None
             await self.dialer.dial_host(stream, address, wanted.port)
         else:
             facts.update(node_id=node.name, node_name=node.hostname)

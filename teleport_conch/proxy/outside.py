@@ -8,7 +8,7 @@ from typing import Protocol
 
 from attrs import define
 
-from teleport_conch.errors import AccessDenied, NotFound
+from teleport_conch.errors import AccessDenied
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -32,15 +32,16 @@ class OutsideHosts:
     def any_allowed(self) -> bool:
         return bool(self.rules)
 
-    async def resolve(self, host: str, port: int) -> str:
-        """The address to dial for ``host``. It is looked up once, and what is dialled is what was checked.
+    async def resolve(self, host: str) -> str:
+        """The address to dial for ``host``, empty where it has none.
 
-        :raises NotFound: it has no address.
+        It is looked up once, and what is dialled is what was checked.
+
         :raises AccessDenied: the configuration does not allow it.
         """
         found = await self.resolver.addresses(host)
         if not found:
-            raise NotFound(f'no node is called "{host}", and no host either')
+            return ""
         named = host.lower().rstrip(".") in self._names()
         for address in map(_plain, found):
             if self._in_networks(address) or (named and not _is_near(address)):

@@ -89,6 +89,12 @@ def choose(wanted: Wanted, nodes: Iterable[Server], cluster: str) -> Server:
     return _most_present(wanted.host, name, fitting, cluster)
 
 
+def means_a_node(wanted: Wanted, cluster: str) -> bool:
+    """Whether what is asked for is a node or nothing: a UUID, a label, or whatever is in a cluster that was named."""
+    name = normalized(wanted.host, cluster)
+    return bool(wanted.cluster) or "=" in name or _UUID.fullmatch(name) is not None
+
+
 def _by_uuid(name: str, nodes: Sequence[Server]) -> Server:
     for node in nodes:
         if node.name == name:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from teleport_conch.errors import AccessDenied, NotFound
+from teleport_conch.errors import AccessDenied
 from teleport_conch.proxy.outside import OutsideHosts
 
 NETWORK = "10.20.0.0/16"
@@ -44,14 +44,14 @@ class OutsideCase(SynchronousTestCase):
             gone_example=[],
         )
 
-    def resolved(self, host: str, *rules: str, port: int = 22) -> str:
+    def resolved(self, host: str, *rules: str) -> str:
         outside = OutsideHosts(rules, self.names)
-        address: str = self.successResultOf(Deferred.fromCoroutine(outside.resolve(host, port)))
+        address: str = self.successResultOf(Deferred.fromCoroutine(outside.resolve(host)))
         return address
 
     def assert_denied(self, host: str, *rules: str, sentence: str = "") -> None:
         outside = OutsideHosts(rules, self.names)
-        refusal = self.failureResultOf(Deferred.fromCoroutine(outside.resolve(host, 22)), AccessDenied).value
+        refusal = self.failureResultOf(Deferred.fromCoroutine(outside.resolve(host)), AccessDenied).value
         usual = f'"{host}" is no node, and proxy_service.unregistered_hosts does not allow it.'
         self.assertEqual(refusal.sentence, sentence or usual)
 
@@ -87,10 +87,9 @@ class AllowedTests(OutsideCase):
         self.assertTrue(OutsideHosts((NETWORK,), self.names).any_allowed)
 
     def test_unknown(self) -> None:
-        """A name without an address."""
-        outside = OutsideHosts(("gone.example",), self.names)
-        refusal = self.failureResultOf(Deferred.fromCoroutine(outside.resolve("gone.example", 22)), NotFound).value
-        self.assertEqual(refusal.sentence, 'no node is called "gone.example", and no host either')
+        """A name without an address leads nowhere, whether or not it is allowed."""
+        for rules in ((), ("gone.example",), (NETWORK,)):
+            self.assertEqual(self.resolved("gone.example", *rules), "")
 
 
 class DeniedTests(OutsideCase):
@@ -122,7 +121,7 @@ class DeniedTests(OutsideCase):
         """The answer that was checked is the one that is dialled: there is no second question."""
         outside, answers = OutsideHosts((NETWORK,), self.names), [["10.20.0.1"], ["127.0.0.1"]]
         self.names.answers["flip.example"] = answers[0]
-        found = self.successResultOf(Deferred.fromCoroutine(outside.resolve("flip.example", 22)))
+        found = self.successResultOf(Deferred.fromCoroutine(outside.resolve("flip.example")))
         self.names.answers["flip.example"] = answers[1]
         self.assertEqual((found, self.names.asked), ("10.20.0.1", ["flip.example"]))
 
