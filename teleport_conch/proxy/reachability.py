@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from attrs import frozen
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -36,6 +37,15 @@ class Prober(Protocol):
         """Raises :class:`ConnectionProblem`."""
 
 
+@frozen
+class Tried:
+    """How it went to dial a node at an address, the last time; ``told`` is false while auth has not heard of it."""
+
+    addr: str = ""
+    error: str = ""
+    told: bool = True
+
+
 class Reachability(Service):
     """Probes each node once for each address that it announces, and those that failed again every minute.
 
@@ -56,7 +66,7 @@ class Reachability(Service):
         self._nodes = nodes
         self._prober = prober
         self._reporter = reporter
-        self._known: dict[str, tuple[str, str]] = {}
+        self._known: dict[str, Tried] = {}
         self._waiting: deque[Server] = deque()
         self._probes: set[Deferred[None]] = set()
         self._loop = LoopingCall(self._again)
@@ -68,27 +78,45 @@ class Reachability(Service):
 
     def stopService(self) -> None:
         super().stopService()
-        self._loop.stop()
+        if self._loop.running:
+            self._loop.stop()
         self._waiting.clear()
         for probe in list(self._probes):
             probe.cancel()
 
     def nodes_changed(self) -> None:
-        """Probes whoever is there at an address that has not been tried."""
-        nodes = self._nodes()
+        """Probes whoever is there at an address that has not been tried, before those that are tried again."""
+        nodes = self._present()
+        if nodes is None:
+            return
         present = {node.name for node in nodes}
         self._known = {name: tried for name, tried in self._known.items() if name in present}
         for node in nodes:
-            tried, _ = self._known.get(node.name, ("", ""))
-            if node.presence.state is State.ONLINE and node.addr != tried:
-                self._known[node.name] = (node.addr, "")
-                self._waiting.append(node)
+            if node.presence.state is State.ONLINE and node.addr != self._tried(node).addr:
+                self._known[node.name] = Tried(node.addr)
+                self._waiting.appendleft(node)
         self._next()
 
+    def _present(self) -> Sequence[Server] | None:
+        """The nodes; None where the proxy knows nothing any more."""
+        try:
+            return self._nodes()
+        except TeleportError as problem:
+            self._log.info("no node is probed: {why}", why=problem.sentence)
+            return None
+
+    def _tried(self, node: Server) -> Tried:
+        return self._known.get(node.name, Tried())
+
     def _again(self) -> None:
-        failed = {name for name, (_, error) in self._known.items() if error}
-        self._waiting.extend(node for node in self._nodes() if node.name in failed)
-        self._next()
+        """Tries those that failed, and tells what could not be told; not while the last round still goes on."""
+        if not self._waiting:
+            self._waiting.extend(filter(self._in_doubt, self._present() or ()))
+            self._next()
+
+    def _in_doubt(self, node: Server) -> bool:
+        tried = self._tried(node)
+        return node.presence.state is not State.OFFLINE and (tried.error != "" or not tried.told)
 
     def _next(self) -> None:
         while self.running and self._waiting and len(self._probes) < MAX_PROBES:
@@ -104,20 +132,31 @@ class Reachability(Service):
         self._next()
 
     async def _probe(self, node: Server) -> None:
-        before = self._known.get(node.name, ("", ""))[1]
+        before = self._tried(node).error
         error = await self._why_not(node)
         if error and not before:
             await deferLater(self._clock, SECOND_TRY_S)
             error = await self._why_not(node)
-        self._known[node.name] = (node.addr, error)
+        if self._tried(node).addr != node.addr:
+            return  # it has moved, or gone, meanwhile
         if error and error != before:
             self._log.warn("The node {name} cannot be reached: {error}", name=node.hostname, error=error)
+        self._known[node.name] = Tried(node.addr, error, told=False)
+        told = error == node.presence.unreachable or await self._tell(node, error)
+        if self._tried(node).addr == node.addr:
+            self._known[node.name] = Tried(node.addr, error, told)
+
+    async def _tell(self, node: Server, error: str) -> bool:
+        """Whether auth has heard of it."""
         reporter = self._reporter()
-        if reporter is not None and error != node.presence.unreachable:
-            try:
-                await reporter.report_reachability(node.name, error)
-            except TeleportError as problem:
-                self._log.info("auth was not told that {name} was probed: {why}", name=node.name, why=problem.sentence)
+        if reporter is None:
+            return False
+        try:
+            await reporter.report_reachability(node.name, error)
+        except TeleportError as problem:
+            self._log.info("auth was not told that {name} was probed: {why}", name=node.name, why=problem.sentence)
+            return False
+        return True
 
     async def _why_not(self, node: Server) -> str:
         """Why the node cannot be dialled, empty where it can."""
