@@ -139,9 +139,10 @@ class Authority:
         if route_to_cluster:
             said[extensions.ROUTE_TO_CLUSTER] = allowed.cluster_name(route_to_cluster)
         said.update(dict.fromkeys((permit for permit, granted in permits.items() if granted), ""))
-        unsigned = self._unsigned(CertificateType.USER, public_blob, allowed.user_name(name), allowed.logins(logins))
         limits = _limits(critical_options)
-        return self._sign_ssh(evolve(unsigned, critical_options=limits, extensions=_options(said)), ttl_s, now)
+        user, called, window = allowed.user_name(name), allowed.logins(logins), _window(ttl_s, now)
+        unsigned = self._unsigned(CertificateType.USER, public_blob, user, called, said, window)
+        return self._sign_ssh(evolve(unsigned, critical_options=limits) if limits else unsigned)
 
     def sign_host_ssh(
         self,
@@ -163,8 +164,8 @@ class Authority:
         unique = self._host(host_uuid, cluster_name)
         said = {extensions.HOST_ROLE: allowed.host_role(role), extensions.AUTHORITY: self.cluster_name}
         called = allowed.host_principals(unique, node_name, self.cluster_name, principals)
-        unsigned = self._unsigned(CertificateType.HOST, public_blob, f"{unique}.{self.cluster_name}", called)
-        return self._sign_ssh(evolve(unsigned, extensions=_options(said)), ttl_s, now)
+        key_id, window = f"{unique}.{self.cluster_name}", _window(ttl_s, now)
+        return self._sign_ssh(self._unsigned(CertificateType.HOST, public_blob, key_id, called, said, window))
 
     def sign_user_tls(
         self,
@@ -220,7 +221,13 @@ class Authority:
         return allowed.host_uuid(host_uuid)
 
     def _unsigned(
-        self, type_: CertificateType, blob: bytes, key_id: str, principals: tuple[str, ...]
+        self,
+        type_: CertificateType,
+        blob: bytes,
+        key_id: str,
+        principals: tuple[str, ...],
+        said: Mapping[str, str],
+        window: tuple[int, int],
     ) -> SSHCertificate:
         if len(principals) > MAX_PRINCIPALS:
             raise BadParameter(f"A certificate has at most {MAX_PRINCIPALS} principals.")
@@ -236,18 +243,17 @@ class Authority:
             type=type_,
             key_id=key_id,
             principals=principals,
-            valid_after=0,
-            valid_before=0,
+            valid_after=window[0],
+            valid_before=window[1],
             critical_options=(),
-            extensions=(),
+            extensions=_options(said),
             reserved=b"",
-            signature_key=b"",
+            signature_key=self.ssh_keys[0].public_blob,
             signature=b"",
         )
 
-    def _sign_ssh(self, unsigned: SSHCertificate, ttl_s: float, now: float) -> SSHCertificate:
-        start, end = _window(ttl_s, now)
-        signed = self.ssh_keys[0].sign(evolve(unsigned, valid_after=start, valid_before=end))
+    def _sign_ssh(self, unsigned: SSHCertificate) -> SSHCertificate:
+        signed = self.ssh_keys[0].sign(unsigned)
         _has_to_fit(signed.to_blob())
         return signed
 

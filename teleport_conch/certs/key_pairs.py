@@ -36,7 +36,8 @@ class SSHKeyPair:
 
     def sign(self, unsigned: SSHCertificate) -> SSHCertificate:
         """The same certificate, signed by this key."""
-        named = evolve(unsigned, signature_key=self.public_blob)
+        is_named = unsigned.signature_key == self.public_blob
+        named = unsigned if is_named else evolve(unsigned, signature_key=self.public_blob)
         signature = self.private_key.sign(named.signed_part())
         return evolve(named, signature=wire.text("ssh-ed25519") + wire.string(signature))
 
