@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Protocol
 
 from attrs import evolve
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from teleport_conch.errors import TeleportError
 from teleport_conch.resources.session import ActiveSession
@@ -31,6 +32,9 @@ class SessionClient(Protocol):
 class ActiveSessions(Service):
     """Keeps auth's list right; while auth is away it only remembers.
 
+    There is one call at a time for each session, and it says what is true when it begins: however slow auth is, the last
+    word is the last that it hears, and calls do not pile up.
+
     :param client: answers the client of the moment, None while there is none.
     """
 
@@ -40,9 +44,10 @@ class ActiveSessions(Service):
         self._clock = clock
         self._client = client
         self._sessions: dict[str, ActiveSession] = {}
+        self._news: set[str] = set()
+        self._calls: dict[str, Deferred[None]] = {}
         self._loop = LoopingCall(self._refresh)
         self._loop.clock = clock
-        self._calls: set[Deferred[None]] = set()
 
     def startService(self) -> None:
         super().startService()
@@ -53,39 +58,48 @@ class ActiveSessions(Service):
         super().stopService()
         if self._loop.running:
             self._loop.stop()
-        for call in list(self._calls):
+        self._news.clear()
+        for call in list(self._calls.values()):
             call.cancel()
         return succeed(None)
 
     def started(self, session: ActiveSession) -> None:
         """A session has begun."""
         self._sessions[session.id] = session
-        self._put(session)
+        self._tell(session.id)
 
     def ended(self, session_id: str) -> None:
         """A session is over."""
         self._sessions.pop(session_id, None)
-        self._tell(lambda client: client.remove_session(session_id))
+        self._tell(session_id)
 
     def _refresh(self) -> None:
         now = self._clock.seconds()
-        for session in self._sessions.values():
-            self._put(evolve(session, last_active_at=now))
+        for session in list(self._sessions.values()):
+            self._sessions[session.id] = evolve(session, last_active_at=now)
+            self._tell(session.id)
 
-    def _put(self, session: ActiveSession) -> None:
-        self._tell(lambda client: client.put_session(session))
+    def _tell(self, session_id: str) -> None:
+        self._news.add(session_id)
+        if session_id not in self._calls:
+            call = Deferred.fromCoroutine(self._say(session_id))
+            if not call.called:
+                self._calls[session_id] = call
+            call.addBoth(self._said, session_id)
 
-    def _tell(self, message: Callable[[SessionClient], Coroutine[Deferred[object], object, None]]) -> None:
-        client = self._client()
-        if client is None:
-            return
-        call: Deferred[None] = Deferred.fromCoroutine(self._guarded(message(client)))
-        if not call.called:
-            self._calls.add(call)
-            call.addBoth(lambda _: self._calls.discard(call))
+    async def _say(self, session_id: str) -> None:
+        while session_id in self._news:
+            self._news.discard(session_id)
+            client, session = self._client(), self._sessions.get(session_id)
+            try:
+                if client is not None and session is not None:
+                    await client.put_session(session)
+                elif client is not None:
+                    await client.remove_session(session_id)
+            except TeleportError as problem:
+                self._log.debug("auth was not told of a session: {why}", why=problem.sentence)
 
-    async def _guarded(self, message: Coroutine[Deferred[object], object, None]) -> None:
-        try:
-            await message
-        except TeleportError as problem:
-            self._log.debug("auth was not told of a session: {why}", why=problem.sentence)
+    def _said(self, result: Failure | None, session_id: str) -> None:
+        self._calls.pop(session_id, None)
+        if result is not None and not result.check(CancelledError):
+            self._log.failure("telling auth of a session failed", failure=result)

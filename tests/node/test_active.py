@@ -1,0 +1,136 @@
+"""The sessions of a node, as auth hears of them."""
+
+from __future__ import annotations
+
+from attrs import evolve
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from teleport_conch.errors import ConnectionProblem
+from teleport_conch.node.active import REFRESH_S, ActiveSessions, SessionClient
+from teleport_conch.resources.session import ActiveSession
+
+SESSION = ActiveSession(
+    id="11111111-1111-1111-1111-111111111111",
+    user="alice",
+    login="root",
+    server_id="6b1f7ad0-4a7c-4c5e-9c51-0d1f5f0f8a11",
+    server_hostname="web1",
+    remote_addr="192.0.2.7:50000",
+    created_at=0.0,
+    last_active_at=0.0,
+)
+OTHER = evolve(SESSION, id="22222222-2222-2222-2222-222222222222")
+
+
+class ActiveSessionsTests(SynchronousTestCase):
+    """What auth is told, by a client that answers at once, later, or not at all."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.told: list[tuple[str, object]] = []
+        self.away = False
+        self.problem: Exception | None = None
+        self.wait: Deferred[None] | None = None
+        self.sessions = ActiveSessions(self.clock, self.client)
+        self.sessions.startService()
+        self.addCleanup(self.sessions.stopService)
+
+    def client(self) -> SessionClient | None:
+        return None if self.away else self
+
+    async def put_session(self, session: ActiveSession) -> None:
+        self.told.append(("put", session))
+        await self.answer()
+
+    async def remove_session(self, session_id: str) -> None:
+        self.told.append(("remove", session_id))
+        await self.answer()
+
+    async def answer(self) -> None:
+        if self.problem is not None:
+            raise self.problem
+        if self.wait is not None:
+            await self.wait
+
+    def take(self) -> list[tuple[str, object]]:
+        told, self.told = self.told, []
+        return told
+
+    def test_beginning_and_end(self) -> None:
+        """Auth hears when a session begins and when it ends."""
+        self.sessions.started(SESSION)
+        self.sessions.ended(SESSION.id)
+        self.assertEqual(self.take(), [("put", SESSION), ("remove", SESSION.id)])
+
+    def test_refreshed(self) -> None:
+        """While it lasts, auth hears that it still does; a session that has ended is not refreshed."""
+        self.sessions.started(SESSION)
+        self.sessions.started(OTHER)
+        self.sessions.ended(OTHER.id)
+        self.take()
+        self.clock.advance(REFRESH_S)
+        self.assertEqual(self.take(), [("put", evolve(SESSION, last_active_at=REFRESH_S))])
+
+    def test_the_last_word_is_the_last(self) -> None:
+        """A session that ends while auth is still being told of its beginning is removed behind that, not beside it."""
+        self.wait = Deferred()
+        self.sessions.started(SESSION)
+        self.sessions.ended(SESSION.id)
+        self.assertEqual(self.take(), [("put", SESSION)])
+        wait, self.wait = self.wait, None
+        wait.callback(None)
+        self.assertEqual(self.take(), [("remove", SESSION.id)])
+
+    def test_slow(self) -> None:
+        """However long auth takes, there is one call for each session, and none is left out of the next."""
+        self.wait = Deferred()
+        self.sessions.started(SESSION)
+        self.sessions.started(OTHER)
+        for _ in range(100):
+            self.clock.advance(REFRESH_S)
+        self.assertEqual(self.take(), [("put", SESSION), ("put", OTHER)])
+        wait, self.wait = self.wait, None
+        wait.callback(None)
+        now = self.clock.seconds()
+        self.assertEqual(self.take(), [("put", evolve(each, last_active_at=now)) for each in (SESSION, OTHER)])
+
+    def test_away(self) -> None:
+        """While there is no client nothing is told, and all that still lasts is when there is one again."""
+        self.away = True
+        self.sessions.started(SESSION)
+        self.sessions.started(OTHER)
+        self.sessions.ended(OTHER.id)
+        self.clock.advance(REFRESH_S)
+        self.assertEqual(self.take(), [])
+        self.away = False
+        self.clock.advance(REFRESH_S)
+        self.assertEqual(self.take(), [("put", evolve(SESSION, last_active_at=2 * REFRESH_S))])
+
+    def test_refused(self) -> None:
+        """What auth answers changes nothing about the next time."""
+        self.problem = ConnectionProblem("auth is away")
+        self.sessions.started(SESSION)
+        self.clock.advance(REFRESH_S)
+        self.assertEqual(len(self.take()), 2)
+
+    def test_failed(self) -> None:
+        """A mistake of ours is logged, and the refreshing goes on."""
+        self.problem = ZeroDivisionError("ours")
+        self.sessions.started(SESSION)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.problem = None
+        self.clock.advance(REFRESH_S)
+        self.assertEqual(len(self.take()), 2)
+
+    def test_stopped(self) -> None:
+        """A node that stops waits for nobody: calls are given up, and no more are made."""
+        cancelled: list[object] = []
+        self.wait = Deferred(cancelled.append)
+        self.sessions.started(SESSION)
+        self.sessions.ended(SESSION.id)
+        self.successResultOf(self.sessions.stopService())
+        self.assertEqual((len(cancelled), self.take()), (1, [("put", SESSION)]))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.sessions.startService()
