@@ -32,8 +32,8 @@ class SessionClient(Protocol):
 class ActiveSessions(Service):
     """Keeps auth's list right; while auth is away it only remembers.
 
-    There is one call at a time for each session, and it says what is true when it begins: however slow auth is, the last
-    word is the last that it hears, and calls do not pile up.
+    There is one call at a time for each session, and it says what is true when it begins: however slow auth is,
+    the last word is the last that it hears, and calls do not pile up.
 
     :param client: answers the client of the moment, None while there is none.
     """

@@ -20,6 +20,7 @@ MAX_FILE_BYTES = 64 << 10
 _ASSIGNMENT = re.compile(
     r"(?:export\s+)?(?P<name>LANG|LANGUAGE|LC_[A-Z]+)=(?P<quote>[\"']?)(?P<value>[^\"']*)(?P=quote)"
 )
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NEVER = frozenset(("HOME", "LOGNAME", "PATH", "SHELL", "USER"))
 
 
@@ -40,7 +41,8 @@ class Place:
 
 def accepts(name: str, patterns: Sequence[str]) -> bool:
     """Whether the allow-list ``patterns`` (exact, or ending in ``*``) lets a client set ``name``."""
-    return name not in _NEVER and any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+    is_name = _NAME.fullmatch(name) is not None and name not in _NEVER
+    return is_name and any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def host_environment(account: Account, login_defs: str, locales: Sequence[str]) -> dict[str, str]:

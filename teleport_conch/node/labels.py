@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from attrs import frozen
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
 from teleport_conch.errors import TeleportError
@@ -129,6 +129,9 @@ async def _output_of(reactor: Reactor, command: LabelCommand) -> str:
     limit = reactor.callLater(command.timeout_s, stop)
     try:
         return await ended
+    except CancelledError:
+        stop()
+        raise
     finally:
         if limit.active():
             limit.cancel()
