@@ -193,7 +193,7 @@ def _read(path: Path, max_bytes: int | None = None) -> Iterator[Event]:
             file.seek(-max_bytes, os.SEEK_END)
             file.readline()
         for line in file:
-            with suppress(ValueError):
+            with suppress(ValueError, RecursionError):
                 event = json.loads(line)
                 if isinstance(event, dict) and {"uid", "time", "event"} <= event.keys():
                     yield event

@@ -239,6 +239,6 @@ async def _awaited(answer: Awaitable[None]) -> None:
 def _parsed(line: bytes) -> Event | None:
     try:
         event = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return event if isinstance(event, dict) else None

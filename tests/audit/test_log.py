@@ -122,7 +122,8 @@ class EventLogTests(SynchronousTestCase):
     def test_foreign_lines(self) -> None:
         """Lines that are no events are passed over."""
         self.directory.mkdir()
-        (self.directory / "2020-10-01.00:00:00.log").write_bytes(b'null\n[]\n{"a":1}\n\xff\xfe\n\n')
+        lines = (b"null", b"[]", b'{"a":1}', b"\xff\xfe", b"", b"[" * 100_000, b"")
+        (self.directory / "2020-10-01.00:00:00.log").write_bytes(b"\n".join(lines))
         self.log.append([event(1)])
         self.assertEqual(self.numbers(self.log.search(0, 1e11)), [1])
 

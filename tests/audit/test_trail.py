@@ -243,7 +243,7 @@ class TrailTests(SynchronousTestCase):
     def test_garbage(self) -> None:
         """A spooled line that is no JSON is left out, and holds nothing up."""
         self.directory.mkdir()
-        (self.directory / "000000000001.jsonl").write_bytes(b"\xff\n[]\n")
+        (self.directory / "000000000001.jsonl").write_bytes(b"\xff\n[]\n" + b"[" * 100_000 + b"\n")
         self.trail.startService()
         self.emit("a")
         self.clock.advance(0.1)
