@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from teleport_conch.errors import UnsafePath
+from teleport_conch.errors import StorageError, UnsafePath
 
 #: Bytes of one file; the largest holds two keys, two certificates and two authorities.
 MAX_FILE_BYTES = 1 << 20
@@ -17,28 +18,37 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def write(path: Path, text: str, mode: int = 0o600) -> None:
-    """Put *text* in the place of what *path* holds, at once: a reader, or a restart, finds the old or the new."""
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        _write_new(scratch, text, mode)
+    """Put *text* in the place of what *path* holds, at once: a reader, or a restart, finds the old or the new.
+
+    :raises StorageError: the disk is full, or cannot be written.
+    """
+    with _new(path, text, mode) as scratch:
         scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)
-    sync(path.parent)
 
 
 def create(path: Path, text: str, mode: int) -> bool:
     """The same where *path* does not exist; answers whether it did not."""
+    with _new(path, text, mode) as scratch:
+        try:
+            path.hardlink_to(scratch)
+        except FileExistsError:
+            return False
+    return True
+
+
+@contextmanager
+def _new(path: Path, text: str, mode: int) -> Iterator[Path]:
+    """A file beside *path* that holds *text*, until what is done with it is done."""
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        _write_new(scratch, text, mode)
-        path.hardlink_to(scratch)
-    except FileExistsError:
-        return False
-    finally:
-        scratch.unlink(missing_ok=True)
-    sync(path.parent)
-    return True
+        try:
+            _write_new(scratch, text, mode)
+            yield scratch
+        finally:
+            scratch.unlink(missing_ok=True)
+        sync(path.parent)
+    except OSError as reason:
+        raise StorageError(f"{path} cannot be written: {reason.strerror}.") from reason
 
 
 def _write_new(path: Path, text: str, mode: int) -> None:

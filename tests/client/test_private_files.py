@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch.client import private_files
-from teleport_conch.errors import UnsafePath
+from teleport_conch.errors import StorageError, UnsafePath
 
 
 class PrivateFileTests(SynchronousTestCase):
@@ -19,6 +22,16 @@ class PrivateFileTests(SynchronousTestCase):
 
     def mode(self, path: Path) -> int:
         return path.stat().st_mode & 0o777
+
+    @contextmanager
+    def no_room(self) -> Iterator[None]:
+        """Files of this process end after one byte."""
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
     def test_modes(self) -> None:
         """Files are 0600 and folders 0700, whatever the umask allows."""
@@ -45,6 +58,16 @@ class PrivateFileTests(SynchronousTestCase):
         private_files.write(self.path, "old")
         with self.assertRaises(UnicodeEncodeError):
             private_files.write(self.path, "new \udcff")
+        self.assertEqual(private_files.read(self.path), "old")
+        self.assertEqual(os.listdir(self.folder), ["secret"])
+
+    def test_full_disk(self) -> None:
+        """It is said of the file that was meant, also where it is the service's start that fails over it."""
+        private_files.write(self.path, "old")
+        for write in (private_files.write, private_files.create):
+            with self.no_room():
+                refusal = self.assertRaises(StorageError, write, self.path, "new", 0o600)
+            self.assertEqual(refusal.sentence, f"{self.path} cannot be written: File too large.")
         self.assertEqual(private_files.read(self.path), "old")
         self.assertEqual(os.listdir(self.folder), ["secret"])
 
