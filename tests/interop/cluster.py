@@ -12,7 +12,7 @@ from pathlib import Path
 
 from attrs import define, field
 
-from tests.interop import services
+from tests.interop import api, services
 from tests.interop.person import Person
 from tests.interop.programs import Done, check, eventually, installed, run
 from tests.interop.services import LOCALHOST, Service, free_port, write_private
@@ -145,6 +145,12 @@ class Cluster:
         assert isinstance(answer, list), answer
         return answer
 
+    def api(self, path: str) -> list[JSON]:
+        """The items that the API answers; what ``tctl`` shows, without the time that a command takes to start."""
+        items = api.get(LOCALHOST, self.auth_port, self.auth.data_dir, path)["items"]
+        assert isinstance(items, list), items
+        return items
+
     def status(self) -> Mapping[str, object]:
         answer = json.loads(self.tctl("status", "--format=json").text)
         assert isinstance(answer, dict), answer
@@ -156,9 +162,9 @@ class Cluster:
         return str(pins[0])
 
     def listed(self, service: Service | str) -> JSON | None:
-        """The node in ``tctl nodes ls``, by its UUID or by its name."""
+        """The node as auth lists it, by its UUID or by its name."""
         wanted = service if isinstance(service, str) else service.host_uuid
-        for node in self.ask("nodes", "ls"):
+        for node in self.api("/v1/namespaces/default/nodes"):
             if wanted in (at(node, "metadata", "name"), at(node, "spec", "hostname")):
                 return node
         return None
@@ -177,13 +183,14 @@ class Cluster:
         wanted = set(node_names)
 
         def online() -> bool:
-            found = self.ask("nodes", "ls")
+            found = self.api("/v1/namespaces/default/nodes")
             return wanted <= {at(node, "spec", "hostname") for node in found if at(node, "status", "state") == "online"}
 
         eventually(online, f"{', '.join(sorted(wanted))} are online")
 
     def events(self, *names: str) -> list[JSON]:
-        return self.ask("events", "ls", f"--type={','.join(names)}", "--limit=1000")
+        """The newest events with these names, as auth has them by now."""
+        return self.api("/v1/events?limit=1000&" + "&".join(f"event={name}" for name in names))
 
     def event(self, name: str, matches: Callable[[JSON], object], what: str) -> JSON:
         """Waits for an event: hosts send theirs by and by."""

@@ -91,10 +91,10 @@ Host *
 
 
 @contextmanager
-def background(*words: str) -> Iterator[subprocess.Popen[bytes]]:
+def background(*words: str, stdin: int = DEVNULL) -> Iterator[subprocess.Popen[bytes]]:
     """An ``ssh`` that runs beside the test, with pipes for what it says, and is killed in the end."""
     ssh = require("ssh", "openssh-client")
-    with subprocess.Popen([ssh, *words], stdin=DEVNULL, stdout=PIPE, stderr=PIPE, env=environment()) as process:
+    with subprocess.Popen([ssh, *words], stdin=stdin, stdout=PIPE, stderr=PIPE, env=environment()) as process:
         try:
             yield process
         finally:

@@ -22,6 +22,8 @@ from tests.interop.programs import DEADLINE_S, environment, eventually, installe
 LOCALHOST = "127.0.0.1"
 #: Below the ports from which the kernel takes those of outgoing connections.
 _PORTS = range(20_000, 32_000)
+#: What a service exits with when it was told to stop: ``twist`` ends by the signal that it got.
+STOPPED = (0, -signal.SIGTERM)
 _LOG_TAIL_LINES = 40
 
 _given_ports: set[int] = set()
@@ -54,6 +56,7 @@ class Service:
     :ivar settings: the configuration, written out at each start.
     :ivar port: answers when the service is ready.
     :ivar before: words in front of the command, as ``faketime -2h``.
+    :ivar line: a line for a shell that starts it, in place of ``twist``; its configuration is given behind that.
     """
 
     name: str
@@ -62,6 +65,7 @@ class Service:
     settings: dict[str, dict[str, object]]
     port: int
     before: Sequence[str] = ()
+    line: str = ""
     env: Mapping[str, str] = field(factory=dict)
     process: subprocess.Popen[bytes] | None = None
     shown: int = 0
@@ -95,6 +99,8 @@ class Service:
         self.config.write_text(yaml.safe_dump(self.settings, sort_keys=False))
 
     def command(self) -> list[str]:
+        if self.line:
+            return ["/bin/sh", "-c", f"exec {self.line} -c {self.config}"]
         return [installed("twist"), "--log-format=text", self.plugin, "-c", str(self.config)]
 
     def launch(self) -> Service:
