@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import random
 import shutil
 from collections.abc import Mapping
@@ -64,6 +66,9 @@ class NodeService(StartingService):
     async def start_up(self) -> None:
         """Folder, labels, identity, listener, in this order."""
         prepare_data_dir(self._settings.teleport.data_dir)
+        if os.geteuid() != 0:
+            own = pwd.getpwuid(os.geteuid()).pw_name
+            self._log.warn("The node does not run as root: it serves sessions of the account {own} only.", own=own)
         self.member = Member(self._node_reactor, self._choice())
         self._labels.setServiceParent(self)
         self.member.setServiceParent(self)
