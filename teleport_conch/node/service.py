@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import random
 import shutil
 from collections.abc import Mapping
@@ -29,6 +28,7 @@ from teleport_conch.node.labels import CommandLabels, LabelCommand
 from teleport_conch.node.login import NodeLogin
 from teleport_conch.proxy_protocol import Believer
 from teleport_conch.resources.server import Server
+from teleport_conch.ssh.spawn import name_of
 from teleport_conch.starting import Reactor, StartingService, as_plugin, listen, port_number
 from teleport_conch.version import VERSION
 
@@ -67,8 +67,8 @@ class NodeService(StartingService):
         """Folder, labels, identity, listener, in this order."""
         prepare_data_dir(self._settings.teleport.data_dir)
         if os.geteuid() != 0:
-            own = pwd.getpwuid(os.geteuid()).pw_name
-            self._log.warn("The node does not run as root: it serves sessions of the account {own} only.", own=own)
+            own = name_of(os.geteuid())
+            self._log.warn("The node does not run as root: it serves sessions of {own} only.", own=own)
         self.member = Member(self._node_reactor, self._choice())
         self._labels.setServiceParent(self)
         self.member.setServiceParent(self)

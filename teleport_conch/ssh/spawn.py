@@ -111,7 +111,7 @@ def privileges(account: Account, euid: int) -> list[str]:
     """
     if euid != 0:
         if account.uid != euid:
-            raise AccessDenied(f"This service does not run as root and can start sessions only as {_name_of(euid)}.")
+            raise AccessDenied(f"This service does not run as root and can start sessions only as {name_of(euid)}.")
         return []
     setpriv = shutil.which("setpriv", path=SYSTEM_PATH)
     if setpriv is None:
@@ -131,7 +131,7 @@ def _keep_descriptors() -> None:
                 os.set_inheritable(int(entry), False)
 
 
-def _name_of(uid: int) -> str:
+def name_of(uid: int) -> str:
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
