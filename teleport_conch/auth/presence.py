@@ -93,17 +93,20 @@ class PresenceTable:
         self._move(key, host, State.ONLINE)
 
     def _admit(self, key: HostKey, host: _Host, instance: str, address: str) -> None:
-        if instance in host.superseded:
+        """Let another process beat for the host; one that was superseded may only when its successor has gone."""
+        is_there = host.state in (State.ONLINE, State.LATE)
+        if is_there and instance in host.superseded:
             raise HostDuplicate(
                 f"The host {key.uuid} was started again, and this process still beats for it. If nobody restarted it,"
                 " two machines use one identity: have one of them join again with a data_dir of its own."
             )
-        elsewhere = host.instance and host.address != address
-        if elsewhere and host.state in (State.ONLINE, State.LATE):
+        if is_there and host.instance and host.address != address:
             raise HostDuplicate(
                 f"The host {key.uuid} beats from {host.address} already. Two machines use one identity: give this one"
                 " a data_dir of its own and have it join."
             )
+        if instance in host.superseded:
+            host.superseded.remove(instance)
         if host.instance:
             host.superseded.append(host.instance)
         host.instance = instance

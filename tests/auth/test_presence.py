@@ -176,6 +176,18 @@ class DuplicateTests(PresenceTestCase):
         self.assertIn("was started again", reason.sentence)
         self.table.beat(WEB, "two", "10.0.0.5")
 
+    def test_94_started_by_mistake(self) -> None:
+        """A second process that has gone again, cleanly or not, leaves the first one its place."""
+        self.table.beat(WEB, "one", "10.0.0.5")
+        for end in (lambda: self.table.goodbye(WEB, "two"), lambda: self.after(60)):
+            self.table.beat(WEB, "two", "10.0.0.5")
+            self.assertRaises(HostDuplicate, self.table.beat, WEB, "one", "10.0.0.5")
+            end()
+            self.table.beat(WEB, "one", "10.0.0.5")
+            self.assertEqual(self.after(0), State.ONLINE)
+            self.assertRaises(HostDuplicate, self.table.beat, WEB, "two", "10.0.0.5")
+            self.after(60)
+
     def test_94_after_silence(self) -> None:
         """Once a host is offline another may come in its place, and the first is refused when it returns."""
         self.table.beat(WEB, "one", "10.0.0.5")
