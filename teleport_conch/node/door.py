@@ -26,7 +26,7 @@ class NodeTransport(ServerTransport):
         self._start: bytes | None = b""
 
     def dataReceived(self, data: bytes) -> None:
-        if self._start is None:
+        if self._start is None or self._ended:
             super().dataReceived(data)
             return
         self._start += data

@@ -140,9 +140,10 @@ class Guest:
         self._decide(Login(self.account.name))
         request = self._bound(request)
         argv = self._argv(request)
-        terminal = self._terminal(request)
         session_id = str(uuid.uuid4())
-        environment = self._environment(request, channel, terminal, session_id)
+        place = self._place(session_id)
+        terminal = self._terminal(request)
+        environment = self._environment(request, channel, terminal, place)
         watching = Watching(
             self.room.reactor, self.room.emit, self.room.sessions, request, self._active(session_id, request)
         )
@@ -191,7 +192,8 @@ class Guest:
         forced = self.claim.certificate.critical_option("force-command")
         if forced is None:
             return request
-        environment = {**request.environment, "SSH_ORIGINAL_COMMAND": request.command}
+        original = {"SSH_ORIGINAL_COMMAND": request.command} if request.command else {}
+        environment = {**request.environment, **original}
         return SessionStart("exec", forced, request.terminal, environment)
 
     def _argv(self, request: SessionStart) -> list[str]:
@@ -212,24 +214,25 @@ class Guest:
         self._extension("permit-pty", "a terminal")
         return Terminal.open(self.account, wanted.rows, wanted.cols, wanted.xpixel, wanted.ypixel, wanted.modes)
 
+    def _place(self, session_id: str) -> Place:
+        return Place(
+            user=self.claim.certificate.key_id,
+            session_id=session_id,
+            host_uuid=self.room.host_uuid,
+            cluster=self.room.cluster_name(),
+            client=_split(self.claim.client_address),
+            server=self.room.server_address,
+        )
+
     def _environment(
-        self, request: SessionStart, channel: SessionChannel, terminal: Terminal | None, session_id: str
+        self, request: SessionStart, channel: SessionChannel, terminal: Terminal | None, place: Place
     ) -> Mapping[str, str]:
-        room = self.room
         extra: dict[str, str] = {}
         if request.terminal is not None and terminal is not None:
             extra |= {"TERM": request.terminal.term, "SSH_TTY": terminal.name}
         if channel in self._agents:
             extra["SSH_AUTH_SOCK"] = self._agents[channel].path
-        place = Place(
-            user=self.claim.certificate.key_id,
-            session_id=session_id,
-            host_uuid=room.host_uuid,
-            cluster=room.cluster_name(),
-            client=_split(self.claim.client_address),
-            server=room.server_address,
-        )
-        host = host_environment(self.account, room.login_defs, room.locales)
+        host = host_environment(self.account, self.room.login_defs, self.room.locales)
         return session_environment(self.account, place, host, request.environment, extra)
 
     def _active(self, session_id: str, request: SessionStart) -> ActiveSession:

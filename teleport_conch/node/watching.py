@@ -90,4 +90,7 @@ def _code(status: ExitStatus | None) -> str:
     """As Teleport writes it: the exit code as a string, or the signal's name."""
     if status is None:
         return "disconnected"
-    return str(status.code) if status.code is not None else f"SIG{status.signal}"
+    if status.code is not None:
+        return str(status.code)
+    name = status.signal or ""
+    return name if "@" in name else f"SIG{name}"

@@ -68,9 +68,11 @@ class ProcessSession:
     def exited(self, status: ExitStatus) -> None:
         """All output has been handed over; how it ended follows it."""
         self._process = None
-        self._end(status)
-        self._channel.unregisterProducer()
-        self._channel.finish(status)
+        try:
+            self._end(status)
+        finally:
+            self._channel.unregisterProducer()
+            self._channel.finish(status)
 
     def _end(self, status: ExitStatus | None) -> None:
         if not self._over:

@@ -28,7 +28,7 @@ def own_account() -> Account:
     return evolve(lookup(pwd.getpwuid(os.geteuid()).pw_name), home="/")
 
 
-@define
+@define(slots=False)
 class RecordingObserver:
     """Takes down what happens in a session; output and input as one text each."""
 
@@ -130,6 +130,17 @@ class OutputTests(ProcessSessionCase):
         self.assertEqual(self.status(), [("request", b"exit-status", wire.uint32(3)), ("eof",), ("close",)])
         self.assertEqual(self.observer.ends, [ExitStatus(code=3)])
         self.assertEqual(sorted(self.observer.output_text.split()), [b"err", b"out"])
+
+    async def test_observer_that_fails(self) -> None:
+        """An observer's mistake does not keep the client waiting for the end."""
+        self.patch(self.observer, "ended", self.fail_to_observe)
+        await self.run_command("exit 3")
+        await self.until_closed()
+        self.assertEqual(self.status()[0], ("request", b"exit-status", wire.uint32(3)))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def fail_to_observe(self, status: ExitStatus | None) -> None:
+        raise ZeroDivisionError("ours")
 
     async def test_signal(self) -> None:
         """A process that was killed says by which signal."""

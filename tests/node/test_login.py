@@ -1,0 +1,147 @@
+"""Who may log in to a node: certificate, role and account, in this order."""
+
+from __future__ import annotations
+
+import time
+
+from teleport_conch.access.decision import Target
+from teleport_conch.errors import (
+    AccessDenied,
+    CertificateAuthorityUnknown,
+    CertificateExpired,
+    CertificatePrincipal,
+    CertificateSourceAddress,
+    CertificateType,
+    TeleportError,
+)
+from teleport_conch.node.guest import Guest
+from teleport_conch.node.login import caller_of
+from teleport_conch.ssh.userauth import Claim
+from tests.certs import samples
+from tests.node.guests import USER, NodeCase, certificate, claim
+
+NO_ACCOUNT = "There is no account nosuchaccount on this host."
+
+
+class AcceptedTests(NodeCase):
+    async def test_login(self) -> None:
+        """A certificate, a role that fits the node, and an account: a guest, and an event."""
+        self.policy.check(claim())
+        self.assertEqual(self.events.kept, [])
+        guest = await self.policy.login(claim())
+        self.assertIsInstance(guest, Guest)
+        self.assertEqual((guest.account.name, guest.caller.name), (USER, f"alice@{samples.CLUSTER}"))
+        event = self.events.last("auth")
+        self.assertEqual((event["user"], event["login"], event["code"]), ("alice", USER, "T3007I"))
+        self.assertEqual(event["addr.remote"], "192.0.2.7:50000")
+
+    async def test_client_address(self) -> None:
+        """A limit on addresses is about the client's own, as the proxy says it, over IPv6 too."""
+        for networks, client in (("192.0.2.0/24", "192.0.2.7:50000"), ("2001:db8::/32", "[2001:db8::7]:50000")):
+            signed = certificate(options=[("source-address", networks)])
+            self.policy.check(claim(signed=signed, client=client))
+            refusal = self.assertRaises(
+                CertificateSourceAddress, self.policy.check, claim(signed=signed, client="198.51.100.1:1")
+            )
+            self.assertEqual(str(refusal), "The certificate may not be used from the address 198.51.100.1.")
+
+    def test_caller(self) -> None:
+        """The caller has the certificate's roles, its principals as logins, and its traits."""
+        caller = caller_of(claim(signed=certificate(logins=[USER, "daemon"])), "demo.example")
+        self.assertEqual([role.name for role in caller.roles], ["access"])
+        self.assertEqual((caller.logins, caller.traits["logins"]), ((USER, "daemon"), (USER, "daemon")))
+
+
+class RefusedTests(NodeCase):
+    def assert_refused(self, refused: Claim, kind: type[TeleportError], sentence: str) -> None:
+        refusal = self.assertRaises(kind, self.policy.check, refused)
+        self.assertEqual(str(refusal), sentence)
+        self.failureResultOf(self.start(self.policy.login(refused)), kind)
+
+    def test_certificates(self) -> None:
+        """Each reason not to believe a certificate is a reason to refuse the login."""
+        foreign = samples.OTHER_USER_CA.sign_user_ssh(
+            samples.SSH_BLOB, name="eve", logins=[USER], roles=[], traits={}, ttl_s=60, now=time.time()
+        )
+        self.assert_refused(
+            claim(signed=foreign),
+            CertificateAuthorityUnknown,
+            "The certificate of 'eve' is signed by an authority that is not trusted here.",
+        )
+        self.assert_refused(claim("daemon"), CertificatePrincipal, "The certificate is not for 'daemon'.")
+        self.assert_refused(
+            claim(signed=samples.host_certificate()),
+            CertificateType,
+            "A user certificate is due, and this is a host certificate.",
+        )
+        old = certificate(valid_before=int(time.time()) - 100)
+        self.assertIn("get a new one", str(self.assertRaises(CertificateExpired, self.policy.check, claim(signed=old))))
+
+    def test_roles(self) -> None:
+        """No role, a role that logs in nowhere, one that nobody knows: a certificate is not enough (threats 36, 67)."""
+        sentence = f"user alice@{samples.CLUSTER} is not authorized to login as {USER}@web1: access to server denied"
+        for roles in ((), ("auditor",)):
+            self.assert_refused(claim(signed=certificate(roles=roles)), AccessDenied, sentence)
+        self.assert_refused(
+            claim(signed=certificate(roles=["nosuchrole"])),
+            AccessDenied,
+            "role 'nosuchrole' does not exist in this cluster; ask for a certificate with one of its roles.",
+        )
+
+    def test_role_of_a_host(self) -> None:
+        """A user certificate that names a system role has no role of that name."""
+        signed = certificate(roles=["admin"])
+        changed = tuple(
+            (name, data.replace(b'"admin"', b'"Admin"') if name == "teleport-roles" else data)
+            for name, data in signed.extensions
+        )
+        forged = samples.resigned(signed, extensions=changed)
+        self.assertRaises(AccessDenied, self.policy.check, claim(signed=forged))
+
+    def test_accounts(self) -> None:
+        """An account that is not there is no login, also where the certificate and the role would allow it."""
+        self.assert_refused(claim("nosuchaccount", certificate(logins=["nosuchaccount"])), AccessDenied, NO_ACCOUNT)
+
+    def test_names_that_no_account_has(self) -> None:
+        """They are refused before anything is looked up, and not repeated (threat 33)."""
+        for name in ("../x", "-oProxyCommand=x", "%u", "a b", "r\u00f6\u00f6t", ".", "x" * 33):
+            signed = samples.resigned(
+                samples.user_certificate(),
+                principals=(name,),
+                valid_before=int(time.time()) + 60,
+                extensions=certificate(logins=["anything"]).extensions,
+            )
+            refusal = self.assertRaises(AccessDenied, self.policy.check, claim(name, signed))
+            if "not authorized" not in str(refusal):
+                self.assertTrue(str(refusal).startswith("There is no such account on this host"), refusal)
+                self.assertNotIn(name, str(refusal))
+
+    def test_order(self) -> None:
+        """Who has no good certificate learns nothing of roles, and who has no role nothing of accounts."""
+        self.assert_refused(claim("nosuchaccount"), CertificatePrincipal, "The certificate is not for 'nosuchaccount'.")
+        refusal = self.assertRaises(
+            AccessDenied, self.policy.check, claim("nosuchaccount", certificate(["nosuchaccount"], roles=["auditor"]))
+        )
+        self.assertNotEqual(str(refusal), NO_ACCOUNT)
+
+    def test_labels_of_the_moment(self) -> None:
+        """The node's labels are looked at when somebody logs in."""
+        asked: list[Target] = []
+
+        def target() -> Target:
+            asked.append(self.target)
+            return self.target
+
+        policy = type(self.policy)(self.policy.clock, self.cluster, target, self.room, self.events.emit)
+        policy.check(claim())
+        policy.check(claim())
+        self.assertEqual(len(asked), 2)
+
+    def test_event(self) -> None:
+        """A refusal is an event that says who, as whom, from where and why."""
+        self.policy.refused(claim("daemon"), AccessDenied("because"))
+        event = self.events.last("auth")
+        self.assertEqual(
+            [event[key] for key in ("code", "user", "login", "error", "addr.remote")],
+            ["T3007W", "alice", "daemon", "because", "192.0.2.7:50000"],
+        )
