@@ -104,11 +104,12 @@ class Member(MultiService):
             if not identified.called:
                 identified.callback(identity)
 
+        # First, as it is one process's at a time: a second one is not to speak in the name of the first.
+        self._backend = await self._open_backend()
         self.uplink.on_identity(first)
         self.uplink.setServiceParent(self)
         self._trail.setServiceParent(self)
         identity = await identified
-        self._backend = await self._open_backend()
         self._cache = self._follow(self._backend, identity)
         await self._cache.ready()
         return self.uplink.identity or identity
