@@ -47,10 +47,15 @@ PATHS = (
 )
 
 
+SHARED = ("cache", "log")
+"""Folders of :data:`PATHS` in which several services make their own."""
+
+
 def prepare_data_dir(data_dir: Path) -> None:
     """Make ``data_dir`` if it is missing, and refuse one that others could have prepared or can change.
 
-    The folders inside are held to :data:`PATHS` if others may enter ``data_dir`` at all.
+    The folders inside are held to :data:`PATHS` if others may enter ``data_dir`` at all; the shared ones are made, as
+    whoever makes one on the way to its own gives it another mode.
 
     :raises UnsafePath: with the command that mends it.
     """
@@ -67,6 +72,16 @@ def prepare_data_dir(data_dir: Path) -> None:
         _check_parent(parent, data_dir)
     if facts.st_mode & _OTHERS_ENTER:
         _check_inside(data_dir)
+    _make_shared(data_dir)
+
+
+def _make_shared(data_dir: Path) -> None:
+    modes = {rule.path: rule.mode for rule in PATHS}
+    try:
+        for name in SHARED:
+            (data_dir / name).mkdir(mode=modes[f"<data_dir>/{name}"], exist_ok=True)
+    except OSError as error:
+        raise UnsafePath(f"data_dir {data_dir} cannot be used: {error.strerror}.") from None
 
 
 def check_owner(path: Path, facts: os.stat_result, running: int) -> None:

@@ -30,9 +30,12 @@ class DataDirTests(SynchronousTestCase):
         prepare_data_dir(self.path)
 
     def test_readable(self) -> None:
-        """Others may enter data_dir, if they cannot write to it."""
+        """Others may enter data_dir, if they cannot write to it; what services then make in it is no obstacle."""
         self.make(0o755)
-        prepare_data_dir(self.path)
+        for _ in range(2):
+            prepare_data_dir(self.path)
+            (self.path / "cache" / "node").mkdir(mode=0o700, parents=True, exist_ok=True)
+            (self.path / "log" / "spool" / "node").mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def test_writable(self) -> None:
         """A data_dir that group or others can write to is refused with the command that mends it."""
