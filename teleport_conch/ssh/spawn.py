@@ -132,6 +132,7 @@ def _keep_descriptors() -> None:
 
 
 def name_of(uid: int) -> str:
+    """What the account with this uid is called, also where it has no name."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
