@@ -26,6 +26,7 @@ from teleport_conch.resources.server import Server
 from teleport_conch.ssh.hostkeys import HostKeys, host_keys
 from teleport_conch.ssh.keepalive import KeepAliveRhythm
 from teleport_conch.ssh.server import ServerLimits
+from teleport_conch.ssh.userauth import Claim
 from teleport_conch.starting import Reactor
 from teleport_conch.storage.backend import IBackend
 from teleport_conch.storage.memory import MemoryBackend
@@ -188,6 +189,11 @@ class Member(MultiService):
             max_per_host_setting="teleport.connection_limits.max_connections",
             keep_alive=rhythm,
         )
+
+
+def who(claim: Claim) -> dict[str, object]:
+    """The fields by which every event names a person who logs in."""
+    return {"user": claim.certificate.key_id, "login": claim.user, "addr_remote": claim.client_address}
 
 
 def host_keys_of(identity: HostIdentity) -> HostKeys:

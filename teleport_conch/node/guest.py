@@ -13,6 +13,7 @@ from twisted.logger import Logger
 
 from teleport_conch.access.decision import AgentForward, Caller, Facts, Login, PortForward, Target, decide
 from teleport_conch.errors import AccessDenied, BadParameter, TeleportError
+from teleport_conch.member import who
 from teleport_conch.node.environment import Place, accepts, host_environment, session_environment
 from teleport_conch.node.watching import Watching
 from teleport_conch.resources.session import ActiveSession
@@ -109,7 +110,7 @@ class Guest:
 
     async def _direct_tcpip(self, request: DirectTCPIP) -> Channel:
         called = f"{request.host}:{request.port}"
-        facts = {**self._facts(), "addr": called}
+        facts = {**who(self.claim), "addr": called}
         try:
             self._extension("permit-port-forwarding", "port forwarding")
             self._decide(PortForward(self.account.name, request.host, request.port))
@@ -220,7 +221,7 @@ class Guest:
             session_id=session_id,
             host_uuid=self.room.host_uuid,
             cluster=self.room.cluster_name(),
-            client=_split(self.claim.client_address),
+            client=self.claim.client,
             server=self.room.server_address,
         )
 
@@ -248,15 +249,3 @@ class Guest:
             last_active_at=now,
             interactive=request.terminal is not None,
         )
-
-    def _facts(self) -> dict[str, str]:
-        return {
-            "user": self.claim.certificate.key_id,
-            "login": self.account.name,
-            "addr_remote": self.claim.client_address,
-        }
-
-
-def _split(address: str) -> tuple[str, int]:
-    host, _, port = address.rpartition(":")
-    return host.strip("[]"), int(port)

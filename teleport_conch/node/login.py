@@ -14,6 +14,7 @@ from teleport_conch.certs.certificate import CertificateType
 from teleport_conch.certs.extensions import roles_of, traits_of
 from teleport_conch.certs.trust import check_ssh_certificate
 from teleport_conch.errors import AccessDenied, TeleportError
+from teleport_conch.member import who
 from teleport_conch.node.guest import Guest, GuestRoom
 from teleport_conch.ssh.account import Account, lookup
 from teleport_conch.ssh.userauth import Claim
@@ -52,19 +53,12 @@ class NodeLogin:
     async def login(self, claim: Claim) -> Guest:
         """The guest that the claim makes of its holder."""
         caller, account = self._admit(claim)
-        self.emit("auth", user=claim.certificate.key_id, login=claim.user, addr_remote=claim.client_address)
+        self.emit("auth", **who(claim))
         return Guest(self.room, caller, account, claim, self.target)
 
     def refused(self, claim: Claim, error: TeleportError) -> None:
         """Says so in the audit log."""
-        self.emit(
-            "auth",
-            success=False,
-            user=claim.certificate.key_id,
-            login=claim.user,
-            error=error.sentence,
-            addr_remote=claim.client_address,
-        )
+        self.emit("auth", success=False, error=error.sentence, **who(claim))
 
     def _admit(self, claim: Claim) -> tuple[Caller, Account]:
         now = self.clock.seconds()
@@ -74,7 +68,7 @@ class NodeLogin:
             authorities=self.cluster.user_authorities(),
             now=now,
             principal=claim.user,
-            source_address=claim.client_address.rpartition(":")[0].strip("[]"),
+            source_address=claim.client[0],
         )
         caller = caller_of(claim, self.cluster.cluster_name())
         decide(caller, Login(claim.user), self.target(), Facts(), now)

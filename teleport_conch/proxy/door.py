@@ -15,9 +15,10 @@ from twisted.logger import Logger
 from teleport_conch.certs.certificate import CertificateType
 from teleport_conch.certs.trust import check_ssh_certificate
 from teleport_conch.errors import AccessDenied, NotFound, TeleportError
+from teleport_conch.member import who
 from teleport_conch.proxy.dialing import Dialer, NodeChannel, NodeStream
 from teleport_conch.proxy.outside import OutsideHosts
-from teleport_conch.proxy.routing import Wanted, choose, means_a_node, parse_subsystem, split_address
+from teleport_conch.proxy.routing import Wanted, choose, means_a_node, parse_subsystem
 from teleport_conch.proxy.subsystem import NodeSession
 from teleport_conch.resources.server import Server
 from teleport_conch.ssh.channel import (
@@ -60,12 +61,7 @@ class Router:
 
     async def connect(self, stream: NodeStream, wanted: Wanted, claim: Claim) -> None:
         """Connects ``stream`` to the node that is meant; there is an event either way. Raises TeleportError."""
-        facts = {
-            "user": claim.certificate.key_id,
-            "login": claim.user,
-            "addr_remote": claim.client_address,
-            "target": f"{wanted.host}:{wanted.port}",
-        }
+        facts = {**who(claim), "target": f"{wanted.host}:{wanted.port}"}
         try:
             await self._connect(stream, wanted, claim, facts)
         except TeleportError as refusal:
@@ -74,7 +70,7 @@ class Router:
             raise
         self.emit("proxy.connect", **facts)
 
-    async def _connect(self, stream: NodeStream, wanted: Wanted, claim: Claim, facts: dict[str, str]) -> None:
+    async def _connect(self, stream: NodeStream, wanted: Wanted, claim: Claim, facts: dict[str, object]) -> None:
         try:
             node = choose(wanted, self.cluster.nodes(), self.cluster.cluster_name())
         except NotFound as unknown:
@@ -86,7 +82,7 @@ class Router:
             await self.dialer.dial_host(stream, address, wanted.port)
         else:
             facts.update(node_id=node.name, node_name=node.hostname)
-            await self.dialer.dial_node(stream, node.name, node.addr, split_address(claim.client_address))
+            await self.dialer.dial_node(stream, node.name, node.addr, claim.client)
 
 
 @frozen
@@ -106,7 +102,7 @@ class DoorPolicy:
             authorities=self.cluster.user_authorities(),
             now=self.clock.seconds(),
             principal=None,
-            source_address=split_address(claim.client_address)[0],
+            source_address=claim.client[0],
         )
         if any(name == "force-command" for name, _ in claim.certificate.critical_options):
             raise AccessDenied("This certificate is for one command on one host; it opens no door here.")
@@ -118,14 +114,7 @@ class DoorPolicy:
 
     def refused(self, claim: Claim, error: TeleportError) -> None:
         """See :class:`~teleport_conch.ssh.userauth.LoginPolicy`."""
-        self.emit(
-            "auth",
-            success=False,
-            user=claim.certificate.key_id,
-            login=claim.user,
-            error=error.sentence,
-            addr_remote=claim.client_address,
-        )
+        self.emit("auth", success=False, error=error.sentence, **who(claim))
 
 
 @frozen

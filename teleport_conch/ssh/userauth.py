@@ -39,11 +39,17 @@ MAX_USER_CHARS = 256
 
 @frozen
 class Claim:
-    """Who says to be whom: the user name of the SSH connection, the certificate, and the client's address."""
+    """Who says to be whom: the user name of the SSH connection, the certificate, and the client's ``host:port``."""
 
     user: str
     certificate: SSHCertificate
     client_address: str
+
+    @property
+    def client(self) -> tuple[str, int]:
+        """The client's address in its parts."""
+        host, _, port = self.client_address.rpartition(":")
+        return host.strip("[]"), int(port)
 
 
 class LoginPolicy(Protocol):
