@@ -9,7 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -55,7 +55,6 @@ class Service:
     :ivar folder: holds its configuration, its log, and its ``data_dir``.
     :ivar settings: the configuration, written out at each start.
     :ivar port: answers when the service is ready.
-    :ivar before: words in front of the command, as ``faketime -2h``.
     :ivar line: a line for a shell that starts it, in place of ``twist``; its configuration is given behind that.
     """
 
@@ -64,7 +63,6 @@ class Service:
     folder: Path
     settings: dict[str, dict[str, object]]
     port: int
-    before: Sequence[str] = ()
     line: str = ""
     env: Mapping[str, str] = field(factory=dict)
     process: subprocess.Popen[bytes] | None = None
@@ -107,7 +105,7 @@ class Service:
         """Starts the process, and does not wait for it. It dies with the tests, however these end."""
         assert self.process is None, f"{self.name} runs already"
         self.write()
-        words = [*_with_us(), *self.before, *self.command()]
+        words = [*with_us(), *self.command()]
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 words,
@@ -178,7 +176,7 @@ class Service:
         return process
 
 
-def _with_us() -> list[str]:
+def with_us() -> list[str]:
     """A process started so is killed by the kernel when the tests are."""
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
