@@ -160,7 +160,7 @@ class CommandLabel:
 
     :ivar command: program and arguments; no shell is between.
     :ivar period: seconds between two runs.
-    :ivar timeout: seconds after which a run is ended, and its value dropped.
+    :ivar timeout: seconds after which a run is ended, and its value says so.
     """
 
     name: str = required_key(One(parse_label_key))

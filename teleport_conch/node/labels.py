@@ -12,14 +12,17 @@ from twisted.application.service import MultiService
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
+from teleport_conch.audit.inert import inert
 from teleport_conch.errors import TeleportError
 from teleport_conch.periodic import Periodic
-from teleport_conch.resources.server import CommandLabel
+from teleport_conch.resources.fields import MAX_TEXT_CHARS
+from teleport_conch.resources.server import MAX_COMMAND_WORDS, CommandLabel
 from teleport_conch.ssh.account import Account
 from teleport_conch.ssh.process import ExitStatus, Process
 from teleport_conch.starting import Reactor
 
 MAX_OUTPUT_BYTES = 1024
+"""Of a value, with what is said of a failure in front of it; auth takes no more."""
 
 
 @frozen
@@ -67,7 +70,7 @@ class CommandLabels(MultiService):
     def labels(self) -> Mapping[str, CommandLabel]:
         """What the heartbeat says of them; a command that has not ended yet has an empty result."""
         return {
-            name: CommandLabel(command.command, command.period_s, self._results.get(name, ""))
+            name: CommandLabel(_shown(command), command.period_s, self._results.get(name, ""))
             for name, command in self._commands.items()
         }
 
@@ -100,17 +103,18 @@ class _Run:
     error_ended = output_ended
 
     def exited(self, status: ExitStatus) -> None:
-        text = "".join(filter(_printable, self._output.decode("utf-8", "replace"))).strip()
+        text = "".join(filter(str.isprintable, " ".join(self._output.decode("utf-8", "replace").split())))
         if self.timed_out:
-            text = f"timed out {text}".strip()
+            text = f"timed out {text}"
         elif status.code != 0:
             how = f"exit status {status.code}" if status.code is not None else f"signal {status.signal}"
-            text = f"{how} {text}".strip()
-        self._ended.callback(text)
+            text = f"{how} {text}"
+        self._ended.callback(text.encode()[:MAX_OUTPUT_BYTES].decode("utf-8", "ignore").strip())
 
 
-def _printable(letter: str) -> bool:
-    return letter.isprintable()
+def _shown(command: LabelCommand) -> tuple[str, ...]:
+    """The command as others read it: it may be a whole script, and what they read is one line of some length."""
+    return tuple(inert(word)[:MAX_TEXT_CHARS] for word in command.command[:MAX_COMMAND_WORDS])
 
 
 async def _output_of(reactor: Reactor, command: LabelCommand) -> str:

@@ -10,6 +10,7 @@ from difflib import get_close_matches
 
 from attrs import frozen
 
+from teleport_conch.audit.inert import inert
 from teleport_conch.errors import AmbiguousName, BadParameter, NotFound
 from teleport_conch.resources.server import Server, State
 
@@ -43,7 +44,7 @@ def parse_subsystem(name: str) -> Wanted:
     """
     found = _REQUEST.fullmatch(name) if len(name) <= MAX_TARGET_CHARS and name.isprintable() else None
     if found is None or int(found["port"] or 0) >= 1 << 16:
-        shown = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in name[:MAX_TARGET_CHARS])
+        shown = inert(name[:MAX_TARGET_CHARS])
         raise BadParameter(f"invalid format for proxy request: \"{shown}\", expected 'proxy:host:port@cluster'")
     first, namespace_too, second = (found["rest"] or "").partition("@")
     return Wanted(found["host"].strip("[]"), int(found["port"] or 0), second if namespace_too else first)

@@ -12,6 +12,7 @@ from teleport_conch.resources.fields import Fields
 
 KINDS = ("node", "proxy", "auth_server")
 MAX_LABELS = 64
+MAX_COMMAND_WORDS = 32
 
 
 class State(enum.Enum):
@@ -86,7 +87,7 @@ class CommandLabel:
             period_s = float(period.removesuffix("s"))
         except ValueError:
             raise BadParameter(f"{fields.where}.period has to be a number of seconds such as 60s.") from None
-        return cls(fields.texts("command", max_items=32), period_s, fields.text("result", default=""))
+        return cls(fields.texts("command", MAX_COMMAND_WORDS), period_s, fields.text("result", default=""))
 
 
 @frozen

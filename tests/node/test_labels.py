@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +13,12 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import Clock
 
+from teleport_conch.auth.labels import check_labels, check_printable
 from teleport_conch.node.labels import MAX_OUTPUT_BYTES, CommandLabels, LabelCommand
-from teleport_conch.resources.server import CommandLabel
+from teleport_conch.resources.joining import Heartbeat
+from teleport_conch.resources.server import CommandLabel, Server
 from teleport_conch.starting import Reactor
+from tests.certs.samples import HOST_UUID
 from tests.ssh.streams import StreamCase
 
 LONG_S = 3600.0
@@ -63,7 +67,7 @@ class CommandLabelsTests(StreamCase):
 
     async def test_output(self) -> None:
         """The value is what the command prints, trimmed and on one line; it is run as the service's own account."""
-        self.assertEqual(await self.result_of("/bin/sh", "-c", "echo; echo '  a value  '; echo more"), "a value  more")
+        self.assertEqual(await self.result_of("/bin/sh", "-c", "echo; echo '  a value  '; echo more"), "a value more")
         self.assertEqual(await self.result_of("id", "-u"), str(os.geteuid()))
 
     async def test_failure(self) -> None:
@@ -85,7 +89,33 @@ class CommandLabelsTests(StreamCase):
 
     async def test_output_that_nobody_should_see(self) -> None:
         """What a terminal would obey is left out, and what is no text does no harm."""
-        self.assertEqual(await self.result_of("printf", "\\033[2Ja\\377b\\tc\\n"), "[2Ja\ufffdbc")
+        self.assertEqual(await self.result_of("printf", "\\033[2Ja\\377b\\tc\\n"), "[2Ja\ufffdb c")
+
+    async def test_auth_takes_it(self) -> None:
+        """Whatever a command is and prints, the heartbeat that says so is one that auth takes."""
+        for argv in (
+            ("/bin/sh", "-c", "head -c 9000 /dev/zero | tr '\\0' x; exit 3"),
+            ("/bin/sh", "-c", "head -c 9000 /dev/zero | tr '\\0' '\\377'"),
+            ("/bin/sh", "-c", "head -c 9000 /dev/zero | tr '\\0' '\\377'; kill -KILL $$"),
+            ("/bin/sh", "-c", "echo one\necho two # \x1b[2J"),
+            ("/bin/sh", "-c", "echo much" + " # and more" * 500),
+            ("echo", *("word" for _ in range(100))),
+        ):
+            labels = self.start_labels(LabelCommand("label", argv, LONG_S, LONG_S))
+            await self.until(lambda: self.changes > 0)
+            server = Server(kind="node", name=HOST_UUID, hostname="web1", cmd_labels=labels.labels)
+            sent = json.loads(json.dumps(Heartbeat("instance", server).to_json()))
+            heard = Heartbeat.from_json(sent).server.cmd_labels["label"]
+            self.assertEqual(heard, labels.labels["label"])
+            check_labels({"label": heard.result})
+            check_printable("The command", *heard.command)
+
+    async def test_command_is_shown(self) -> None:
+        """A command of several lines is shown on one."""
+        labels = self.start_labels(LabelCommand("label", ("/bin/sh", "-c", "echo one\necho two"), LONG_S, LONG_S))
+        self.assertEqual(labels.labels["label"].command, ("/bin/sh", "-c", "echo one\\necho two"))
+        await self.until(lambda: self.changes > 0)
+        self.assertEqual(labels.labels["label"].result, "one two")
 
     async def test_time_limit(self) -> None:
         """A command that does not end is ended, with all that it has started."""
