@@ -106,7 +106,8 @@ class Fields:
             return {}
         if len(found) > max_items:
             raise BadParameter(f"{self.where}.{key} has more than {max_items} entries.")
-        return {str(name): Fields(value, f"{self.where}.{key}.{name}") for name, value in found.items()}
+        names = {self._bounded(name, key, MAX_TEXT_CHARS, may_be_empty=False): value for name, value in found.items()}
+        return {name: Fields(value, f"{self.where}.{key}.{name}") for name, value in names.items()}
 
     def children(self, key: str, max_items: int = MAX_ITEMS) -> tuple[Fields, ...]:
         """A list of objects; absent means empty."""

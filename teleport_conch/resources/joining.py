@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Mapping
 
 from attrs import field, frozen
@@ -23,7 +22,7 @@ def _packed(value: str) -> str:
 def _unpacked(fields: Fields, key: str) -> str:
     try:
         return base64.b64decode(fields.text(key, max_chars=MAX_KEY_CHARS), validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # binascii.Error and UnicodeDecodeError are ValueErrors, and so is what other letters raise
         raise BadParameter(f"{fields.where}.{key} has to be base64 of a text.") from None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Mapping
 
 from attrs import evolve, field, frozen
@@ -13,6 +14,7 @@ from teleport_conch.resources.fields import Fields
 KINDS = ("node", "proxy", "auth_server")
 MAX_LABELS = 64
 MAX_COMMAND_WORDS = 32
+_PERIOD = re.compile(r"([0-9]+(?:\.[0-9]+)?)s?")
 
 
 class State(enum.Enum):
@@ -78,16 +80,14 @@ class CommandLabel:
     result: str = ""
 
     def to_json(self) -> dict[str, object]:
-        return {"command": list(self.command), "period": f"{self.period_s:g}s", "result": self.result}
+        return {"command": list(self.command), "period": f"{self.period_s:.12g}s", "result": self.result}
 
     @classmethod
     def from_json(cls, fields: Fields) -> CommandLabel:
-        period = fields.text("period", default="0s", max_chars=32)
-        try:
-            period_s = float(period.removesuffix("s"))
-        except ValueError:
-            raise BadParameter(f"{fields.where}.period has to be a number of seconds such as 60s.") from None
-        return cls(fields.texts("command", MAX_COMMAND_WORDS), period_s, fields.text("result", default=""))
+        period = _PERIOD.fullmatch(fields.text("period", default="0s", max_chars=32))
+        if period is None:
+            raise BadParameter(f"{fields.where}.period has to be a number of seconds such as 60s.")
+        return cls(fields.texts("command", MAX_COMMAND_WORDS), float(period[1]), fields.text("result", default=""))
 
 
 @frozen

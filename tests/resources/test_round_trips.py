@@ -1,0 +1,247 @@
+"""Every resource survives its own JSON, as text too, and nothing in it is read that is not what its field says."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from typing import TypeVar
+
+from attrs import evolve
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from teleport_conch.errors import BadParameter
+from teleport_conch.resources.cluster import ClusterConfig, ClusterName
+from teleport_conch.resources.joining import Heartbeat, HeartbeatAnswer, JoinAnswer, JoinRequest
+from teleport_conch.resources.server import KINDS, CommandLabel, JoinRecord, Presence, Server, State
+from teleport_conch.resources.session import ActiveSession
+from teleport_conch.resources.token import JoinToken, token_digest
+
+Value = TypeVar("Value")
+
+letters = st.characters(codec="utf-8")
+words = st.text(letters, min_size=1, max_size=32)
+texts = st.text(letters, max_size=32)
+seconds = st.floats(0, 4e9, allow_nan=False)
+labels = st.dictionaries(words, texts, max_size=4)
+lists = st.lists(words, max_size=4).map(tuple)
+
+presences = st.builds(Presence, st.sampled_from(State), st.none() | seconds, texts)
+commands = st.builds(CommandLabel, lists, st.integers(0, 10**7).map(float) | st.just(0.25), texts)
+servers = st.builds(
+    Server,
+    kind=st.sampled_from(KINDS),
+    name=words,
+    hostname=words,
+    addr=texts,
+    public_addrs=lists,
+    labels=labels,
+    cmd_labels=st.dictionaries(words, commands, max_size=3),
+    version=texts,
+    join=st.none() | st.builds(JoinRecord, texts, texts, texts, seconds),
+    presence=presences,
+)
+tokens = st.builds(
+    JoinToken,
+    digest=words.map(token_digest),
+    roles=lists,
+    created_by=texts,
+    created_at=seconds,
+    expires_at=st.none() | seconds,
+    node_name=texts,
+    principals=lists,
+    labels=labels,
+)
+sessions = st.builds(ActiveSession, words, words, words, words, words, texts, seconds, seconds, st.booleans())
+requests = st.builds(JoinRequest, words, words, words, words, words, words, lists, lists)
+authorities = st.dictionaries(words, st.text(letters, max_size=5) | st.integers(), max_size=3)
+answers = st.builds(JoinAnswer, words, words, words, words, st.lists(authorities, max_size=2).map(tuple), labels)
+configurations = st.builds(
+    ClusterConfig, words, seconds, seconds, seconds, st.integers(0, 1000), seconds, st.booleans()
+)
+
+
+def again(value: dict[str, object]) -> object:
+    """What is left of a JSON value when it has been sent."""
+    return json.loads(json.dumps(value, allow_nan=False))
+
+
+class RoundTripTests(SynchronousTestCase):
+    def check(self, value: Value, to_json: dict[str, object], from_json: Callable[[object], Value]) -> None:
+        self.assertEqual(from_json(again(to_json)), value)
+
+    @given(servers)
+    @settings(deadline=None)
+    def test_servers(self, server: Server) -> None:
+        self.check(server, server.to_json(), Server.from_json)
+
+    @given(tokens)
+    @settings(deadline=None)
+    def test_tokens(self, token: JoinToken) -> None:
+        self.check(token, token.to_json(), JoinToken.from_json)
+
+    @given(sessions)
+    @settings(deadline=None)
+    def test_sessions(self, session: ActiveSession) -> None:
+        self.check(session, session.to_json(), ActiveSession.from_json)
+
+    @given(requests)
+    @settings(deadline=None)
+    def test_join_requests(self, request: JoinRequest) -> None:
+        self.check(request, request.to_json(), JoinRequest.from_json)
+
+    @given(answers)
+    @settings(deadline=None)
+    def test_join_answers(self, answer: JoinAnswer) -> None:
+        self.check(answer, answer.to_json(), JoinAnswer.from_json)
+
+    @given(words, servers)
+    @settings(deadline=None)
+    def test_heartbeats(self, instance: str, server: Server) -> None:
+        """A beat carries what the host says of itself, and neither how it joined nor whether it is there."""
+        sent = Heartbeat.from_json(again(Heartbeat(instance, server).to_json()))
+        self.assertEqual(sent, Heartbeat(instance, server.announced()))
+        self.assertEqual((sent.server.join, sent.server.presence), (None, Presence(State.UNKNOWN)))
+
+    @given(st.builds(HeartbeatAnswer, seconds, labels, texts))
+    @settings(deadline=None)
+    def test_heartbeat_answers(self, answer: HeartbeatAnswer) -> None:
+        self.check(answer, answer.to_json(), HeartbeatAnswer.from_json)
+
+    @given(words, words)
+    @settings(deadline=None)
+    def test_cluster_names(self, name: str, uuid: str) -> None:
+        self.check(ClusterName(name, uuid), ClusterName(name, uuid).to_json(), ClusterName.from_json)
+
+    @given(configurations)
+    @settings(deadline=None)
+    def test_configurations(self, configuration: ClusterConfig) -> None:
+        self.check(configuration, configuration.to_json(), ClusterConfig.from_json)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=10,
+)
+READERS: tuple[Callable[[object], object], ...] = (
+    Server.from_json,
+    JoinToken.from_json,
+    ActiveSession.from_json,
+    JoinRequest.from_json,
+    JoinAnswer.from_json,
+    Heartbeat.from_json,
+    HeartbeatAnswer.from_json,
+    ClusterName.from_json,
+    ClusterConfig.from_json,
+    Presence.from_json,
+    JoinRecord.from_json,
+)
+SAMPLES: tuple[dict[str, object], ...] = (
+    Server("node", "uuid", "web1", cmd_labels={"a": CommandLabel(("id",), 5.0)}).to_json(),
+    JoinToken(token_digest("x"), ("Node",), "alice", 1.0, 2.0).to_json(),
+    ActiveSession("id", "alice", "root", "uuid", "web1", "192.0.2.7:5", 1.0, 2.0).to_json(),
+    JoinRequest("uuid", "web1", "Node", "tls", "ssh", "token").to_json(),
+    ClusterName("demo", "uuid").to_json(),
+    ClusterConfig().to_json(),
+)
+
+
+class RefusedTests(SynchronousTestCase):
+    @given(st.sampled_from(READERS), json_values)
+    @settings(deadline=None, max_examples=200)
+    def test_anything(self, reader: Callable[[object], object], value: object) -> None:
+        """Whatever JSON is sent, it is read or refused with a sentence, and nothing else is raised."""
+        try:
+            reader(value)
+        except BadParameter as refusal:
+            self.assertTrue(refusal.sentence)
+
+    @given(st.sampled_from(READERS), st.sampled_from(SAMPLES), st.data())
+    @settings(deadline=None, max_examples=300)
+    def test_nearly_right(
+        self, reader: Callable[[object], object], sample: dict[str, object], data: st.DataObject
+    ) -> None:
+        """The same for what is right but for one value."""
+        changed = json.loads(json.dumps(sample))
+        place = changed
+        while True:
+            key = data.draw(st.sampled_from(sorted(place)))
+            if not isinstance(place[key], dict) or not place[key] or data.draw(st.booleans()):
+                break
+            place = place[key]
+        place[key] = data.draw(json_values)
+        try:
+            reader(changed)
+        except BadParameter as refusal:
+            self.assertTrue(refusal.sentence)
+
+    def refused(self, reader: Callable[[object], object], value: object, sentence: str) -> None:
+        refusal = self.assertRaises(BadParameter, reader, value)
+        self.assertEqual(refusal.sentence, sentence)
+
+    def test_servers(self) -> None:
+        """Only the three kinds of hosts there are; the period of a command is a number of seconds."""
+        self.refused(Server.from_json, {"kind": "role"}, "server.kind has to be one of node, proxy, auth_server.")
+        for period in ("soon", "nan", "inf", "-1s", "1_0s"):
+            sample = Server("node", "uuid", "web1", cmd_labels={"a": CommandLabel(("id",), 5.0)}).to_json()
+            assert isinstance(sample["spec"], dict)
+            sample["spec"]["cmd_labels"]["a"]["period"] = period
+            self.refused(
+                Server.from_json,
+                sample,
+                "server.spec.cmd_labels.a.period has to be a number of seconds such as 60s.",
+            )
+
+    def test_keys(self) -> None:
+        """Public keys come as base64 of a text."""
+        good = JoinRequest("uuid", "web1", "Node", "tls", "ssh", "token").to_json()
+        for bad in ("no base64!", "Zm9v\u00e9", base64.b64encode(b"\xff\xfe").decode(), "Zm9", "Zm 9v"):
+            self.refused(
+                JoinRequest.from_json,
+                {**good, "public_ssh_key": bad},
+                "request.public_ssh_key has to be base64 of a text.",
+            )
+
+    def test_token(self) -> None:
+        """A request to join needs its token, and one to renew has none, whatever it says."""
+        value = JoinRequest("uuid", "web1", "Node", "tls", "ssh", "secret").to_json()
+        self.assertEqual(JoinRequest.from_json(value, with_token=False).token, "")
+        self.refused(JoinRequest.from_json, {**value, "token": ""}, "missing parameter request.token")
+        self.assertNotIn("secret", repr(JoinRequest.from_json(value)))
+
+
+class MeaningTests(SynchronousTestCase):
+    def test_labels(self) -> None:
+        """A label of the configuration wins over a command of the same name."""
+        server = Server(
+            "node",
+            "uuid",
+            "web1",
+            labels={"a": "1"},
+            cmd_labels={"a": CommandLabel(("x",), 1.0, "2"), "b": CommandLabel(("x",), 1.0, "3")},
+        )
+        self.assertEqual(server.all_labels, {"a": "1", "b": "3"})
+
+    def test_announced(self) -> None:
+        """A host cannot say of itself how it joined or that it is there."""
+        join = JoinRecord("token", "alice", "192.0.2.7", 1.0)
+        server = Server("node", "uuid", "web1", join=join, presence=Presence(State.ONLINE, 1.0))
+        self.assertEqual(server.announced(), evolve(server, join=None, presence=Presence(State.UNKNOWN)))
+
+    def test_unknown_state(self) -> None:
+        """A state that a newer auth has invented is no state that we know."""
+        self.assertEqual(Presence.from_json({"state": "asleep", "last_seen": 5}), Presence(State.UNKNOWN, 5.0))
+
+    def test_tokens(self) -> None:
+        """The secret is nowhere in a token: its digest finds it, and the beginning of that names it."""
+        token = JoinToken(token_digest("secret"), ("Node",), "alice", 1.0)
+        self.assertEqual((token.id, token.static), (token_digest("secret")[:12], True))
+        self.assertFalse(evolve(token, expires_at=5.0).static)
+        self.assertNotIn("secret", json.dumps(token.to_json()))
+
+    def test_defaults(self) -> None:
+        """A configuration that says nothing is the usual one."""
+        self.assertEqual(ClusterConfig.from_json({"kind": "cluster_config"}), ClusterConfig())
