@@ -45,6 +45,7 @@ VERSION = b"SSH-2.0-OpenSSH_9.9 Teleport"
 
 _ALWAYS_DUE = frozenset((MSG_DISCONNECT, MSG_IGNORE, MSG_UNIMPLEMENTED, MSG_DEBUG))
 _EXCHANGE = range(30, 50)
+_GREETING = b"SSH-"
 
 
 class TCPTransport(Protocol):
@@ -144,9 +145,13 @@ class ServerTransport(SSHServerTransport):
         self.sendDisconnect(DISCONNECT_CONNECTION_LOST, b"no answer")
 
     def dataReceived(self, data: bytes) -> None:
-        """Nothing is read, or kept, behind a goodbye."""
-        if not self._ended:
-            super().dataReceived(data)
+        """Nothing is read, or kept, behind a goodbye; nor is anything in front of the client's version."""
+        if self._ended:
+            return
+        if not self.gotVersion and not _GREETING.startswith((self.buf + data)[: len(_GREETING)]):
+            self.sendDisconnect(DISCONNECT_PROTOCOL_ERROR, b"a client begins with its version, SSH-2.0")
+            return
+        super().dataReceived(data)
 
     def _due(self, number: int) -> bool:
         """Whether a client may send this message now (RFC 4253, sections 7.1 and 10)."""

@@ -107,6 +107,17 @@ class RefusedTests(DoorCase):
         self.node.dataReceived(header(client=("203.0.113.9", 4242)))
         self.node.dataReceived(header(client=("203.0.113.10", 1), nonce=bytes(16)))
         self.assertEqual(self.node.client_address, "203.0.113.9:4242")
+        self.pair.pump()
+        self.assertEqual(self.pair.client.errors, [(2, b"a client begins with its version, SSH-2.0")])
+
+    def test_version_1(self) -> None:
+        """The PROXY protocol's first version is text that nobody signs: it is refused as what it is, no SSH."""
+        for before in (b"", header(client=("203.0.113.9", 4242))):
+            self.make()
+            self.node.dataReceived(before + b"PROXY TCP4 10.9.8.7 10.0.0.5 1 22\r\n")
+            self.pair.pump()
+            self.assertEqual(self.pair.client.errors, [(2, b"a client begins with its version, SSH-2.0")])
+            self.assertNotIn("10.9.8.7", self.node.client_address)
 
     def test_behind_a_refusal(self) -> None:
         """What comes behind a refusal is neither kept nor logged, nor read as a greeting."""

@@ -433,11 +433,21 @@ class MalformedTests(ServerCase):
         pair.server.dataReceived(b"SSH-2.0-x\r\n" + data)
         self.assertEqual(self.flushLoggedErrors(), [])
 
+    def test_in_front_of_the_version(self) -> None:
+        """Only servers may say something in front of their version (RFC 4253, section 4.2), and nobody an address."""
+        for start in (b"PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n", b"GET / HTTP/1.1\r\n", b"\r\n", b"S", b"SSH:", b"\0"):
+            pair = Pair()
+            for byte in start + b"SSH-2.0-client\r\n":
+                pair.server.dataReceived(bytes((byte,)))
+            pair.client.dataReceived(pair.server_tcp.take())
+            self.assertEqual(pair.client.errors, [(2, b"a client begins with its version, SSH-2.0")])
+            self.assertTrue(pair.server_tcp.losing)
+
     def test_endless_version(self) -> None:
         """A version line that does not end."""
         pair = Pair()
         for _ in range(100):
-            pair.server.dataReceived(b"x" * 1000)
+            pair.server.dataReceived(b"SSH-" + b"x" * 1000)
         self.assertTrue(pair.server_tcp.losing)
         self.assertLess(len(pair.server.buf), 10_000)
 
