@@ -12,6 +12,7 @@ from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from teleport_conch.access.decision import Denial
 from teleport_conch.audit.event import Event
 from teleport_conch.audit.trail import Trail
 from teleport_conch.cache import Cache
@@ -22,6 +23,7 @@ from teleport_conch.client.enrolment import Membership
 from teleport_conch.client.uplink import Uplink
 from teleport_conch.config.secret import read_token
 from teleport_conch.config.settings import CacheSettings, ConnectionLimits, TeleportSettings
+from teleport_conch.errors import TeleportError
 from teleport_conch.resources.server import Server
 from teleport_conch.ssh.hostkeys import HostKeys, host_keys
 from teleport_conch.ssh.keepalive import KeepAliveRhythm
@@ -194,6 +196,12 @@ class Member(MultiService):
 def who(claim: Claim) -> dict[str, object]:
     """The fields by which every event names a person who logs in."""
     return {"user": claim.certificate.key_id, "login": claim.user, "addr_remote": claim.client_address}
+
+
+def why(refusal: TeleportError) -> dict[str, object]:
+    """The fields by which every event says what was refused: the sentence, and where roles decided, role by role."""
+    trace = {"trace": refusal.trace.lines()} if isinstance(refusal, Denial) else {}
+    return {"error": refusal.sentence, **trace}
 
 
 def host_keys_of(identity: HostIdentity) -> HostKeys:

@@ -13,7 +13,7 @@ from twisted.logger import Logger
 
 from teleport_conch.access.decision import AgentForward, Caller, Facts, Login, PortForward, Target, decide
 from teleport_conch.errors import AccessDenied, BadParameter, TeleportError
-from teleport_conch.member import who
+from teleport_conch.member import who, why
 from teleport_conch.node.environment import Place, accepts, host_environment, session_environment
 from teleport_conch.node.watching import Watching
 from teleport_conch.resources.session import ActiveSession
@@ -117,7 +117,7 @@ class Guest:
             endpoint = HostnameEndpoint(self.room.reactor, request.host, request.port)
             channel = await connect(self.room.reactor, endpoint, called)
         except TeleportError as refusal:
-            self.room.emit("port", success=False, error=refusal.sentence, **facts)
+            self.room.emit("port", success=False, **facts, **why(refusal))
             raise
         self.room.emit("port", **facts)
         return channel

@@ -14,7 +14,7 @@ from teleport_conch.certs.certificate import CertificateType
 from teleport_conch.certs.extensions import roles_of, traits_of
 from teleport_conch.certs.trust import check_ssh_certificate
 from teleport_conch.errors import AccessDenied, TeleportError
-from teleport_conch.member import who
+from teleport_conch.member import who, why
 from teleport_conch.node.guest import Guest, GuestRoom
 from teleport_conch.ssh.account import Account, lookup
 from teleport_conch.ssh.userauth import Claim
@@ -58,7 +58,7 @@ class NodeLogin:
 
     def refused(self, claim: Claim, error: TeleportError) -> None:
         """Says so in the audit log."""
-        self.emit("auth", success=False, error=error.sentence, **who(claim))
+        self.emit("auth", success=False, **who(claim), **why(error))
 
     def _admit(self, claim: Claim) -> tuple[Caller, Account]:
         now = self.clock.seconds()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from typing import cast
 
 from attrs import evolve
 from twisted.conch.ssh import connection as conch
@@ -165,6 +166,7 @@ class DecisionTests(NodeCase):
         self.assertEqual(await self.open_refused(b"direct-tcpip", where_to(80)), (1, denied))
         event = self.events.last("port")
         self.assertEqual((event["code"], event["error"], event["addr"]), ("T3003E", denied, "127.0.0.1:80"))
+        self.assertIn("role test: option: ", "\n".join(cast(list[str], event["trace"])))
 
     async def test_agent(self) -> None:
         """So does the agent."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import cast
 
 from teleport_conch.access.decision import Target
 from teleport_conch.errors import (
@@ -145,3 +146,14 @@ class RefusedTests(NodeCase):
             [event[key] for key in ("code", "user", "login", "error", "addr.remote")],
             ["T3007W", "alice", "daemon", "because", "192.0.2.7:50000"],
         )
+        self.assertNotIn("trace", event)
+
+    def test_trace(self) -> None:
+        """Where roles refused it, the event says role by role why; the person hears less."""
+        refused = claim(signed=certificate(roles=["auditor"]))
+        denial = self.assertRaises(AccessDenied, self.policy.check, refused)
+        self.assertNotIn("auditor", denial.sentence)
+        self.policy.refused(refused, denial)
+        event = self.events.last("auth")
+        self.assertEqual(event["error"], denial.sentence)
+        self.assertIn("role auditor: label: ", "\n".join(cast(list[str], event["trace"])))
