@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
@@ -143,6 +143,7 @@ class DeniedTests(OutsideCase):
             self.names.answers[host] = ["198.51.100.1"]
             self.assert_denied(host, "far.example", "*.far.example", NETWORK)
 
+    @settings(deadline=None)
     @given(address=st.ip_addresses(v=4).map(str))
     def test_66_any_address(self, address: str) -> None:
         """Nothing outside of the networks is allowed."""

@@ -380,6 +380,7 @@ class SubsystemTests(SynchronousTestCase):
         self.assertLess(len(refusal.sentence), MAX_TARGET_CHARS + 100)
         self.assertEqual(len(parse_subsystem(name[:MAX_TARGET_CHARS]).host), MAX_TARGET_CHARS - 6)
 
+    @settings(deadline=None)
     @given(name=st.text() | st.from_regex(r"proxy:[a-z\[\]:@.=0-9]{0,30}", fullmatch=True))
     def test_anything(self, name: str) -> None:
         """Whatever it says, it is read or refused."""
@@ -409,12 +410,14 @@ class AddressTests(SynchronousTestCase):
         ):
             self.assertEqual(split_address(address), parts)
 
+    @settings(deadline=None)
     @given(address=st.text())
     def test_anything(self, address: str) -> None:
         """Whatever a host announces can be taken apart."""
         host, port = split_address(address)
         self.assertTrue(isinstance(host, str) and port >= 0)
 
+    @settings(deadline=None)
     @given(host=st.text(alphabet="abcXYZ019.-:="))
     def test_normalized(self, host: str) -> None:
         """However a name is spelled, there is one form of it."""
