@@ -211,7 +211,7 @@ class Connection(SSHService):
         if len(payload) > MAX_REQUEST_BYTES:
             raise ProtocolViolation(f"a request of {len(payload)} bytes, where {MAX_REQUEST_BYTES} is the limit")
         queue = self._requests.setdefault(channel.local_id, RequestQueue(self._request_failed))
-        queue.put(lambda: self._answer(channel, name, want_reply, payload))
+        queue.put(lambda: self._answer(channel, name, want_reply, payload), len(payload))
 
     async def _answer(self, channel: Channel, name: bytes, want_reply: bool, payload: bytes) -> None:
         try:
@@ -228,7 +228,7 @@ class Connection(SSHService):
 
     def _global_request(self, reader: Reader) -> None:
         name, want_reply, payload = reader.string(), reader.boolean(), reader.rest()
-        self._global_requests.put(lambda: self._answer_global(name, want_reply, payload))
+        self._global_requests.put(lambda: self._answer_global(name, want_reply, payload), len(payload))
 
     async def _answer_global(self, name: bytes, want_reply: bool, payload: bytes) -> None:
         reply, data = conch.MSG_REQUEST_SUCCESS, b""

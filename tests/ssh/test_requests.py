@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch.errors import AccessDenied
 from teleport_conch.ssh.connection import MAX_REQUEST_BYTES
-from teleport_conch.ssh.requests import MAX_WAITING_REQUESTS, ProtocolViolation, RequestQueue
+from teleport_conch.ssh.requests import MAX_WAITING_BYTES, MAX_WAITING_REQUESTS, ProtocolViolation, RequestQueue
 from teleport_conch.wire import WireError
 from tests.ssh import messages
 from tests.ssh.connections import ConnectionCase
@@ -25,13 +25,13 @@ class RequestQueueTests(SynchronousTestCase):
         self.queue = RequestQueue(self.failures.append)
         self.done: list[str] = []
 
-    def put(self, name: str, wait: Deferred[None] | None = None) -> None:
+    def put(self, name: str, wait: Deferred[None] | None = None, size: int = 0) -> None:
         async def request() -> None:
             if wait is not None:
                 await wait
             self.done.append(name)
 
-        self.queue.put(request)
+        self.queue.put(request, size)
 
     def test_one_at_a_time(self) -> None:
         """A request begins when the one before it has ended, and at once where none is there."""
@@ -58,6 +58,16 @@ class RequestQueueTests(SynchronousTestCase):
             self.put("waits")
         violation = self.assertRaises(ProtocolViolation, self.put, "one too many")
         self.assertEqual(str(violation), "too many requests wait for their answers")
+
+    def test_limit_of_their_size(self) -> None:
+        """What those that wait hold is limited, too; what has been worked off counts no more."""
+        wait: Deferred[None] = Deferred()
+        self.put("runs", wait, size=MAX_WAITING_BYTES)
+        self.put("waits", size=MAX_WAITING_BYTES)
+        self.assertRaises(ProtocolViolation, self.put, "one byte too much", None, 1)
+        wait.callback(None)
+        self.put("next", size=MAX_WAITING_BYTES)
+        self.assertEqual(self.done, ["runs", "waits", "next"])
 
     def test_failure(self) -> None:
         """A failure is told, and does not stop the queue for those that come later."""
@@ -162,6 +172,14 @@ class ChannelRequestTests(ConnectionCase):
         self.assertEqual(self.transport.disconnects, [])
         self.ask(b"slow")
         self.assert_ended("too many requests wait for their answers")
+
+    def test_too_much(self) -> None:
+        """So does what they hold."""
+        self.channel.answers[b"slow"] = Deferred()
+        for _ in range(100):
+            self.ask(b"slow", payload=bytes(MAX_REQUEST_BYTES))
+        self.assertEqual(self.transport.disconnects[0], (2, b"too many requests wait for their answers"))
+        self.assertEqual(len(self.connection._requests[0]._waiting), MAX_WAITING_BYTES // MAX_REQUEST_BYTES)
 
     def test_closed_meanwhile(self) -> None:
         """With its channel goes a request that waits: it is cancelled, nothing is answered, and nothing is logged."""
