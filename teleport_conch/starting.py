@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import time
 from collections.abc import Awaitable
 from pathlib import Path
+from typing import cast
 
 from twisted.application.service import IService, MultiService, Service
 from twisted.internet.defer import CancelledError, Deferred
@@ -27,6 +29,7 @@ from twisted.python.failure import Failure
 
 from teleport_conch.config.settings import Settings
 from teleport_conch.errors import PortInUse, StartError, TeleportError
+from teleport_conch.steady import SteadyTimers
 
 _log = Logger()
 
@@ -93,9 +96,11 @@ class PidFile(Service):
 
 
 def as_plugin(service: StartingService, settings: Settings) -> IService:
-    """What every ``makeService`` adds to its service: the sentences of each start, and the pid file."""
+    """What every ``makeService`` adds to its service: the sentences of each start, steady timers, and the pid file."""
     for notice in settings.notices:
         _log.warn("{notice}", notice=notice)
+    reactor = cast(Reactor, service._reactor)
+    SteadyTimers(reactor, reactor.callFromThread, time.time, time.monotonic).setServiceParent(service)
     PidFile(settings.teleport.pid_file).setServiceParent(service)
     return service
 

@@ -38,7 +38,7 @@ LINES = (
     ("ssh",),
     ("certs",),
     ("starting",),
-    ("config", "periodic", "resources", "errors", "version", "wire"),
+    ("config", "periodic", "steady", "resources", "errors", "version", "wire"),
 )
 HEIGHT = {room: -number for number, rooms in enumerate(LINES) for room in rooms}
 
