@@ -39,7 +39,7 @@ def parse_duration(text: str) -> float:
         raise ValueError(f"'{text[:MAX_LENGTH]}' is not a duration: write it like 300ms, 30s or 1h30m")
     if nanoseconds > MAX_NANOSECONDS:
         raise ValueError(f"the duration '{text}' is longer than 292 years")
-    return nanoseconds / 1e9
+    return nanoseconds / _UNITS["s"]  # of two integers, so that it is rounded once
 
 
 def _nanoseconds(text: str) -> int | None:
@@ -57,7 +57,7 @@ def _nanoseconds(text: str) -> int | None:
 
 def format_duration(seconds: float) -> str:
     """The shortest text that :func:`parse_duration` reads as ``seconds``: ``1h30m``, ``15s``, ``300ms``, ``0s``."""
-    rest = round(seconds * 1e9)
+    rest = round(Decimal(repr(seconds)) * _UNITS["s"])  # as it is written: a float times 1e9 has other digits
     text = ""
     for unit in ("h", "m", "s", "ms", "us", "ns"):
         count, rest = divmod(rest, _UNITS[unit])

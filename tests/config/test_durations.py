@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -49,6 +49,7 @@ class ParseTests(SynchronousTestCase):
 
     @settings(deadline=None)
     @given(st.integers(0, MAX_NANOSECONDS // 10**9 * 1000))
+    @example(790038896921)
     def test_round_trip(self, milliseconds: int) -> None:
         """What is formatted is read as the same duration, whole milliseconds without loss."""
         seconds = milliseconds / 1000
