@@ -35,7 +35,8 @@ MAGIC = b"\r\n\r\n\0\r\nQUIT\n"
 FIELD_TYPE = 0xE0
 FIELD_VERSION = 1
 PURPOSE = "teleport-conch client address 1"
-MAX_HEADER_BYTES = 4096
+MAX_HEADER_BYTES = 12288
+"""A proxy may have 32 names of 255 characters, and its certificate holds them all."""
 MAX_AGE_S = 60.0
 MAX_NONCES = 65536
 NONCE_BYTES = 16

@@ -100,7 +100,7 @@ class RefusedTests(DoorCase):
     def test_too_long(self) -> None:
         """One that announces more than any of ours has is refused before the rest is waited for."""
         self.node.dataReceived(MAGIC + b"\x21\x11\xff\xff")
-        self.assert_refused("A PROXY header of 65551 bytes was sent, where 4096 is the limit.")
+        self.assert_refused("A PROXY header of 65551 bytes was sent, where 12288 is the limit.")
 
     def test_second_header(self) -> None:
         """Behind the first header comes SSH, and nothing else is looked at as a header."""
