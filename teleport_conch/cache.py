@@ -113,7 +113,7 @@ class Cache(Service):
         return self._all("proxy", Server)
 
     def on_change(self, kind: str, callback: Callable[[], None]) -> None:
-        """Have *callback* called after each change of resources of a kind."""
+        """Have *callback* called after each change of resources of a kind, and once they have been read from disk."""
         self._callbacks[kind].append(callback)
 
     async def ready(self) -> None:
@@ -287,6 +287,7 @@ class Cache(Service):
         self._heard_at = heard_at
         if self._is_fresh():
             self._wake()
+            self._tell([kind for kind, known in self._known.items() if known])
 
 
 def _read(resource: object) -> tuple[str, str, Resource]:

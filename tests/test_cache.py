@@ -48,8 +48,13 @@ class CacheTestCase(TestCase):
 
     def open(self, client: AuthClient, cluster_name: str = "") -> Cache:
         """A cache that runs until the test ends."""
-        cache = Cache(self.clock, self.backend, client, KINDS, as_it_is, 20 * HOUR, cluster_name)
+        cache = self.cache_of(client, cluster_name)
         cache.startService()
+        return cache
+
+    def cache_of(self, client: AuthClient, cluster_name: str = "") -> Cache:
+        """A cache that is not started yet."""
+        cache = Cache(self.clock, self.backend, client, KINDS, as_it_is, 20 * HOUR, cluster_name)
         self.addCleanup(lambda: cache.running and cache.stopService())
         return cache
 
@@ -355,6 +360,19 @@ class LineTests(CacheTestCase):
         await self.cache.stopService()
         again = await self.follow(CLUSTER)
         self.assertEqual(again.authorities("user"), PublicAuthority.from_json(authority()))
+
+    async def test_read_from_disk(self) -> None:
+        """Who listens for changes hears of what was on disk, too: the rhythm of heartbeats is one such thing."""
+        self.feed.snapshot(authority(), NAME)
+        await self.until(lambda: self.cache.live)
+        await self.cache.stopService()
+        again = self.cache_of(AuthClient(self.clock, ["127.0.0.1:1"], client_options(None)))
+        heard: list[str] = []
+        again.on_change("cluster_name", lambda: heard.append(again.cluster_name().cluster_name))
+        again.on_change("node", lambda: heard.append("a node"))
+        again.startService()
+        await self.until(lambda: heard)
+        self.assertEqual(heard, [CLUSTER])
 
     async def test_strange_names(self) -> None:
         """A resource may be called as it likes; its place in the storage is below its kind."""
