@@ -182,7 +182,7 @@ def _unpack(unsealer: Unsealer, data_dir: Path) -> RestoredFrom:
                     found = _read_manifest(member.name, source.read(MAX_SMALL_FILE_BYTES))
                 else:
                     _put(_place(data_dir, member.name), source.read)
-    except tarfile.TarError:
+    except (tarfile.TarError, ValueError):
         raise BadParameter("The backup is damaged.") from None
     while unsealer.read(COPIED_BYTES):
         pass  # the archive's padding; at its end it is certain that the file is whole
@@ -197,7 +197,7 @@ def _read_manifest(name: str, text: bytes) -> RestoredFrom:
         if fields.number("version") > VERSION_OF_CONTENTS:
             raise BadParameter("The backup was made by a newer version of this program; use that one.")
         return RestoredFrom(fields.text("cluster_name", max_chars=255), fields.number("created"))
-    except ValueError:
+    except (ValueError, RecursionError):
         raise BadParameter("The backup says nothing of itself that can be read.") from None
 
 

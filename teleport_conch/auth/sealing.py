@@ -41,7 +41,7 @@ def check_passphrase(passphrase: str) -> None:
 
 def _key(passphrase: str, head: bytes) -> AESGCM:
     derive = Scrypt(salt=head[len(MAGIC) : len(MAGIC) + SALT_BYTES], length=32, n=_COST, r=8, p=1)
-    return AESGCM(derive.derive(passphrase.encode()))
+    return AESGCM(derive.derive(passphrase.encode("utf-8", "surrogateescape")))
 
 
 def _nonce(head: bytes, number: int, last: bool) -> bytes:
