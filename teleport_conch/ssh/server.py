@@ -57,6 +57,9 @@ class TCPTransport(Protocol):
     def loseConnection(self) -> None:
         """See ``ITransport``."""
 
+    def loseWriteConnection(self) -> None:
+        """See ``ITCPTransport``."""
+
     def abortConnection(self) -> None:
         """See ``ITCPTransport``."""
 
@@ -195,11 +198,16 @@ class ServerTransport(SSHServerTransport):
         self.transport.loseConnection()
 
     def sendDisconnect(self, reason: int, desc: bytes) -> None:
-        """Says why, and closes; a peer that does not take the message is cut off after two seconds."""
+        """Says why, and closes our direction; a client that does not close its own is cut off after two seconds.
+
+        To close both at once would answer what the client is just sending with a reset, before it reads the reason.
+        """
         if self._ended:
             return
         self._end()
-        super().sendDisconnect(reason, desc)
+        self._log.info("{client} is sent away: {why!r} ({code})", client=self.client_address, why=desc, code=reason)
+        self.sendPacket(MSG_DISCONNECT, wire.uint32(reason) + wire.string(desc) + wire.string(b""))
+        self.transport.loseWriteConnection()
 
     def _end(self) -> None:
         """From now on nothing is read, and nothing that waits to be written keeps the connection."""

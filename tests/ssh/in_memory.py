@@ -37,6 +37,10 @@ class MemoryTCP:
     def loseConnection(self) -> None:
         self.losing = True
 
+    def loseWriteConnection(self) -> None:
+        self.losing = True
+        self.options.add("shut")
+
     def abortConnection(self) -> None:
         self.aborted = True
 

@@ -330,6 +330,13 @@ class GoodbyeTests(ServerCase):
             pair.server.dataReceived(bytes(1 << 16))
         self.assertLess(len(pair.server.buf), 1 << 16)
 
+    def test_only_our_direction_is_closed(self) -> None:
+        """A client that is just sending something would lose the answer with the whole connection."""
+        pair = Pair()
+        pair.pump()
+        pair.send(52)
+        self.assertIn("shut", pair.server_tcp.options)
+
     def test_cut_off(self) -> None:
         """A client that does not take the goodbye is cut off after two seconds."""
         pair = Pair()

@@ -149,7 +149,7 @@ class Congested(MemoryTCP):
             self.producer.pauseProducing()  # type: ignore[attr-defined]
 
     def loseWriteConnection(self) -> None:
-        self.options.add("shut")
+        self.options.add("shut")  # and the other direction goes on
 
     def pauseProducing(self) -> None:
         self.options.add("paused")
