@@ -18,14 +18,21 @@ from teleport_conch.errors import BadParameter
 PASSPHRASE = "correct horse battery \udcff"
 
 
+def _archive(sealer: Sealer) -> tarfile.TarFile:
+    return tarfile.open(mode="w|", fileobj=cast(io.BytesIO, sealer), format=tarfile.PAX_FORMAT)
+
+
 def sealed(path: Path, *members: tuple[str, bytes]) -> Path:
     """A sealed archive of these members; its passphrase is not UTF-8, as a terminal may send it."""
-    with path.open("wb") as target, closing(Sealer(target, PASSPHRASE, os.urandom)) as sealer:
-        with tarfile.open(mode="w|", fileobj=cast(io.BytesIO, sealer), format=tarfile.PAX_FORMAT) as archive:
-            for name, data in members:
-                member = tarfile.TarInfo(name)
-                member.size = len(data)
-                archive.addfile(member, io.BytesIO(data))
+    with (
+        path.open("wb") as target,
+        closing(Sealer(target, PASSPHRASE, os.urandom)) as sealer,
+        _archive(sealer) as archive,
+    ):
+        for name, data in members:
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
     return path
 
 
