@@ -169,7 +169,7 @@ class Cache(Service):
 
     async def _follow(self) -> None:
         await self._load()
-        while True:
+        while self.running:  # a call that is cancelled while it connects fails as if nobody had answered
             try:
                 await self._client.watch(self._kinds, 0, self._hear)
             except CancelledError:
@@ -179,7 +179,8 @@ class Cache(Service):
             except Exception:  # noqa: BLE001 - whatever it was, what is known stays, and the next try comes
                 self._log.failure("The watch of the cluster failed.")
             self.live = False
-            await deferLater(self._reactor, self._backoff.next_s())
+            if self.running:
+                await deferLater(self._reactor, self._backoff.next_s())
 
     def _say(self, sentence: str) -> None:
         if sentence != self._said:

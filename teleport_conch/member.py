@@ -113,8 +113,9 @@ class Member(MultiService):
         self.uplink.setServiceParent(self)
         self._trail.setServiceParent(self)
         identity = await identified
-        self._cache = self._follow(self._backend, identity)
-        await self._cache.ready()
+        self._cache = cache = self._follow(self._backend, identity)
+        cache.setServiceParent(self)
+        await cache.ready()
         return self.uplink.identity or identity
 
     async def _open_backend(self) -> IBackend:
@@ -136,7 +137,6 @@ class Member(MultiService):
             identity.cluster_name,
         )
         cache.on_change("cluster_config", self._configured)
-        cache.setServiceParent(self)
         return cache
 
     def _configured(self) -> None:

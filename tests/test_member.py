@@ -2,19 +2,63 @@
 
 from __future__ import annotations
 
+import os
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
 from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
 
+from teleport_conch.client.copy_on_disk import CopyOnDisk
 from teleport_conch.client.enrolment import Membership
+from teleport_conch.client.identity_store import IdentityStore
 from teleport_conch.errors import StorageInUse
 from teleport_conch.member import CacheChoice, Member, MemberChoice
+from teleport_conch.resources.cluster import ClusterConfig
 from teleport_conch.resources.server import Server
 from teleport_conch.starting import Reactor
 from teleport_conch.storage.sqlite import SQLiteBackend
 from teleport_conch.storage.writer import ThreadedReactor
+from tests.client import certificates
+
+
+def choice_of(data_dir: Path, kinds: Sequence[str] = ()) -> MemberChoice:
+    """A node's, whose auth server nobody runs."""
+    membership = Membership("Node", "web1", ("127.0.0.1:1",), lambda: "token", "", ())
+    return MemberChoice(data_dir, membership, CacheChoice(True, 3600.0), kinds, lambda: Server("node", "x", "web1"))
+
+
+class AuthAwayTests(TestCase):
+    timeout = 30.0
+
+    async def test_rhythm(self) -> None:
+        """A member that starts while auth is away beats in the rhythm that its copy knows, from the first moment on."""
+        data_dir = Path(self.mktemp())
+        data_dir.mkdir(mode=0o700)
+        store = IdentityStore(data_dir, os.urandom)
+        store.save(certificates.host_identity(now=time.time(), host_uuid=store.host_uuid()))
+        await self.remember(data_dir, ClusterConfig(heartbeat_interval_s=7.0))
+        member = Member(cast(Reactor, reactor), choice_of(data_dir, ("cluster_config",)))
+        rhythms: list[float] = []
+        self.patch(member.uplink, "beat_every", rhythms.append)
+        member.startService()
+        self.addCleanup(member.stopService)
+        await member.joined()
+        self.assertEqual(rhythms[-1], 7.0)
+
+    async def remember(self, data_dir: Path, configuration: ClusterConfig) -> None:
+        """A copy of the cluster, as an earlier process left it."""
+        folder = data_dir / "cache" / "node"
+        folder.mkdir(mode=0o700, parents=True)
+        backend = await SQLiteBackend.open(cast(ThreadedReactor, reactor), folder / "sqlite.db")
+        copy = CopyOnDisk(backend, certificates.CLUSTER)
+        copy.heard(time.time())
+        resource = {"metadata": {"name": "cluster-config"}, **configuration.to_json()}
+        copy.keep("cluster_config", "cluster-config", resource)
+        await copy.flush()
+        await backend.close()
 
 
 class DataDirTests(TestCase):
@@ -27,9 +71,7 @@ class DataDirTests(TestCase):
         folder.mkdir(mode=0o700, parents=True)
         first = await SQLiteBackend.open(cast(ThreadedReactor, reactor), folder / "sqlite.db")
         self.addCleanup(first.close)
-        membership = Membership("Node", "web1", ("127.0.0.1:1",), lambda: "token", "", ())
-        choice = MemberChoice(data_dir, membership, CacheChoice(True, 60.0), (), lambda: Server("node", "x", "web1"))
-        second = Member(cast(Reactor, reactor), choice)
+        second = Member(cast(Reactor, reactor), choice_of(data_dir))
         second.startService()
         try:
             await second.joined()
