@@ -1,0 +1,98 @@
+"""``python -m bench``: every benchmark in turn, then the table of ``docs/performance.rst``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from attrs import frozen
+
+from bench import beats, listing, logins, signing
+from bench.figures import Comparison, table
+from bench.programs import Broken
+
+MAX_ROUNDS = 1000
+
+
+@frozen
+class Benchmark:
+    """One row of the table.
+
+    :ivar rounds: how often it is measured, unless the command line says otherwise.
+    """
+
+    compare: Callable[[Path, int], Comparison]
+    rounds: int
+
+
+BENCHMARKS: Mapping[str, Benchmark] = {
+    "login": Benchmark(logins.compare, 25),
+    "heartbeats": Benchmark(beats.compare_rate, 7),
+    "certificates": Benchmark(signing.compare, 7),
+    "cost": Benchmark(beats.compare_cost, 9),
+    "listing": Benchmark(listing.compare, 15),
+}
+
+
+def rounds(text: str) -> int:
+    """A number of rounds."""
+    count = int(text)
+    if not 1 <= count <= MAX_ROUNDS:
+        raise ValueError
+    return count
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    made.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"only these rows: {', '.join(BENCHMARKS)} (default: all)"
+    )
+    made.add_argument("--rounds", type=rounds, help=f"rounds of each, 1 to {MAX_ROUNDS}")
+    return made
+
+
+def chosen(names: Sequence[str]) -> Mapping[str, Benchmark]:
+    """The benchmarks of these names, all where there are none, in the order of the table.
+
+    :raises ValueError: there is no such benchmark.
+    """
+    unknown = set(names) - BENCHMARKS.keys()
+    if unknown:
+        raise ValueError(f"there is no benchmark {min(unknown)!r}; there are {', '.join(BENCHMARKS)}")
+    return {name: each for name, each in BENCHMARKS.items() if not names or name in names}
+
+
+def measure(benchmarks: Mapping[str, Benchmark], times: int | None) -> list[Comparison]:
+    comparisons = []
+    for name, benchmark in benchmarks.items():
+        print(f"measuring {name} ...", file=sys.stderr, flush=True)
+        with tempfile.TemporaryDirectory(prefix="teleport-conch-bench-") as folder:
+            comparisons.append(benchmark.compare(Path(folder), times or benchmark.rounds))
+    return comparisons
+
+
+def machine() -> str:
+    """What the figures depend on."""
+    busy = os.getloadavg()[0]
+    return f"{os.cpu_count()} processors, Python {platform.python_version()}, load before: {busy:.2f}"
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = parser().parse_args(arguments)
+    try:
+        benchmarks, where = chosen(options.names), machine()
+        comparisons = measure(benchmarks, options.rounds)
+    except (ValueError, Broken) as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        return 2
+    print(f"{table(comparisons)}\n\n{where}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
