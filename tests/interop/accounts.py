@@ -12,8 +12,10 @@ from pathlib import Path
 from tests.interop.programs import check, run
 from tests.interop.requirements import require
 
-NAME = "tc-interop"
-GROUP = "tc-interop-too"
+_PREFIX = "tc-interop-"
+#: With the number of this process, as tests may run in several at once.
+NAME = f"{_PREFIX}{os.getpid()}"
+GROUP = f"{NAME}-too"
 
 
 def is_root() -> bool:
@@ -25,7 +27,7 @@ def guest_account() -> pwd.struct_passwd:
     """An account with a home of its own, bash, and a second group. Root can make it; it is removed at the end."""
     assert is_root(), "accounts are made by root"
     home = Path(tempfile.mkdtemp(prefix="teleport-conch-home-"))
-    _remove()
+    _remove_abandoned()
     check(run(require("groupadd", "passwd"), GROUP))
     made = ("--no-create-home", "--home-dir", str(home), "--shell", "/bin/bash", "--groups", GROUP)
     check(run(require("useradd", "passwd"), *made, NAME))
@@ -35,7 +37,14 @@ def guest_account() -> pwd.struct_passwd:
     return account
 
 
-def _remove() -> None:
-    """Also what an earlier run left, that was killed."""
-    run(require("userdel", "passwd"), "--force", "--remove", NAME)
-    run(require("groupdel", "passwd"), GROUP)
+def _remove(name: str = NAME) -> None:
+    run(require("userdel", "passwd"), "--force", "--remove", name)
+    run(require("groupdel", "passwd"), f"{name}-too")
+
+
+def _remove_abandoned() -> None:
+    """What was left by tests that were killed."""
+    for account in pwd.getpwall():
+        pid = account.pw_name.removeprefix(_PREFIX)
+        if account.pw_name.startswith(_PREFIX) and not Path("/proc", pid).exists():
+            _remove(account.pw_name)

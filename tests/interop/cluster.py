@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import atexit
 import getpass
 import json
-import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +13,7 @@ from attrs import define, field
 from tests.interop import api, services
 from tests.interop.person import Person
 from tests.interop.programs import Done, check, eventually, installed, run
-from tests.interop.services import LOCALHOST, Service, free_port, write_private
+from tests.interop.services import LOCALHOST, Service, free_port, temporary_folder, write_private
 
 #: The account that sessions are opened as: a node that is not root serves its own only.
 LOGIN = getpass.getuser()
@@ -23,13 +21,6 @@ CLUSTER_NAME = "interop.example"
 STATIC_TOKEN = "a static token of the interop tests".replace(" ", "-")
 
 JSON = dict[str, object]
-
-
-def temporary_folder(prefix: str = "teleport-conch-") -> Path:
-    """A folder that is removed when the tests have ended; not the current one, as paths of sockets are short."""
-    folder = Path(tempfile.mkdtemp(prefix=prefix))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
 
 
 def at(value: object, *path: str) -> object:
@@ -53,6 +44,7 @@ class Cluster:
     auth: Service = field(init=False)
     proxy: Service = field(init=False)
     nodes: dict[str, Service] = field(factory=dict)
+    _exported: tuple[frozenset[object], str] = (frozenset(), "")
 
     def __attrs_post_init__(self) -> None:
         write_private(self.token_file, STATIC_TOKEN)
@@ -209,7 +201,14 @@ class Cluster:
         self.acquaint(person)
         return person
 
+    def known_hosts(self) -> str:
+        """What ``tctl auth export --type=host`` prints; asked again when other hosts are there than the last time."""
+        hosts = frozenset(at(node, "metadata", "name") for node in self.api("/v1/namespaces/default/nodes"))
+        if self._exported[0] != hosts:
+            self._exported = (hosts, self.tctl("auth", "export", "--type=host").text)
+        return self._exported[1]
+
     def acquaint(self, person: Person) -> None:
         """Gives a person the hosts' authority as it is exported now."""
-        person.known_hosts.write_text(self.tctl("auth", "export", "--type=host").text)
+        person.known_hosts.write_text(self.known_hosts())
         person.write_config()

@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -26,17 +27,25 @@ _PORTS = range(20_000, 32_000)
 STOPPED = (0, -signal.SIGTERM)
 _LOG_TAIL_LINES = 40
 
-_given_ports: set[int] = set()
+#: Hold the UDP ports of the same numbers, by which other processes that run tests know what is taken.
+_reservations: list[socket.socket] = []
+_folders: list[Path] = []
 #: Every service whose process runs.
 running: list[Service] = []
 
 
 def free_port() -> int:
-    """A TCP port of loopback that nobody listens on, and that was not given before."""
+    """A TCP port of loopback that nobody listens on, and that is given to nobody else, in this process or another."""
     while True:
         port = random.choice(_PORTS)
-        if port not in _given_ports and not answers(port):
-            _given_ports.add(port)
+        reservation = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            reservation.bind((LOCALHOST, port))
+        except OSError:
+            reservation.close()
+            continue
+        _reservations.append(reservation)
+        if not answers(port):
             return port
 
 
@@ -204,8 +213,17 @@ def tails() -> str:
     return "\n".join(parts)
 
 
+def temporary_folder() -> Path:
+    """A folder that is removed when the tests have ended; not the current one, as paths of sockets are short."""
+    folder = Path(tempfile.mkdtemp(prefix="teleport-conch-"))
+    _folders.append(folder)
+    return folder
+
+
 def _end_all() -> None:
     end(*list(running))
+    for folder in _folders:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 atexit.register(_end_all)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shlex
@@ -77,7 +78,12 @@ class Demo:
 
 
 class DemoTests(InteropTests):
-    """Each in a folder of its own."""
+    """Each in a folder of its own, and one after the other, as all of them want the standard ports."""
+
+    def setUp(self) -> None:
+        lock = (Path(tempfile.gettempdir()) / f"teleport-conch-demo-{os.geteuid()}.lock").open("w")
+        self.addCleanup(lock.close)
+        fcntl.flock(lock, fcntl.LOCK_EX)
 
     def demo(self, before: Sequence[str] = (), owner: tuple[int, int] | None = None) -> Demo:
         folder = Path(tempfile.mkdtemp(prefix="teleport-conch-demo-"))

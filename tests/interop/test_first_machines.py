@@ -12,10 +12,10 @@ import yaml
 from attrs import frozen
 
 from tests.interop.case import InteropTests
-from tests.interop.cluster import LOGIN, temporary_folder
+from tests.interop.cluster import LOGIN
 from tests.interop.person import LOCALHOST
 from tests.interop.programs import Done, check, environment, eventually, run
-from tests.interop.services import Service, end, free_port
+from tests.interop.services import Service, end, free_port, temporary_folder
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "first-machines.rst"
 

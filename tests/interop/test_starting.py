@@ -10,9 +10,9 @@ from pathlib import Path
 import yaml
 
 from tests.interop.case import InteropTests
-from tests.interop.cluster import LOGIN, Cluster, temporary_folder
+from tests.interop.cluster import LOGIN, Cluster
 from tests.interop.programs import Done, check, installed, run
-from tests.interop.services import LOCALHOST, Service, end, free_port, write_private
+from tests.interop.services import LOCALHOST, Service, end, free_port, temporary_folder, write_private
 from tests.interop.shared import healthy
 
 #: ``twist`` exits with it where options cannot be used, and a configuration is one.
