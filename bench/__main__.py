@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -94,5 +95,11 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _stop(*_: object) -> None:
+    """Ends as Ctrl-C does, so that what was started is stopped and nothing is left in the folder for such things."""
+    raise KeyboardInterrupt
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _stop)
     sys.exit(main(sys.argv[1:]))
