@@ -62,7 +62,7 @@ class FirstMachinesTests(InteropTests):
         self.assertRegex(nodes, r"(?m)^web1 .* env=prod +online ")
         (uname,) = (each for command, each in done.items() if "uname" in command and each)
         self.assertEqual((uname.text, uname.complaint), (check(run("uname", "-n")).text, ""))
-        self.assertEqual(Path("/tmp/first-machines-hosts").read_bytes(), Path("/etc/hosts").read_bytes())
+        self.assertEqual((self.folder / "hosts").read_bytes(), Path("/etc/hosts").read_bytes())
         (events,) = (each.text for command, each in done.items() if "events" in command and each)
         self.assertIn("session.start", events)
 
@@ -142,4 +142,5 @@ class FirstMachinesTests(InteropTests):
             "scp": f"scp -F {self.folder}/ssh_config",
         }[words[0]]
         line = f"{program} {words[1]}".replace("--logins=root", f"--logins={LOGIN}")
+        line = line.replace("/tmp/hosts-of-the-laptop", f"{self.folder}/hosts")
         return run("/bin/sh", "-c", line, cwd=self.folder, env=environment())

@@ -69,12 +69,15 @@ class JumpTests(InteropTests):
     def test_shell_on_a_terminal(self) -> None:
         """Without a command there is a login shell, with a prompt, job control and an end."""
         with self.terminal("web1") as terminal:
-            terminal.type("PS1=; stty -echo; echo re''ady\r")
-            terminal.read_until(b"ready\r\n")
+            terminal.type("PS1='pro''mpt> '\r")
+            terminal.read_until(b"prompt> ")
             terminal.type("shopt -q login_shell && echo lo''gin\r")
             terminal.read_until(b"login\r\n")
-            terminal.type("sleep 1000\r")
+            terminal.read_until(b"prompt> ")
+            terminal.type("echo sl''eeping; sleep 1000\r")
+            terminal.read_until(b"sleeping\r\n")
             terminal.type("\x03")
+            terminal.read_until(b"prompt> ")
             terminal.type("echo st''atus $?\r")
             terminal.read_until(b"status 130\r\n")
             terminal.type("exit 4\r")
