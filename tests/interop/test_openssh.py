@@ -74,7 +74,7 @@ class JumpTests(InteropTests):
             terminal.type("shopt -q login_shell && echo lo''gin\r")
             terminal.read_until(b"login\r\n")
             terminal.read_until(b"prompt> ")
-            terminal.type("echo sl''eeping; sleep 1000\r")
+            terminal.type("sh -c \"echo sl''eeping; exec sleep 1000\"\r")  # who says it is in the foreground by then
             terminal.read_until(b"sleeping\r\n")
             terminal.type("\x03")
             terminal.read_until(b"prompt> ")

@@ -55,8 +55,9 @@ class JumpTests(InteropTests):
         self.assert_refused("tier=web", '"tier=web" may be any of these', *uuids)
 
     def test_unknown(self) -> None:
-        """A name that no node has."""
-        self.assert_refused("web3", 'no node is called "web3"')
+        """A name that no node has; those that are much like it are listed."""
+        uuids = [quiet_cluster().nodes[name].host_uuid for name in ("web1", "web2")]
+        self.assert_refused("web3", 'no node is called "web3"', "Similar: web1", *uuids)
 
     def test_unknown_address(self) -> None:
         """A port where something listens is no target if no node is registered there."""
