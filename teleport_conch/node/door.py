@@ -10,8 +10,9 @@ from twisted.conch.ssh.transport import DISCONNECT_BY_APPLICATION
 from twisted.internet.interfaces import IReactorTime
 
 from teleport_conch.proxy_protocol import Believer, HeaderRefused, header_length
+from teleport_conch.ssh.factory import USUAL_LIMITS, ServerFactory, ServerLimits, address_text
 from teleport_conch.ssh.hostkeys import HostKeys
-from teleport_conch.ssh.server import USUAL_LIMITS, ServerFactory, ServerLimits, ServerTransport, address_text
+from teleport_conch.ssh.server import ServerTransport
 from teleport_conch.ssh.userauth import LoginPolicy
 
 

@@ -24,7 +24,7 @@ from teleport_conch.proxy.door import DoorPolicy, Router
 from teleport_conch.proxy.outside import OutsideHosts
 from teleport_conch.proxy.reachability import Reachability
 from teleport_conch.resources.server import Server
-from teleport_conch.ssh.server import ServerFactory
+from teleport_conch.ssh.factory import ServerFactory
 from teleport_conch.starting import Reactor, StartingService, as_plugin, listen, port_number
 from teleport_conch.version import VERSION
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 
-from attrs import frozen
 from twisted.conch.ssh.connection import MSG_GLOBAL_REQUEST
-from twisted.conch.ssh.factory import SSHFactory
 from twisted.conch.ssh.keys import Key
 from twisted.conch.ssh.transport import (
     DISCONNECT_BY_APPLICATION,
@@ -24,7 +21,7 @@ from twisted.conch.ssh.transport import (
     MSG_UNIMPLEMENTED,
     SSHServerTransport,
 )
-from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 from teleport_conch import wire
@@ -35,7 +32,6 @@ from teleport_conch.ssh.keepalive import KeepAlive, KeepAliveRhythm
 from teleport_conch.ssh.userauth import LoginPolicy, UserAuth
 from teleport_conch.wire import Reader
 
-LOGIN_GRACE_S = 30.0
 GOODBYE_S = 2.0
 REKEY_S = 30.0
 """How long a client may take for a new exchange of keys, while what channels have to send waits in them."""
@@ -76,6 +72,40 @@ class TCPTransport(Protocol):
         """See ``ITCPTransport``."""
 
 
+class Limits(Protocol):
+    """What a transport reads of the bounds of its server."""
+
+    @property
+    def login_grace_s(self) -> float:
+        """The time to log in, from the accepted connection on, in seconds."""
+
+    @property
+    def keep_alive(self) -> Callable[[], KeepAliveRhythm]:
+        """Answers how often a silent client is asked, at this moment."""
+
+
+class Factory(Protocol):
+    """What a transport knows of who made it."""
+
+    @property
+    def clock(self) -> IReactorTime:
+        """Measures every time-out."""
+
+    @property
+    def limits(self) -> Limits:
+        """The bounds of the server."""
+
+    @property
+    def host_keys(self) -> HostKeys:
+        """The host keys of this moment, most wanted first."""
+
+    def entered(self, transport: ServerTransport) -> bool:
+        """A client is connected; whether it may stay."""
+
+    def left(self, transport: ServerTransport) -> None:
+        """It is connected no more."""
+
+
 class ServerTransport(SSHServerTransport):
     """One client's connection.
 
@@ -83,7 +113,7 @@ class ServerTransport(SSHServerTransport):
     ``peer_host`` is the address of the TCP peer itself.
     """
 
-    factory: ServerFactory
+    factory: Factory  # type: ignore[assignment]  # what is read of it is less than Conch's
     transport: TCPTransport  # type: ignore[assignment]  # servers listen on TCP
     ourVersionString = VERSION
     supportedKeyExchanges = list(algorithms.KEY_EXCHANGES)
@@ -264,93 +294,6 @@ class ServerTransport(SSHServerTransport):
             return
         self.sendPacket(MSG_SERVICE_ACCEPT, wire.string(name))
         self.setService(UserAuth())
-
-
-@frozen
-class ServerLimits:
-    """The bounds of a server.
-
-    :ivar login_grace_s: the time to log in, from the accepted connection on, in seconds.
-    :ivar max_per_host: connections from one IP address at a time.
-    :ivar max_per_host_setting: what the administrator calls that bound.
-    :ivar keep_alive: answers the rhythm of the moment.
-    """
-
-    login_grace_s: float = LOGIN_GRACE_S
-    max_per_host: int = 15_000
-    max_per_host_setting: str = "max_per_host"
-    keep_alive: Callable[[], KeepAliveRhythm] = KeepAliveRhythm
-
-
-USUAL_LIMITS = ServerLimits()
-
-
-class ServerFactory(SSHFactory):
-    """Makes the transports of one listener.
-
-    :param clock: for the time to log in.
-    :param login_policy: who may log in, and to what.
-    :param host_keys: by algorithm, most wanted first; may be replaced while the server runs.
-    :param limits: how many connections, and how long they may be silent.
-    """
-
-    noisy = False
-    protocol: type[ServerTransport] = ServerTransport
-
-    def __init__(
-        self,
-        clock: IReactorTime,
-        login_policy: LoginPolicy,
-        host_keys: HostKeys,
-        limits: ServerLimits = USUAL_LIMITS,
-    ) -> None:
-        self.clock = clock
-        self.login_policy = login_policy
-        self.host_keys = host_keys
-        self.limits = limits
-        self.connections: set[ServerTransport] = set()
-        self._by_host: Counter[str] = Counter()
-
-    def startFactory(self) -> None:
-        """Nothing to prepare: the keys are given."""
-
-    def buildProtocol(self, addr: IAddress | None) -> ServerTransport:
-        """A transport for the client at ``addr``."""
-        host = getattr(addr, "host", "?")
-        transport = self.protocol()
-        transport.factory = self
-        transport.login_policy = self.login_policy
-        transport.peer_host = host
-        transport.client_address = address_text(host, getattr(addr, "port", 0))
-        return transport
-
-    def entered(self, transport: ServerTransport) -> bool:
-        """A client is connected; whether it may stay."""
-        host, most = transport.peer_host, self.limits.max_per_host
-        self.connections.add(transport)
-        self._by_host[host] += 1
-        if self._by_host[host] > most:
-            setting = self.limits.max_per_host_setting
-            self._log.warn("{host}: more than {most} connections ({setting})", host=host, most=most, setting=setting)
-            return False
-        return True
-
-    def left(self, transport: ServerTransport) -> None:
-        """It is connected no more."""
-        self.connections.discard(transport)
-        self._by_host[transport.peer_host] -= 1
-        if not self._by_host[transport.peer_host]:
-            del self._by_host[transport.peer_host]
-
-    def disconnect_all(self, sentence: str) -> None:
-        """Says goodbye to every client."""
-        for transport in list(self.connections):
-            transport.sendDisconnect(DISCONNECT_BY_APPLICATION, sentence.encode())
-
-
-def address_text(host: str, port: int) -> str:
-    """``host:port``, with brackets around an IPv6 address."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _cancel(call: IDelayedCall | None) -> None:

@@ -22,7 +22,7 @@ from teleport_conch.proxy.outside import OutsideHosts
 from teleport_conch.proxy_protocol import Address
 from teleport_conch.resources.server import Presence, Server, State
 from teleport_conch.ssh.channel import ChannelRefused
-from teleport_conch.ssh.server import ServerFactory
+from teleport_conch.ssh.factory import ServerFactory
 from teleport_conch.ssh.session import SessionChannel, SessionStart
 from teleport_conch.ssh.userauth import Claim
 from teleport_conch.wire import WireError

@@ -23,11 +23,11 @@ from teleport_conch.ssh.account import Account, lookup
 from teleport_conch.ssh.agent import AGENT_CHANNEL, AgentSocket
 from teleport_conch.ssh.channel import OPEN_UNKNOWN_CHANNEL_TYPE, Channel, ChannelRefused
 from teleport_conch.ssh.connection import Connection
+from teleport_conch.ssh.factory import ServerFactory
 from teleport_conch.ssh.forwarding import DirectTCPIP, connect
 from teleport_conch.ssh.hostkeys import host_keys
 from teleport_conch.ssh.process import Process
 from teleport_conch.ssh.process_session import ProcessSession
-from teleport_conch.ssh.server import ServerFactory
 from teleport_conch.ssh.session import SessionChannel, SessionStart
 from teleport_conch.ssh.terminal import Terminal
 from teleport_conch.ssh.userauth import Claim

@@ -5,8 +5,8 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from teleport_conch.ssh.factory import ServerFactory, ServerLimits
 from teleport_conch.ssh.keepalive import KeepAlive, KeepAliveRhythm
-from teleport_conch.ssh.server import ServerFactory, ServerLimits
 from tests.ssh import messages
 from tests.ssh.in_memory import MemoryTCP, Pair, sample_host_keys
 from tests.ssh.logins import SamplePolicy

@@ -28,7 +28,8 @@ from teleport_conch import wire
 from teleport_conch.ssh.algorithms import server_sig_algs
 from teleport_conch.ssh.channel import HIGH_WATER_BYTES, Channel
 from teleport_conch.ssh.connection import MAX_UNREAD_ANSWERS, Connection
-from teleport_conch.ssh.server import VERSION, ServerFactory, ServerLimits, address_text
+from teleport_conch.ssh.factory import ServerFactory, ServerLimits, address_text
+from teleport_conch.ssh.server import VERSION
 from teleport_conch.ssh.userauth import UserAuth
 from tests.ssh import messages
 from tests.ssh.in_memory import MemoryClient, MemoryTCP, Pair, plain_packet, sample_host_keys
