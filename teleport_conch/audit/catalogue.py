@@ -152,7 +152,7 @@ _TYPES = (
     _event("auth", "T3007I/T3007W", "user", "roles serial trace"),
     _event("session.rejected", "T1006W", "user reason max"),
     # Sessions on a node.
-    _event("session.start", "T2000I", "user login sid", "size interactive"),
+    _event("session.start", "T2000I/T2000W", "user login sid", "size interactive command name trace"),
     _event("session.join", "T2001I", "user login sid", "size"),
     _event("resize", "T2002I", "sid size"),
     _event("session.leave", "T2003I", "user sid"),
@@ -166,6 +166,7 @@ _TYPES = (
     _event("subsystem", "T3001I/T3001E", "user login name", "exitError"),
     _event("exec", "T3002I/T3002E", "user login command", "exitCode exitError"),
     _event("port", "T3003I/T3003E", "user login addr", "trace"),
+    _event("agent-forward", "TJ031I/TJ031W", "user login", "trace"),
     _event("client.disconnect", "T3006I", "user reason"),
     # Hosts.
     _event("node.join", "TJ000I/TJ000W", "node_id node_name role", "token principals"),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
 from attrs import define, field, frozen
@@ -15,10 +16,10 @@ from teleport_conch.access.decision import AgentForward, Caller, Facts, Login, P
 from teleport_conch.errors import AccessDenied, BadParameter, TeleportError
 from teleport_conch.member import who, why
 from teleport_conch.node.environment import Place, accepts, host_environment, session_environment
-from teleport_conch.node.watching import Watching
+from teleport_conch.node.watching import Watching, asked_for
 from teleport_conch.resources.session import ActiveSession
 from teleport_conch.ssh import agent
-from teleport_conch.ssh.account import Account
+from teleport_conch.ssh.account import Account, lookup
 from teleport_conch.ssh.channel import (
     OPEN_ADMINISTRATIVELY_PROHIBITED,
     OPEN_RESOURCE_SHORTAGE,
@@ -100,26 +101,23 @@ class Guest:
 
     def _session_channel(self) -> SessionChannel:
         if len(self._open) >= MAX_SESSIONS:
-            raise ChannelRefused(
-                OPEN_RESOURCE_SHORTAGE, f"One connection may have {MAX_SESSIONS} sessions open at a time."
-            )
-        self._decide(Login(self.account.name))
+            sentence = f"One connection may have {MAX_SESSIONS} sessions open at a time."
+            self.room.emit("session.rejected", reason=sentence, max=MAX_SESSIONS, **who(self.claim))
+            raise ChannelRefused(OPEN_RESOURCE_SHORTAGE, sentence)
+        with self._refusals_told("session.start", sid=str(uuid.uuid4())):
+            self._decide(Login(self.account.name))
         channel = SessionChannel(self)
         self._open.add(channel)
         return channel
 
     async def _direct_tcpip(self, request: DirectTCPIP) -> Channel:
         called = f"{request.host}:{request.port}"
-        facts = {**who(self.claim), "addr": called}
-        try:
+        with self._refusals_told("port", addr=called):
             self._extension("permit-port-forwarding", "port forwarding")
             self._decide(PortForward(self.account.name, request.host, request.port))
             endpoint = HostnameEndpoint(self.room.reactor, request.host, request.port)
             channel = await connect(self.room.reactor, endpoint, called)
-        except TeleportError as refusal:
-            self.room.emit("port", success=False, **facts, **why(refusal))
-            raise
-        self.room.emit("port", **facts)
+        self.room.emit("port", addr=called, **who(self.claim))
         return channel
 
     async def global_request(self, name: bytes, payload: bytes) -> bytes:
@@ -138,10 +136,15 @@ class Guest:
 
     async def start(self, request: SessionStart, channel: SessionChannel) -> ProcessSession:
         """Starts the shell, the command or ``sftp-server``, as the account of the login."""
+        session_id = str(uuid.uuid4())
+        with self._refusals_told("session.start", sid=session_id, **asked_for(request)):
+            return self._started(session_id, request, channel)
+
+    def _started(self, session_id: str, request: SessionStart, channel: SessionChannel) -> ProcessSession:
         self._decide(Login(self.account.name))
+        self._account_stayed()
         request = self._bound(request)
         argv = self._argv(request)
-        session_id = str(uuid.uuid4())
         place = self._place(session_id)
         terminal = self._terminal(request)
         environment = self._environment(request, channel, terminal, place)
@@ -158,8 +161,9 @@ class Guest:
 
     async def forward_agent(self, channel: SessionChannel) -> None:
         """A socket for the client's agent, if the certificate and the roles permit it."""
-        self._extension("permit-agent-forwarding", "agent forwarding")
-        self._decide(AgentForward(self.account.name))
+        with self._refusals_told("agent-forward"):
+            self._extension("permit-agent-forwarding", "agent forwarding")
+            self._decide(AgentForward(self.account.name))
         connection = channel.connection
         if channel in self._agents or not isinstance(connection, Connection):
             return
@@ -168,6 +172,7 @@ class Guest:
             connection.open(agent.AGENT_CHANNEL, to_agent)
 
         self._agents[channel] = agent.AgentSocket(self.room.reactor, self.room.reactor, self.account, open_channel)
+        self.room.emit("agent-forward", **who(self.claim))
 
     def channel_closed(self, channel: SessionChannel) -> None:
         """Takes away what the channel had."""
@@ -178,6 +183,29 @@ class Guest:
             closing.addErrback(lambda failure: self._log.failure("the agent's socket stays", failure=failure))
 
     # Decisions and what follows from them.
+
+    @contextmanager
+    def _refusals_told(self, event: str, **facts: object) -> Iterator[None]:
+        """What is refused in here is an event and a line in the service's log, before the client hears of it."""
+        try:
+            yield
+        except TeleportError as refusal:
+            self.room.emit(event, success=False, **who(self.claim), **facts, **why(refusal))
+            self._log.info(
+                "{refused} of {user!r} as {login!r} from {client} was refused: {why}",
+                refused=event,
+                user=self.claim.certificate.key_id,
+                login=self.claim.user,
+                client=self.claim.client_address,
+                why=refusal.sentence,
+            )
+            raise
+
+    def _account_stayed(self) -> None:
+        """A login may last for days: its account may have been removed meanwhile, or its name given to another."""
+        if lookup(self.account.name).uid != self.account.uid:
+            name = self.account.name
+            raise AccessDenied(f"The account {name} is not the one that it was at the login: log in again.")
 
     def _decide(self, action: Login | PortForward | AgentForward) -> None:
         decide(self.caller, action, self.target(), Facts(), self.room.reactor.seconds())

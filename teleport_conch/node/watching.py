@@ -82,6 +82,12 @@ class Watching:
         }
 
 
+def asked_for(request: SessionStart) -> dict[str, object]:
+    """The fields by which the event of a start that is refused says what it would have been."""
+    named = {"exec": "command", "subsystem": "name"}.get(request.kind)
+    return {"interactive": request.terminal is not None, **({named: request.command} if named else {})}
+
+
 def _well(status: ExitStatus | None) -> bool:
     return status is not None and status.code == 0
 

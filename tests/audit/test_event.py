@@ -61,6 +61,7 @@ class BuildTests(SynchronousTestCase):
             {
                 "event": "session.start",
                 "code": "T2000I",
+                "success": True,
                 "time": "2020-10-01T12:00:00.123Z",
                 "uid": UID,
                 "ei": 0,
