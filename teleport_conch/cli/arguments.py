@@ -91,6 +91,16 @@ def leaf(parsers: Parsers, name: str, text: str, *, aliases: tuple[str, ...] = (
     return made
 
 
+def unbuilt(parsers: Parsers, name: str, why: str) -> None:
+    """A command of Teleport's that is missing here: it is understood whatever stands behind it, and not listed.
+
+    :param why: what there is in its place, as the end of a sentence.
+    """
+    made = parsers.add_parser(name, add_help=False, prefix_chars="\0")  # no word has it, so that none is a flag
+    made.add_argument("words", nargs="*")
+    made.set_defaults(needs=None, unbuilt=f"'{made.prog}' is not built yet: {why}")
+
+
 def _checked(parse: Callable[[str], _Value]) -> Callable[[str], _Value]:
     """A type for argparse, whose refusals are the sentences of ``ValueError``."""
 

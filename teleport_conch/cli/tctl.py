@@ -27,6 +27,8 @@ def parse(argv: Sequence[str]) -> Namespace:
     """The command line, read. Exits with 2 where it is wrong, and after ``--help``."""
     parser = tctl_parser()
     arguments = parser.parse_args(argv)
+    if arguments.unbuilt:
+        parser.exit(USAGE_EXIT, f"error: {arguments.unbuilt}\n")
     if arguments.needs is not None:
         arguments.needs.print_help(sys.stderr)
         arguments.needs.exit(USAGE_EXIT, "error: Give one of the commands.\n")

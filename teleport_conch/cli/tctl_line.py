@@ -7,16 +7,28 @@ from __future__ import annotations
 
 import time
 from argparse import ArgumentTypeError, Namespace
+from collections.abc import Mapping
 from pathlib import Path
 
 from teleport_conch.cli import arguments as parsing
-from teleport_conch.cli.arguments import Parser, Parsers, leaf
+from teleport_conch.cli.arguments import Parser, Parsers, leaf, unbuilt
 from teleport_conch.cli.instants import parse_moment
 from teleport_conch.cli.references import KINDS, REMOVABLE, Reference, parse_reference, parse_references
 
 #: How many events a search answers, unless it asks for another number; auth answers no more than the second.
 EVENTS = 100
 MAX_EVENTS = 10_000
+
+#: Commands that Teleport has and that are missing here, with what there is in their place.
+UNBUILT: Mapping[str, str] = {
+    "users": "the cluster has no users of its own. 'tctl auth sign --user' makes a certificate for a person.",
+    "create": "resources can be read with 'tctl get' and removed with 'tctl rm'.",
+    "top": "there is no diagnostics service.",
+    "requests": "nobody can ask for roles. 'tctl auth sign --roles' gives them.",
+    "lock": "a certificate is good until it ends, so give short ones with 'tctl auth sign --ttl'."
+    " 'tctl nodes rm' bars a host.",
+}
+UNBUILT_OF_AUTH: Mapping[str, str] = {"rotate": "authorities keep their keys."}
 
 _DESCRIPTION = """\
 Administers a cluster. On the auth host it works with the identity that the auth service
@@ -50,13 +62,13 @@ def tctl_parser() -> Parser:
     """The parser of everything.
 
     What it answers has ``run``, the name of a coroutine below :mod:`teleport_conch.cli.commands`; None stands for
-    ``version``. ``offline`` says that the command can do with the storage of an auth service that does not run,
-    ``local`` that it needs none, ``prepare`` names what is called before, and ``check`` says which flags do not go
-    together.
+    ``version``, unless ``unbuilt`` says that there is no such command yet. ``offline`` says that the command can do
+    with the storage of an auth service that does not run, ``local`` that it needs none, ``prepare`` names what is
+    called before, and ``check`` says which flags do not go together.
     """
     parser = Parser(prog="tctl", description=_DESCRIPTION, epilog=_EPILOG)
     parsing.global_options(parser)
-    parser.set_defaults(run=None, local=False, offline=False, prepare=None, check=None, format="text")
+    parser.set_defaults(run=None, local=False, offline=False, prepare=None, check=None, format="text", unbuilt="")
     found = parsing.commands(parser)
     status = leaf(found, "status", "Show the cluster, its authorities, and the pin for hosts that join.")
     status.set_defaults(run="status.status", offline=True)
@@ -69,6 +81,8 @@ def tctl_parser() -> Parser:
     _resources(found)
     _backup(found)
     leaf(found, "version", "Print the version of this program.")
+    for name, why in UNBUILT.items():
+        unbuilt(found, name, why)
     return parser
 
 
@@ -125,6 +139,8 @@ def _auth(parsers: Parsers) -> None:
     export.add_argument("--type", choices=("user", "host", "tls"), help="one of them in place of user and host")
     export.add_argument("--fingerprint", metavar="SHA256:...", help="only the key with this fingerprint")
     _sign(parsers)
+    for name, why in UNBUILT_OF_AUTH.items():
+        unbuilt(parsers, name, why)
 
 
 def _sign(parsers: Parsers) -> None:
