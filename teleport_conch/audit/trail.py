@@ -87,10 +87,11 @@ class Trail(Service):
 
     # Emitting.
 
-    def emit(self, name: str, /, *, success: bool = True, **fields: object) -> None:
+    def emit(self, name: str, /, *, success: bool = True, **fields: object) -> bool:
         """Spool the event ``name``; see :func:`teleport_conch.audit.event.build` for its fields.
 
-        It neither waits nor fails for anything but a mistake in the program.
+        It neither waits nor fails for anything but a mistake in the program. The answer is False where the event is
+        lost, since there is no room for it.
 
         :raises ValueError: the catalogue has no such event or field.
         """
@@ -100,9 +101,10 @@ class Trail(Service):
             self._append(event)
         except OSError as error:
             self._count_loss(name, error)
-            return
+            return False
         self._sync_soon()
         self._deliver_in(GATHER_S)
+        return True
 
     def _build(self, name: str, success: bool, fields: Mapping[str, object]) -> Event:
         return build(name, success, {**self._defaults, **fields}, self._reactor.seconds(), self._new_uid())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from uuid import UUID
 
 from attrs import define, frozen
@@ -21,7 +21,7 @@ from teleport_conch.auth.limits import (
 from teleport_conch.auth.principals import NameRules
 from teleport_conch.certs import keys
 from teleport_conch.certs.tls import certificate_pem
-from teleport_conch.errors import BadParameter
+from teleport_conch.errors import BadParameter, StorageFull
 
 DEFAULT_ROLES = ("access",)
 LOGINS_TRAIT = "logins"
@@ -70,6 +70,7 @@ class Certificates:
         :param by: who asks, for the event.
         :raises BadParameter: a role that does not exist, or a time out of bounds.
         :raises PrincipalForbidden: a name that no certificate may carry.
+        :raises StorageFull: there is no room for the event of it.
         """
         ttl_s, roles = _ttl(request.ttl_s), request.roles or DEFAULT_ROLES
         if len(request.logins) > MAX_LOGINS:
@@ -80,7 +81,7 @@ class Certificates:
             raise BadParameter(f"There is no role {min(unknown)[:64]!r}; there are {known}.")
         ssh, tls = self._sign(request, roles, ttl_s)
         fields = {"cert_type": "user", "name": request.name, "logins": request.logins, "roles": roles}
-        self._emit("cert.create", {**fields, "user": by, "expires": self._clocks.wall() + ttl_s})
+        self._tell({**fields, "user": by, "expires": self._clocks.wall() + ttl_s})
         return UserCertificates(ssh, tls)
 
     def _sign(self, request: UserRequest, roles: Sequence[str], ttl_s: float) -> tuple[str, str]:
@@ -111,6 +112,7 @@ class Certificates:
         """A certificate line for a host that runs OpenSSH's sshd and is not part of the cluster.
 
         :param principals: the first one is its name.
+        :raises StorageFull: there is no room for the event of it.
         """
         unique = str(UUID(bytes=self._random(16), version=4))
         called = self._rules.usual(principals, unique, address="")
@@ -127,8 +129,16 @@ class Certificates:
             now=self._clocks.wall(),
         )
         fields = {"cert_type": "host", "name": called[0], "principals": called, "user": by}
-        self._emit("cert.create", {**fields, "expires": certificate.valid_before})
+        self._tell({**fields, "expires": certificate.valid_before})
         return certificate.to_line()
+
+    def _tell(self, fields: Mapping[str, object]) -> None:
+        """The event of a certificate, without which nobody gets the certificate."""
+        if not self._emit("cert.create", fields):
+            raise StorageFull(
+                "No certificate is issued, as the event that says so cannot be kept. The disk of the auth server is"
+                " full, or its spool of events: make room there. Its log says more."
+            )
 
 
 def _ttl(ttl_s: float) -> float:

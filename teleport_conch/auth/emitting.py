@@ -7,6 +7,9 @@ from typing import Protocol
 
 
 class Emit(Protocol):
-    """Writes one event of :mod:`teleport_conch.audit.catalogue`. Never fails: what cannot be written is logged."""
+    """Writes one event of :mod:`teleport_conch.audit.catalogue`. Never fails: what cannot be written is logged.
 
-    def __call__(self, name: str, fields: Mapping[str, object], success: bool = True) -> None: ...
+    The answer is False then, for whoever has nothing to give away without its event.
+    """
+
+    def __call__(self, name: str, fields: Mapping[str, object], success: bool = True) -> bool: ...

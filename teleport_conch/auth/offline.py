@@ -45,13 +45,14 @@ class _Emitter:
     _folder: Path
     _data_dir: Path
 
-    def __call__(self, name: str, fields: Mapping[str, object], success: bool = True) -> None:
+    def __call__(self, name: str, fields: Mapping[str, object], success: bool = True) -> bool:
         fields = {"server_id": self._folder.name, **fields}
         self._log.append([build(name, success, fields, time.time(), str(uuid4()))])
         if os.geteuid() == 0:
             owner = self._data_dir.stat()
             for path in (self._folder.parent, self._folder, *self._folder.iterdir()):
                 os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+        return True
 
 
 @define(eq=False)

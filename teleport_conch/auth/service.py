@@ -145,11 +145,12 @@ class _Emitter:
     _trail: Trail
     _log = Logger()
 
-    def __call__(self, name: str, fields: Mapping[str, object], success: bool = True) -> None:
+    def __call__(self, name: str, fields: Mapping[str, object], success: bool = True) -> bool:
         try:
-            self._trail.emit(name, success=success, **fields)
+            return self._trail.emit(name, success=success, **fields)
         except ValueError:
             self._log.failure("The event {name} could not be kept.", name=name)
+            return False
 
 
 def _names(auth: AuthSettings) -> list[str]:

@@ -255,22 +255,22 @@ class TrailTests(SynchronousTestCase):
         self.directory.touch()
         with capturedLogs() as events:
             self.emit("a", "b")
-            self.assertEqual(self.trail.lost, 2)
+            self.assertFalse(self.trail.emit("resize", sid="c", size="80:25"))
             self.directory.unlink()
-            self.emit("c")
+            self.assertTrue(self.trail.emit("resize", sid="d", size="80:25"))
         self.assertEqual(
             [str(each["log_format"]).format(**each) for each in events],
             [
                 "Events are being lost, resize first: File exists",
-                "2 events were lost while they could not be spooled.",
+                "3 events were lost while they could not be spooled.",
             ],
         )
         got: list[Event] = []
         self.answer = self.taken(got.extend)
         self.trail.startService()
         self.clock.advance(0)
-        self.assertEqual([(event["event"], event.get("count")) for event in got], [("audit.lost", 2), ("resize", None)])
-        self.assertEqual(self.trail.lost, 2)
+        self.assertEqual([(event["event"], event.get("count")) for event in got], [("audit.lost", 3), ("resize", None)])
+        self.assertEqual(self.trail.lost, 3)
 
     def test_start_refused(self) -> None:
         """A directory that cannot be used stops the start, with a sentence."""

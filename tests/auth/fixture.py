@@ -76,10 +76,13 @@ class Recorder:
     """Keeps events, once the catalogue has accepted them."""
 
     events: list[Emitted] = field(factory=list)
+    full: bool = False
 
-    def __call__(self, name: str, fields: Mapping[str, object], success: bool = True) -> None:
+    def __call__(self, name: str, fields: Mapping[str, object], success: bool = True) -> bool:
         build(name, success, fields, NOW, str(UUID(int=len(self.events))))
-        self.events.append(Emitted(name, dict(fields), success))
+        if not self.full:
+            self.events.append(Emitted(name, dict(fields), success))
+        return not self.full
 
     def named(self, name: str) -> list[Emitted]:
         return [event for event in self.events if event.name == name]

@@ -8,6 +8,10 @@ from teleport_conch.certs.tls import load_certificate_pem
 from teleport_conch.certs.trust import check_ssh_certificate, check_tls_certificate
 from tests.auth.fixture import CLUSTER, NOW, SSH_KEY, TLS_KEY, Answered, ClusterTestCase
 
+NO_EVENT = (
+    "No certificate is issued, as the event that says so cannot be kept. The disk of the auth server is full, or its"
+    " spool of events: make room there. Its log says more."
+)
 USER = "/v1/ca/user/certs"
 HOST = "/v1/ca/host/certs"
 
@@ -58,6 +62,14 @@ class UserTests(ClusterTestCase):
             },
         )
 
+    def test_no_room_for_the_event(self) -> None:
+        """There is no certificate without its event."""
+        self.emitted.full = True
+        answer = self.sign()
+        self.assertEqual((answer.status, answer.code, answer.sentence), (507, "STORAGE_FULL", NO_EVENT))
+        self.emitted.full = False
+        self.assertEqual(self.sign().status, 200)
+
     def test_refused(self) -> None:
         """What no certificate may say, and times out of bounds; nothing is signed, and nothing is an event."""
         for options, status, sentence in (
@@ -96,6 +108,12 @@ class HostTests(ClusterTestCase):
         self.assertEqual(list(self.cluster.hosts), [])
         [event] = self.emitted.named("cert.create")
         self.assertEqual((event.fields["cert_type"], event.fields["name"]), ("host", "db.example.org"))
+
+    def test_no_room_for_the_event(self) -> None:
+        """There is no certificate without its event."""
+        self.emitted.full = True
+        answer = self.sign()
+        self.assertEqual((answer.status, answer.sentence), (507, NO_EVENT))
 
     def test_refused(self) -> None:
         """Names that no host may have, and none at all."""
