@@ -9,11 +9,12 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from attrs import frozen
 
-from bench import beats, listing, logins, signing
+from bench import beats, bulk, echo, listing, logins, memory, signing
 from bench.figures import Comparison, table
 from bench.programs import Broken
 
@@ -32,11 +33,30 @@ class Benchmark:
 
 
 BENCHMARKS: Mapping[str, Benchmark] = {
-    "login": Benchmark(logins.compare, 25),
+    "login": Benchmark(logins.compare_cold, 25),
     "heartbeats": Benchmark(beats.compare_rate, 7),
     "certificates": Benchmark(signing.compare, 7),
     "cost": Benchmark(beats.compare_cost, 9),
     "listing": Benchmark(listing.compare, 15),
+    "exec": Benchmark(logins.compare_exec, 5),
+    "exec-pam": Benchmark(partial(logins.compare_exec, pam=True), 5),
+    "handshake": Benchmark(logins.compare_handshake, 5),
+    "rate": Benchmark(logins.compare_rate, 5),
+    "down-aes": Benchmark(partial(bulk.compare_down, cipher=bulk.AES, bound=1.2), 7),
+    "up-aes": Benchmark(partial(bulk.compare_up, cipher=bulk.AES, bound=1.3), 7),
+    "down-chacha": Benchmark(partial(bulk.compare_down, cipher=bulk.CHACHA, bound=1.0), 7),
+    "up-chacha": Benchmark(partial(bulk.compare_up, cipher=bulk.CHACHA, bound=1.0), 7),
+    "through": Benchmark(bulk.compare_through, 5),
+    "get": Benchmark(partial(bulk.compare_files, put=False, small=False), 5),
+    "put": Benchmark(partial(bulk.compare_files, put=True, small=False), 5),
+    "get-many": Benchmark(partial(bulk.compare_files, put=False, small=True), 3),
+    "put-many": Benchmark(partial(bulk.compare_files, put=True, small=True), 3),
+    "idle": Benchmark(memory.compare_idle, 1),
+    "shells": Benchmark(memory.compare_shells, 1),
+    "growth": Benchmark(memory.compare_growth, 3),
+    "stalled": Benchmark(memory.compare_stalled, 3),
+    "echo": Benchmark(echo.compare, 3),
+    "echo-through": Benchmark(partial(echo.compare, through=True), 3),
 }
 
 

@@ -16,7 +16,7 @@ import yaml
 from attrs import field, frozen
 
 from bench.load import ANSWER_S, Caller
-from bench.programs import LOOPBACK, free_port, running, wait_for_port, wait_until
+from bench.programs import LOOPBACK, Running, free_port, running, wait_for_port, wait_until
 from teleport_conch.certs import keys
 from teleport_conch.certs.identity import HostIdentity
 from teleport_conch.certs.names import SERVER_NAME
@@ -162,8 +162,8 @@ def auth(folder: Path, registered: int = 0) -> Iterator[Auth]:
 
 
 @contextmanager
-def member(auth: Auth, kind: str, section: str, further: Mapping[str, object] | None = None) -> Iterator[int]:
-    """A proxy or a node of the cluster, until the end of the block; the value is its port.
+def member(auth: Auth, kind: str, section: str, further: Mapping[str, object] | None = None) -> Iterator[Running]:
+    """A proxy or a node of the cluster, until the end of the block.
 
     :param section: of the configuration, in which ``further`` is added.
     """
@@ -181,9 +181,10 @@ def member(auth: Auth, kind: str, section: str, further: Mapping[str, object] | 
         section: own,
     }
     log = folder / "log"
-    with running(service(f"teleport-{kind}", write_configuration(folder / f"{kind}.yaml", sections)), log):
+    command = service(f"teleport-{kind}", write_configuration(folder / f"{kind}.yaml", sections))
+    with running(command, log) as program:
         wait_for_port(port, log)
-        yield port
+        yield Running(port, program.pid)
 
 
 def ready_of(auth: Auth, name: str) -> bool:

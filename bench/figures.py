@@ -7,7 +7,13 @@ from statistics import median
 
 from attrs import frozen
 
-UNITS = {"s": ((" s", 1.0), (" ms", 1e3), (" us", 1e6)), "1/s": (("/s", 1.0),)}
+UNITS = {
+    "s": ((" s", 1.0), (" ms", 1e3), (" us", 1e6)),
+    "1/s": (("/s", 1.0),),
+    "B/s": ((" MB/s", 1e-6),),
+    "B": ((" MiB", 1 / (1 << 20)), (" KiB", 1 / 1024)),
+    "%": ((" %", 1.0),),
+}
 """For each unit in which is measured, those in which it is shown, with how many of them make one."""
 HEADINGS = ("what", "ours", "the other", "ratio", "its range", "target", "met")
 
@@ -38,7 +44,7 @@ def at_least(bound: float) -> Target:
 class Comparison:
     """Two ways to do one thing, measured in turns.
 
-    :ivar unit: of the figures: ``s`` (what one takes) or ``1/s`` (how many there are in a second).
+    :ivar unit: of the figures, one of :data:`UNITS`, such as ``s`` (what one takes) or ``1/s`` (how many in a second).
     :ivar ours: one figure for each round; so ``other``, of the same rounds.
     """
 

@@ -86,7 +86,7 @@ class CommandTests(SynchronousTestCase):
             self.assertEqual(main(["logins"]), 2)
         self.assertEqual(
             said.getvalue(),
-            "error: there is no benchmark 'logins'; there are login, heartbeats, certificates, cost, listing\n",
+            f"error: there is no benchmark 'logins'; there are {', '.join(BENCHMARKS)}\n",
         )
 
     def test_rounds(self) -> None:
