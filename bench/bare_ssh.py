@@ -1,4 +1,4 @@
-"""A server of AsyncSSH that takes certificates, for the sake of comparison: ``python -m bench.bare_ssh PORT KEY CAS``."""
+"""A server of AsyncSSH that takes certificates, to compare with: ``python -m bench.bare_ssh PORT KEY AUTHORITIES``."""
 
 from __future__ import annotations
 
