@@ -40,4 +40,4 @@ def open_gate(
 
 def site_of(cluster: Cluster, gate: Gate) -> APISite:
     """What listens: the routes behind the limits of HTTP."""
-    return APISite(cluster.clocks, gate.app.resource(), Judge(cluster.clocks, cluster.authorities))
+    return APISite(cluster.clocks, gate.resource(), Judge(cluster.clocks, cluster.authorities))

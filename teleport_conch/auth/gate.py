@@ -15,15 +15,14 @@ from klein import Klein
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import ITCPTransport
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 from twisted.web.server import Request
-from werkzeug.exceptions import HTTPException
 
 from teleport_conch.access.decision import Action, Denial, Facts, Target, decide
 from teleport_conch.auth.callers import Peer
 from teleport_conch.auth.clocks import Clocks
 from teleport_conch.auth.emitting import Emit
 from teleport_conch.auth.hosts import Hosts, Registration
+from teleport_conch.auth.routing import Routes
 from teleport_conch.auth.storing import encode
 from teleport_conch.auth.throttle import Reports
 from teleport_conch.errors import (
@@ -170,7 +169,10 @@ class Gate:
 
     def __attrs_post_init__(self) -> None:
         self._reports = Reports.of(self._clocks.monotonic)
-        self.app.handle_errors(HTTPException)(self._no_route)  # type: ignore[arg-type]  # Klein takes one
+
+    def resource(self) -> Routes:
+        """What answers requests by the routes."""
+        return Routes(self.app, self._no_route)
 
     def route(
         self, method: str, path: str, needs: Needs | None, streams: bool = False
@@ -192,11 +194,11 @@ class Gate:
     async def _serve(self, route: Route, handler: Handler, request: Request, parts: Mapping[str, str]) -> bytes | None:
         try:
             work = handler(self._admit(route, request, parts), **parts)
-            answer = await (work if route.streams else _to_its_end(work))
+            answer = await (_until_left(request, work) if route.streams else work)
         except TeleportError as reason:
             return self._refusal(request, reason)
         except CancelledError:
-            raise  # the client is gone
+            return None  # the client is gone
         except Exception:  # noqa: BLE001 - the edge: what nobody foresaw is logged, and its text is not answered
             self._log.failure("A call of {route} failed.", route=f"{route.method} {route.path}")
             return self._refusal(request, TeleportError("The auth server failed; its log says why."))
@@ -282,22 +284,15 @@ class Gate:
             self._log.info("Refused a host that is barred: {reason}", reason=reason.sentence)
         return self._write(request, reason.http_status, reason.to_json())
 
-    def _no_route(self, request: Request, failure: Failure) -> bytes | None:
+    def _no_route(self, request: Request) -> bytes | None:
         return self._refusal(request, NotFound("The API has no such route."))
 
 
-async def _to_its_end(work: Awaitable[Answer]) -> Answer:
-    """What ``work`` answers. Cancelling the wait does not cancel the work."""
-    waiting: Deferred[Answer] = Deferred()
-
-    def tell(result: Answer | Failure) -> None:
-        if not waiting.called:
-            waiting.callback(result)
-        elif isinstance(result, Failure) and not result.check(TeleportError):
-            Gate._log.failure("A call whose client had left failed.", result)
-
-    Deferred.fromCoroutine(_awaited(work)).addBoth(tell)
-    return await waiting
+async def _until_left(request: Request, work: Awaitable[Answer]) -> Answer:
+    """What ``work`` answers; it is cancelled when the client leaves."""
+    answering = Deferred.fromCoroutine(_awaited(work))
+    request.notifyFinish().addErrback(lambda _: answering.cancel())
+    return await answering
 
 
 async def _awaited(work: Awaitable[Answer]) -> Answer:

@@ -225,7 +225,7 @@ class ClusterTestCase(SynchronousTestCase):
     def call(self, peer: Peer | None, method: str, path: str, body: object = None) -> Answered:
         """Call the API as ``peer``."""
         self.peer = peer
-        agent = RequestTraversalAgent(self.gate.app.resource())
+        agent = RequestTraversalAgent(self.gate.resource())
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         producer = None if body is None else FileBodyProducer(BytesIO(data), cooperator=AtOnce())
         asked = agent.request(method.encode(), b"https://teleport.cluster.local" + path.encode(), None, producer)

@@ -85,7 +85,7 @@ class AnswerTests(ClusterTestCase):
 
         self.peer = self.host(self.join())
         self.patch(self.cluster.inventory, "_backend", Storage(self.backend, slow))
-        agent = RequestTraversalAgent(self.gate.app.resource())
+        agent = RequestTraversalAgent(self.gate.resource())
         body = FileBodyProducer(BytesIO(json.dumps(heartbeat().to_json()).encode()), cooperator=AtOnce())
         asked = agent.request(b"POST", f"https://x/v1/presence/node/{WEB1}".encode(), None, body)
         agent.flush()

@@ -41,7 +41,7 @@ class _Wire(StringTransport):
 class SiteTestCase(ClusterTestCase):
     def setUp(self) -> None:
         super().setUp()
-        self.site = APISite(self.clocks, self.gate.app.resource(), _Judge(self))  # type: ignore[arg-type]
+        self.site = APISite(self.clocks, self.gate.resource(), _Judge(self))  # type: ignore[arg-type]
         self.connect()
 
     def connect(self) -> None:
