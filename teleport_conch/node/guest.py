@@ -26,6 +26,7 @@ from teleport_conch.ssh.channel import (
     OPEN_UNKNOWN_CHANNEL_TYPE,
     Channel,
     ChannelRefused,
+    Opener,
 )
 from teleport_conch.ssh.connection import Connection
 from teleport_conch.ssh.forwarding import DirectTCPIP, connect
@@ -87,6 +88,9 @@ class Guest:
     _log = Logger()
 
     # The owner of the connection's channels.
+
+    def connection_started(self, connection: Opener) -> None:
+        """Channels to the client are opened by it."""
 
     async def open_channel(self, kind: bytes, payload: bytes) -> Channel:
         """``session`` and ``direct-tcpip``, each as the roles of this moment allow."""

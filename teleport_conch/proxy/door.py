@@ -27,6 +27,7 @@ from teleport_conch.ssh.channel import (
     OPEN_UNKNOWN_CHANNEL_TYPE,
     Channel,
     ChannelRefused,
+    Opener,
 )
 from teleport_conch.ssh.forwarding import DirectTCPIP
 from teleport_conch.ssh.session import SessionChannel, SessionStart
@@ -123,6 +124,9 @@ class Visitor:
 
     claim: Claim
     router: Router
+
+    def connection_started(self, connection: Opener) -> None:
+        """Nothing is opened towards a visitor."""
 
     async def open_channel(self, kind: bytes, payload: bytes) -> Channel:
         """``direct-tcpip`` goes to a node; ``session`` takes the subsystem ``proxy:`` only."""

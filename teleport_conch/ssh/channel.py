@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Protocol
 
+from twisted.internet.defer import Deferred
+
 from teleport_conch.errors import TeleportError
 from teleport_conch.ssh.window import ReceiveWindow, SendWindow
 
@@ -58,6 +60,9 @@ class Link(Protocol):
     def send_request(self, channel: Channel, name: bytes, payload: bytes) -> None:
         """A request that wants no reply."""
 
+    def ask(self, channel: Channel, name: bytes, payload: bytes) -> Deferred[bool]:
+        """A request that wants a reply; whether it was granted."""
+
     def grant(self, channel: Channel, count: int) -> None:
         """The peer may send ``count`` bytes more."""
 
@@ -65,8 +70,18 @@ class Link(Protocol):
         """The channel is closed on both sides."""
 
 
+class Opener(Protocol):
+    """The connection as its owner sees it."""
+
+    def open(self, kind: bytes, channel: Channel, payload: bytes = b"") -> None:
+        """Asks the peer to open a channel of ``kind``. Raises :class:`ChannelRefused` where there are too many."""
+
+
 class ChannelOwner(Protocol):
     """What decides on one authenticated connection: which channels open, and which global requests are granted."""
+
+    def connection_started(self, connection: Opener) -> None:
+        """The login is over: channels to the peer may be opened by ``connection`` from now on."""
 
     async def open_channel(self, kind: bytes, payload: bytes) -> Channel:
         """A channel of ``kind`` for an open request with ``payload``. Raises :class:`ChannelRefused`."""
@@ -100,6 +115,7 @@ class Channel:
     def __init__(self, window_bytes: int = WINDOW_BYTES) -> None:
         self.receive_window = ReceiveWindow(window_bytes)
         self.connection: Link | None = None
+        self.kind = b""
         self.local_id = -1
         self.remote_id = -1
         self._send_window = SendWindow(0, MAX_PACKET_BYTES)
@@ -114,6 +130,9 @@ class Channel:
 
     def opened(self) -> None:
         """The channel may be written to."""
+
+    def refused(self, refusal: ChannelRefused) -> None:
+        """The peer does not open the channel; :meth:`closed` follows."""
 
     def data_received(self, data: bytes) -> None:
         """``data`` has arrived; :meth:`consumed` is due once it has been used."""
@@ -175,6 +194,16 @@ class Channel:
         """A request that wants no reply, such as ``exit-status``; it does not wait behind queued data."""
         if self.connection is not None and not self._close_sent:
             self.connection.send_request(self, name, payload)
+
+    def request(self, name: bytes, payload: bytes = b"") -> Deferred[bool]:
+        """A request that wants a reply; whether it was granted.
+
+        :raises ChannelRefused: the channel is closed. The Deferred fails with
+            :class:`~teleport_conch.ssh.requests.RequestRefused` where it closes before the reply.
+        """
+        if self.connection is None or self._close_sent:
+            raise ChannelRefused(OPEN_CONNECT_FAILED, "The channel is closed.")
+        return self.connection.ask(self, name, payload)
 
     def registerProducer(self, producer: PushProducer) -> None:
         """``producer`` is paused while more than the high water mark is queued."""

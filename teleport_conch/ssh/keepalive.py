@@ -8,8 +8,6 @@ from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 
-REQUEST = b"keepalive@openssh.com"
-
 
 @frozen
 class KeepAliveRhythm:

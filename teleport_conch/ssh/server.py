@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from twisted.conch.ssh.connection import MSG_GLOBAL_REQUEST
 from twisted.conch.ssh.keys import Key
 from twisted.conch.ssh.transport import (
     DISCONNECT_BY_APPLICATION,
@@ -25,7 +24,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 from teleport_conch import wire
-from teleport_conch.ssh import algorithms, keepalive
+from teleport_conch.ssh import algorithms
 from teleport_conch.ssh.connection import Connection
 from teleport_conch.ssh.hostkeys import HostKeys
 from teleport_conch.ssh.keepalive import KeepAlive, KeepAliveRhythm
@@ -171,7 +170,8 @@ class ServerTransport(SSHServerTransport):
         self._alive.start()
 
     def _ask_alive(self) -> None:
-        self.sendPacket(MSG_GLOBAL_REQUEST, wire.string(keepalive.REQUEST) + wire.boolean(True))
+        if isinstance(self.service, Connection):
+            self.service.ask_alive()
 
     def _gone(self) -> None:
         self._log.info("{client} has not answered for too long", client=self.client_address)

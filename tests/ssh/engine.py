@@ -21,7 +21,7 @@ from teleport_conch.certs.trust import check_ssh_certificate
 from teleport_conch.errors import AccessDenied, TeleportError
 from teleport_conch.ssh.account import Account, lookup
 from teleport_conch.ssh.agent import AGENT_CHANNEL, AgentSocket
-from teleport_conch.ssh.channel import OPEN_UNKNOWN_CHANNEL_TYPE, Channel, ChannelRefused
+from teleport_conch.ssh.channel import OPEN_UNKNOWN_CHANNEL_TYPE, Channel, ChannelRefused, Opener
 from teleport_conch.ssh.connection import Connection
 from teleport_conch.ssh.factory import ServerFactory
 from teleport_conch.ssh.forwarding import DirectTCPIP, connect
@@ -54,6 +54,9 @@ class Shells:
 
     account: Account
     agents: list[AgentSocket] = field(factory=list)
+
+    def connection_started(self, connection: Opener) -> None:
+        """Nothing is opened towards the client but agents."""
 
     async def open_channel(self, kind: bytes, payload: bytes) -> Channel:
         if kind == b"session":

@@ -8,7 +8,7 @@ from typing import TypeVar, cast
 from attrs import define, field
 from twisted.internet.defer import Deferred
 
-from teleport_conch.ssh.channel import Channel
+from teleport_conch.ssh.channel import Channel, Opener
 
 Given = TypeVar("Given")
 
@@ -35,6 +35,10 @@ class RecordingLink:
 
     def send_request(self, channel: Channel, name: bytes, payload: bytes) -> None:
         self.said.append(("request", name, payload))
+
+    def ask(self, channel: Channel, name: bytes, payload: bytes) -> Deferred[bool]:
+        self.said.append(("ask", name, payload))
+        return Deferred()
 
     def grant(self, channel: Channel, count: int) -> None:
         self.said.append(("grant", count))
@@ -145,6 +149,10 @@ class RecordingOwner:
     global_answers: dict[bytes, bytes | Exception | Deferred[bytes]] = field(factory=dict)
     asked: list[tuple[bytes, bytes]] = field(factory=list)
     ended: int = 0
+    connection: Opener | None = None
+
+    def connection_started(self, connection: Opener) -> None:
+        self.connection = connection
 
     async def open_channel(self, kind: bytes, payload: bytes) -> Channel:
         self.asked.append((kind, payload))

@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred
 
 from teleport_conch.errors import NotFound
 from teleport_conch.ssh.channel import OPEN_ADMINISTRATIVELY_PROHIBITED, Channel, ChannelRefused
-from teleport_conch.ssh.connection import MAX_CHANNELS
+from teleport_conch.ssh.opening import MAX_CHANNELS, MAX_SESSIONS
 from teleport_conch.wire import WireError
 from tests.ssh import messages
 from tests.ssh.connections import ConnectionCase
@@ -99,17 +99,32 @@ class OpenedByThePeerTests(ConnectionCase):
 
     def test_limit(self) -> None:
         """One connection has a limited number of channels, those that are being opened included."""
-        self.owner.answers[b"session"] = RecordingChannel
+        self.owner.answers[b"tun@openssh.com"] = RecordingChannel
         self.owner.answers[b"direct-tcpip"] = Deferred
         for number in range(MAX_CHANNELS):
-            self.ask(b"session" if number % 2 else b"direct-tcpip")
+            self.ask(b"tun@openssh.com" if number % 2 else b"direct-tcpip")
         self.transport.take()
-        self.ask(b"session")
+        self.ask(b"tun@openssh.com")
         self.assert_refused(4, "One connection may have 256 channels open at a time.")
         self.receive(conch.MSG_CHANNEL_CLOSE, b"\0\0\0\0")
         self.transport.take()
-        self.ask(b"session")
+        self.ask(b"tun@openssh.com")
         self.assertEqual([number for number, _ in self.transport.take()], [conch.MSG_CHANNEL_OPEN_CONFIRMATION])
+
+    def test_limit_of_sessions(self) -> None:
+        """Sessions have a limit of their own, which leaves other channels alone; one that has ended makes room."""
+        self.owner.answers[b"session"] = RecordingChannel
+        self.owner.answers[b"direct-tcpip"] = RecordingChannel
+        for _ in range(MAX_SESSIONS):
+            self.ask(b"session")
+        self.transport.take()
+        self.ask(b"session")
+        self.assert_refused(4, "One connection may have 10 sessions open at a time.")
+        self.ask(b"direct-tcpip")
+        self.receive(conch.MSG_CHANNEL_CLOSE, b"\0\0\0\0")
+        self.ask(b"session")
+        confirmed, _, again = self.transport.take()
+        self.assertEqual((confirmed[0], again[0]), (conch.MSG_CHANNEL_OPEN_CONFIRMATION,) * 2)
 
     def test_refusals_leave_nothing(self) -> None:
         """However many opens are refused, nothing is kept of them."""
@@ -143,6 +158,18 @@ class OpenedByUsTests(ConnectionCase):
         self.confirm()
         self.assertEqual(self.channel.told, ["opened"])
         self.assertEqual(self.transport.take(), [(conch.MSG_CHANNEL_DATA, messages.data(70, b"early"))])
+
+    def test_why_it_was_refused(self) -> None:
+        """The channel hears what the peer says, without what could move a cursor, or else that it said no."""
+        for payload, sentence in (
+            (messages.open_failure(0, 1, "no \x1b[2Jagent"), "no [2Jagent"),
+            (b"\0\0\0\0", "The other side does not open the channel."),
+        ):
+            self.setUp()
+            told: list[str] = []
+            self.channel.refused = lambda refusal, told=told: told.append(refusal.sentence)  # type: ignore[method-assign, misc]  # a recorder
+            self.receive(conch.MSG_CHANNEL_OPEN_FAILURE, payload)
+            self.assertEqual((told, self.channel.told), ([sentence], ["closed"]))
 
     def test_refused(self) -> None:
         """A refusal is the channel's end."""

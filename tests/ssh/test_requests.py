@@ -8,8 +8,16 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch.errors import AccessDenied
-from teleport_conch.ssh.connection import MAX_REQUEST_BYTES
-from teleport_conch.ssh.requests import MAX_WAITING_BYTES, MAX_WAITING_REQUESTS, ProtocolViolation, RequestQueue
+from teleport_conch.ssh.channel import ChannelRefused
+from teleport_conch.ssh.requests import (
+    MAX_REQUEST_BYTES,
+    MAX_UNANSWERED,
+    MAX_WAITING_BYTES,
+    MAX_WAITING_REQUESTS,
+    ProtocolViolation,
+    RequestQueue,
+    RequestRefused,
+)
 from teleport_conch.wire import WireError
 from tests.ssh import messages
 from tests.ssh.connections import ConnectionCase
@@ -179,7 +187,7 @@ class ChannelRequestTests(ConnectionCase):
         for _ in range(100):
             self.ask(b"slow", payload=bytes(MAX_REQUEST_BYTES))
         self.assertEqual(self.transport.disconnects[0], (2, b"too many requests wait for their answers"))
-        self.assertEqual(len(self.connection._requests[0]._waiting), MAX_WAITING_BYTES // MAX_REQUEST_BYTES)
+        self.assertEqual(len(self.connection._requests._queues[0]._waiting), MAX_WAITING_BYTES // MAX_REQUEST_BYTES)
 
     def test_closed_meanwhile(self) -> None:
         """With its channel goes a request that waits: it is cancelled, nothing is answered, and nothing is logged."""
@@ -238,8 +246,8 @@ class GlobalRequestTests(ConnectionCase):
 
     def test_no_reply_wanted(self) -> None:
         """It is asked all the same."""
-        self.owner.global_answers[b"no-more-sessions@openssh.com"] = b""
-        self.ask(b"no-more-sessions@openssh.com", want_reply=False)
+        self.owner.global_answers[b"good"] = b"port 7"
+        self.ask(b"good", want_reply=False)
         self.assertEqual((self.transport.take(), len(self.owner.asked)), ([], 1))
 
     def test_in_order(self) -> None:
@@ -260,17 +268,98 @@ class GlobalRequestTests(ConnectionCase):
         self.assertEqual((self.transport.take(), self.transport.disconnects), ([], []))
 
 
-class UnsolicitedTests(ConnectionCase):
-    def test_ignored(self) -> None:
-        """Replies to requests that nobody made, whole or cut off, change nothing."""
+class OurGlobalRequestTests(ConnectionCase):
+    def ask(self, name: bytes = b"keepalive@openssh.com") -> Deferred[bytes]:
+        return self.connection.global_request(name, b"payload")
+
+    def refusal(self, reply: Deferred[bytes]) -> str:
+        return str(self.failureResultOf(reply, RequestRefused).value)
+
+    def test_sent(self) -> None:
+        """The message as RFC 4254, section 4, has it, with a reply wanted."""
+        self.ask(b"name")
+        self.assertEqual(
+            self.transport.take(), [(conch.MSG_GLOBAL_REQUEST, messages.global_request(b"name", True, b"payload"))]
+        )
+
+    def test_replies(self) -> None:
+        """Replies carry no number: each is for the oldest request that waits."""
+        first, second, third = self.ask(), self.ask(), self.ask()
+        self.receive(conch.MSG_REQUEST_SUCCESS, b"port 7")
+        self.receive(conch.MSG_REQUEST_FAILURE, b"")
+        self.assertEqual(self.successResultOf(first), b"port 7")
+        self.assertEqual(self.refusal(second), "The other side does not do that.")
+        self.assertNoResult(third)
+
+    def test_given_up(self) -> None:
+        """A request that nobody waits for any more is answered all the same, and keeps its place."""
+        first, second = self.ask(), self.ask()
+        first.cancel()
+        self.failureResultOf(first, CancelledError)
+        self.receive(conch.MSG_REQUEST_SUCCESS, b"first")
+        self.assertNoResult(second)
+        self.receive(conch.MSG_REQUEST_SUCCESS, b"second")
+        self.assertEqual(self.successResultOf(second), b"second")
+
+    def test_lost(self) -> None:
+        """The end of the connection is the end of the wait."""
+        reply = self.ask()
+        self.connection.serviceStopped()
+        self.assertEqual(self.refusal(reply), "The connection ended before the other side had answered.")
+
+    def test_limit(self) -> None:
+        """A peer that never answers makes us keep a limited number of questions."""
+        for _ in range(MAX_UNANSWERED):
+            self.ask()
+        refusal = self.assertRaises(RequestRefused, self.ask)
+        self.assertEqual(str(refusal), "128 requests have not been answered by the other side.")
+
+
+class OurChannelRequestTests(ConnectionCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.channel = self.opened()
+
+    def test_replies(self) -> None:
+        """The message as RFC 4254, section 5.4, has it; each channel's replies are for its own oldest request."""
+        other = self.opened(sender=41)
+        first, second, elsewhere = self.channel.request(b"shell"), self.channel.request(b"x"), other.request(b"y")
+        self.assertEqual(
+            self.transport.take()[0], (conch.MSG_CHANNEL_REQUEST, messages.request(40, b"shell", True, b""))
+        )
+        self.receive(conch.MSG_CHANNEL_FAILURE, b"\0\0\0\1")
+        self.receive(conch.MSG_CHANNEL_SUCCESS, b"\0\0\0\0")
+        self.assertEqual((self.successResultOf(first), self.successResultOf(elsewhere)), (True, False))
+        self.assertNoResult(second)
+
+    def test_closed_meanwhile(self) -> None:
+        """A channel that closes answers nothing any more; one that is closed takes no request."""
+        reply = self.channel.request(b"shell")
+        self.receive(conch.MSG_CHANNEL_CLOSE, b"\0\0\0\0")
+        self.failureResultOf(reply, RequestRefused)
+        self.assertEqual(str(self.assertRaises(ChannelRefused, self.channel.request, b"x")), "The channel is closed.")
+
+
+class NoMoreSessionsTests(ConnectionCase):
+    """OpenSSH's ``no-more-sessions@openssh.com``: what takes over a client cannot open sessions with it."""
+
+    def promise(self, want_reply: bool = False) -> None:
+        self.receive(conch.MSG_GLOBAL_REQUEST, messages.global_request(b"no-more-sessions@openssh.com", want_reply))
+
+    def test_enforced(self) -> None:
+        """A session behind the promise ends the connection, as in sshd; nobody is asked."""
+        self.promise()
+        self.receive(conch.MSG_CHANNEL_OPEN, messages.open_channel(b"session", 1, 100, 100))
+        self.assert_ended("a session was asked for behind no-more-sessions")
+        self.assertEqual(self.owner.asked, [])
+
+    def test_what_goes_on(self) -> None:
+        """Sessions that run go on, and channels of other kinds are opened."""
         channel = self.opened()
-        for number in (
-            conch.MSG_REQUEST_SUCCESS,
-            conch.MSG_REQUEST_FAILURE,
-            conch.MSG_CHANNEL_SUCCESS,
-            conch.MSG_CHANNEL_FAILURE,
-        ):
-            for payload in (b"", b"\0", b"\0\0\0\0", b"\0\0\0\xff"):
-                self.receive(number, payload)
-        self.assertEqual((self.transport.take(), self.transport.disconnects), ([], []))
-        self.assertEqual(channel.told, ["opened"])
+        self.promise(want_reply=True)
+        self.assertEqual(self.transport.take(), [(conch.MSG_REQUEST_SUCCESS, b"")])
+        self.owner.answers[b"direct-tcpip"] = RecordingChannel
+        self.receive(conch.MSG_CHANNEL_OPEN, messages.open_channel(b"direct-tcpip", 1, 100, 100))
+        self.assertEqual([number for number, _ in self.transport.take()], [conch.MSG_CHANNEL_OPEN_CONFIRMATION])
+        self.receive(conch.MSG_CHANNEL_DATA, messages.data(0, b"still"))
+        self.assertEqual(channel.told, ["opened", b"still"])

@@ -108,7 +108,7 @@ class HandshakeTests(ServerCase):
         pair.send(conch.MSG_CHANNEL_OPEN, messages.open_channel(b"session", 7, 1 << 20, 1 << 15))
         connection = pair.server.service
         assert isinstance(connection, Connection)
-        channel = connection._open[0]
+        channel = connection._table.open[0]
         pair.client.got.clear()
         for number in range(3):
             pair.client.sendKexInit()
