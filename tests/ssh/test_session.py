@@ -240,7 +240,7 @@ class RefusedTests(SessionCase):
         self.transport.take()
         self.sessions.answer = AccessDenied("You may not.")
         self.receive(conch.MSG_CHANNEL_REQUEST, messages.request(1, b"shell"))
-        channel = self.connection._open[1]
+        channel = self.connection._table.open[1]
         assert isinstance(channel, SessionChannel)
         channel.finish(ExitStatus(code=0))
         self.assertEqual(self.transport.take(), [SUCCESS, exit_status(255)])
