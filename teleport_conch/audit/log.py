@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import re
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
@@ -21,6 +22,7 @@ from teleport_conch.audit.event import Event, instant
 from teleport_conch.errors import StorageError, StorageFull
 
 FILE_MODE = 0o640
+FOLDER_MODE = 0o750
 MAX_REMEMBERED_UIDS = 65_536
 """How far back an event that is sent twice is noticed, in events."""
 MAX_READ_AT_START_BYTES = 32 << 20
@@ -44,7 +46,8 @@ _log = Logger()
 class EventLog:
     """Keeps events in ``directory``.
 
-    Every method blocks on the disk; call them in a thread (any, and several at once).
+    Every method blocks on the disk; call them in a thread (any, and several at once). Other processes may append to the
+    same log.
 
     :param clock: its ``seconds()`` is POSIX time.
     """
@@ -124,23 +127,23 @@ class EventLog:
 
     def _write(self, data: bytes) -> None:
         self._open_todays()
-        size = os.fstat(self._fd).st_size
-        try:
-            _write_all(self._fd, data)
-            os.fsync(self._fd)
-        except OSError:
-            with suppress(OSError):
-                os.ftruncate(self._fd, size)
-            raise
+        with _locked(self._fd):
+            size = os.fstat(self._fd).st_size
+            try:
+                _write_all(self._fd, data)
+                os.fsync(self._fd)
+            except OSError:
+                with suppress(OSError):
+                    os.ftruncate(self._fd, size)
+                raise
 
     def _open_todays(self) -> None:
         name = datetime.fromtimestamp(self._clock.seconds(), UTC).strftime(_FORMAT)
         if name == self._name:
             return
         self._close()
-        self._directory.mkdir(mode=0o750, parents=True, exist_ok=True)
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        self._fd = os.open(self._directory / name, flags, FILE_MODE)
+        _make_folder(self._directory)
+        self._fd = _open(self._directory / name)
         os.fchmod(self._fd, FILE_MODE)
         self._end_torn_line(name)
         self._point_at(name)
@@ -157,6 +160,7 @@ class EventLog:
         new = self._directory / f".{CURRENT}.new"
         new.unlink(missing_ok=True)
         new.symlink_to(name)
+        _give(new)
         new.replace(self._directory / CURRENT)
         directory = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -178,6 +182,40 @@ class EventLog:
 def _line(event: Mapping[str, object]) -> str:
     # ASCII only: nothing in the file can be more than it seems to whoever opens it in a terminal.
     return json.dumps(event, ensure_ascii=True, separators=(",", ":")) + "\n"
+
+
+def _make_folder(path: Path) -> None:
+    if not path.is_dir():
+        _make_folder(path.parent)
+        path.mkdir(mode=FOLDER_MODE, exist_ok=True)
+        _give(path)
+
+
+def _open(path: Path) -> int:
+    flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        fd = os.open(path, flags | os.O_CREAT | os.O_EXCL, FILE_MODE)
+    except FileExistsError:
+        return os.open(path, flags)
+    _give(path)
+    return fd
+
+
+def _give(path: Path) -> None:
+    """What root has just made belongs to the owner of the folder that it is in: the account that goes on with it."""
+    if os.geteuid() == 0:
+        owner = path.parent.stat()
+        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
+@contextmanager
+def _locked(fd: int) -> Iterator[None]:
+    """Alone, of all processes: what one takes back when the disk is full is not to be what another just wrote."""
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(fd, fcntl.LOCK_UN)
 
 
 def _write_all(fd: int, data: bytes) -> None:

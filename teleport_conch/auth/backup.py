@@ -27,10 +27,14 @@ from typing import cast
 
 from attrs import frozen
 
+from teleport_conch.audit.log import EventLog
 from teleport_conch.auth import configuration
-from teleport_conch.auth.founding import DATABASE, database_of
+from teleport_conch.auth.founding import DATABASE, database_of, events_of
+from teleport_conch.auth.gate import LOCAL_ADMIN
+from teleport_conch.auth.offline import LogWriter
 from teleport_conch.auth.sealing import Sealer, Unsealer, check_passphrase
 from teleport_conch.auth.storing import decode
+from teleport_conch.client.identity_store import IdentityStore
 from teleport_conch.config.settings import Settings
 from teleport_conch.errors import AlreadyExists, BadParameter, StartError, StorageError
 from teleport_conch.resources.cluster import ClusterName
@@ -60,7 +64,7 @@ class RestoredFrom:
 async def backup(reactor: Reactor, settings: Settings, file: Path, passphrase: str) -> None:
     """Write a backup, beside a running service or without one.
 
-    :param file: is made with mode 0600, and is there only when it is whole.
+    :param file: is made with mode 0600, and is there only when it is whole, and the event of it in the log.
     :raises AlreadyExists: there is such a file.
     :raises StartError: there is no cluster on this host.
     :raises StorageError: the disk is full, or cannot be written.
@@ -72,14 +76,21 @@ async def backup(reactor: Reactor, settings: Settings, file: Path, passphrase: s
     database = database_of(settings)
     if not database.exists():
         raise StartError(f"There is nothing to back up: {database} does not exist.")
+    host_uuid = IdentityStore(settings.teleport.data_dir, os.urandom).host_uuid()
+    log = EventLog(events_of(settings, host_uuid), reactor)
+
+    def tell() -> None:
+        LogWriter(log, host_uuid)("backup.create", {"user": LOCAL_ADMIN, "message": f"to {file.absolute()}"})
+
     backend = await SQLiteBackend.open(cast(ThreadedReactor, reactor), database, lock=False)
     folder = Path(mkdtemp(prefix=".backup-", dir=settings.teleport.data_dir))
     try:
         name = ClusterName.from_json(decode(await backend.get(configuration.NAME)))
         await backend.snapshot_to(folder / DATABASE)
         with _writing(file):
-            _write(file, passphrase, _manifest(name.cluster_name), _parts(folder, settings.teleport.data_dir))
+            _write(file, passphrase, _manifest(name.cluster_name), _parts(folder, settings.teleport.data_dir), tell)
     finally:
+        log.close()
         shutil.rmtree(folder, ignore_errors=True)
         await backend.close()
 
@@ -107,7 +118,9 @@ def _parts(snapshot: Path, data_dir: Path) -> Iterator[tuple[str, Path]]:
             yield f"identities/{path.name}", path
 
 
-def _write(file: Path, passphrase: str, manifest: bytes, parts: Iterator[tuple[str, Path]]) -> None:
+def _write(
+    file: Path, passphrase: str, manifest: bytes, parts: Iterator[tuple[str, Path]], tell: Callable[[], None]
+) -> None:
     part = file.with_name(f".{file.name}.part")
     part.unlink(missing_ok=True)
     create_private(part)
@@ -117,6 +130,7 @@ def _write(file: Path, passphrase: str, manifest: bytes, parts: Iterator[tuple[s
                 _archive(sealer, manifest, parts)
             target.flush()
             os.fsync(target.fileno())
+        tell()
         part.rename(file)
         sync(file.parent)
     finally:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import cast
 from uuid import uuid4
 
@@ -38,20 +37,18 @@ from teleport_conch.version import VERSION
 
 
 @frozen
-class _Emitter:
-    """Writes events to the log at once: nobody else has it open. What root writes there stays the service's own."""
+class LogWriter:
+    """Writes events of auth's own to the log at once, without a trail.
+
+    :raises StorageError: the log cannot be written.
+    """
 
     _log: EventLog
-    _folder: Path
-    _data_dir: Path
+    _host_uuid: str
 
     def __call__(self, name: str, fields: Mapping[str, object], success: bool = True) -> bool:
-        fields = {"server_id": self._folder.name, **fields}
+        fields = {"server_id": self._host_uuid, **fields}
         self._log.append([build(name, success, fields, time.time(), str(uuid4()))])
-        if os.geteuid() == 0:
-            owner = self._data_dir.stat()
-            for path in (self._folder.parent, self._folder, *self._folder.iterdir()):
-                os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
         return True
 
 
@@ -143,10 +140,9 @@ async def open_offline(reactor: Reactor, settings: Settings) -> OfflineAuth:
     clocks = Clocks(reactor, time.time, time.monotonic)
     backend = await SQLiteBackend.open(cast(ThreadedReactor, reactor), database)
     try:
-        folder = events_of(settings, host_uuid)
-        events = EventLog(folder, reactor)
+        events = EventLog(events_of(settings, host_uuid), reactor)
         founding = founding_of(settings, clocks.wall())
-        cluster = await open_cluster(clocks, backend, founding, _Emitter(events, folder, settings.teleport.data_dir))
+        cluster = await open_cluster(clocks, backend, founding, LogWriter(events, host_uuid))
     except BaseException:
         await backend.close()
         raise

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import stat
 import subprocess
 import sys
 from pathlib import Path
+from threading import Thread
 from uuid import UUID
 
 from twisted.internet.task import Clock
@@ -73,6 +75,42 @@ class EventLogTests(SynchronousTestCase):
         self.assertEqual([json.loads(line) for line in self.lines(name)], [event(1), event(2)])
         self.assertEqual(stat.S_IMODE((self.directory / name).stat().st_mode), 0o640)
         self.assertEqual(os.readlink(self.directory / "events.log"), name)
+
+    def test_owner(self) -> None:
+        """What root makes belongs to the owner of the folder around it, who has to go on with it."""
+        if os.geteuid() != 0:
+            self.skipTest("only root can give a file away")
+        self.directory.mkdir()
+        os.chown(self.directory, 65534, 65533)
+        log = EventLog(self.directory / "log" / "auth", self.clock)
+        self.addCleanup(log.close)
+        log.append([event(1)])
+        made = sorted(self.directory.rglob("*"))
+        self.assertEqual([path.name for path in made], ["log", "auth", "2020-10-01.00:00:00.log", "events.log"])
+        self.assertEqual({(path.lstat().st_uid, path.lstat().st_gid) for path in made}, {(65534, 65533)})
+
+    def test_owner_of_what_is_there(self) -> None:
+        """A file that somebody else made is not given away."""
+        if os.geteuid() != 0:
+            self.skipTest("only root can give a file away")
+        self.directory.mkdir()
+        os.chown(self.directory, 65534, 65534)
+        path = self.directory / "2020-10-01.00:00:00.log"
+        path.touch()
+        self.log.append([event(1)])
+        self.assertEqual(path.stat().st_uid, 0)
+
+    def test_two_processes(self) -> None:
+        """Whoever writes waits for another who does: what fails for one takes nothing of the other's away."""
+        self.log.append([event(1)])
+        with (self.directory / "events.log").open("ab") as other:
+            fcntl.flock(other, fcntl.LOCK_EX)
+            writing = Thread(target=self.log.append, args=([event(2)],))
+            writing.start()
+            writing.join(0.05)
+            self.assertTrue(writing.is_alive())
+        writing.join()
+        self.assertEqual(self.numbers(self.log.search(0, 1e11)), [1, 2])
 
     def test_day(self) -> None:
         """A new day in UTC has a new file, whatever time the events say."""

@@ -14,7 +14,7 @@ from teleport_conch.cli.commands import backup
 from teleport_conch.cli.connecting import as_owner
 from teleport_conch.cli.connection import Local
 from teleport_conch.config.loading import load
-from teleport_conch.errors import AlreadyExists, BadParameter, ConnectionProblem, StartError, UnsafePath
+from teleport_conch.errors import AlreadyExists, BadParameter, ConnectionProblem, StartError, StorageError, UnsafePath
 from teleport_conch.resources.server import Server
 from tests.cli.auth_host import CLUSTER, AuthHost, AuthHostTestCase, the_reactor
 
@@ -100,6 +100,30 @@ class BackupTests(AuthHostTestCase):
         said = (await backup.restore(self.local(other), self.arguments)).render("text")
         self.assertIn(f"The cluster {CLUSTER}, as of ", said)
         self.assertEqual((await other.tctl("status")).render("text"), status)
+
+    async def test_event(self) -> None:
+        """Who has a backup has the keys of the authorities: it is in the log, made beside the service or without it."""
+        await backup.backup(self.local(self.host), self.arguments)
+        await self.host.stop()
+        second = Namespace(file=self.host.folder / "second.backup", passphrase=PASSPHRASE)
+        await backup.backup(self.local(self.host), second)
+        await self.host.start()
+        found = json.loads(await self.tctl("events", "ls", "--type=backup.create", form="json"))
+        self.assertEqual(
+            [(event["code"], event["user"], event["message"]) for event in found],
+            [("TJ050I", "tctl on the auth host", f"to {file}") for file in (self.file, second.file)],
+        )
+
+    async def test_no_event(self) -> None:
+        """There is no backup that is not in the log."""
+        local = self.local(self.host)
+        data_dir = self.host.folder / "data"
+        log = data_dir / "log" / (data_dir / "host_uuid").read_text().strip()
+        log.touch()
+        with self.assertRaisesRegex(StorageError, "The events in .* cannot be read or written: File exists"):
+            await backup.backup(local, self.arguments)
+        self.assertEqual(list(self.host.folder.glob("*.backup*")), [])
+        log.unlink()
 
     async def test_refusals(self) -> None:
         """A backup replaces nothing, and is restored into an empty folder only."""
