@@ -9,9 +9,10 @@ from teleport_conch.auth.certificates import UserRequest
 from teleport_conch.auth.cluster import Cluster
 from teleport_conch.auth.emitting import Emit
 from teleport_conch.auth.events import Events
-from teleport_conch.auth.gate import Answer, Call, Gate, Needs
+from teleport_conch.auth.gate import Answer, Call, Encoded, Gate, Needs
 from teleport_conch.auth.host_routes import check_namespace
 from teleport_conch.auth.limits import EVENTS_IN_ANSWER, MAX_EVENTS_IN_REQUEST, TOKEN_TTL_S
+from teleport_conch.auth.storing import encode_with
 from teleport_conch.errors import AccessDenied, BadParameter
 from teleport_conch.resources.fields import Fields
 from teleport_conch.resources.session import ActiveSession
@@ -69,7 +70,8 @@ def _add_certificates(gate: Gate, cluster: Cluster) -> None:
             ttl_s=fields.number("ttl", default=0.0),
         )
         signed = cluster.certificates.sign_user(request, call.by)
-        return {"cert": signed.ssh, "tls_cert": signed.tls, "authorities": list(cluster.authorities.public_json)}
+        certificates = {"cert": signed.ssh, "tls_cert": signed.tls}
+        return Encoded(encode_with(certificates, "authorities", cluster.authorities.public_text))
 
     @gate.route("POST", "/v1/ca/host/certs", Needs("create", "host_cert"))
     async def sign_host(call: Call) -> Answer:

@@ -39,11 +39,14 @@ class Authorities:
     trusted: TLSAuthorities = field(init=False)
     public_json: tuple[Mapping[str, object], ...] = field(init=False)
     """Both without their secrets, as resources."""
+    public_text: bytes = field(init=False)
+    """The same, as a list in JSON."""
     _public: dict[str, PublicAuthority] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._public = {authority.kind: authority.public() for authority in (self.user, self.host)}
         self.public_json = tuple(authority.to_json() for authority in self._public.values())
+        self.public_text = b"[%s]" % b",".join(map(storing.encode, self.public_json))
         self.trusted = TLSAuthorities.of(self._public.values())
 
     def public(self, kind: str) -> PublicAuthority:

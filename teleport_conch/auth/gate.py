@@ -42,7 +42,14 @@ class Streamed:
     """In place of an answer: the handler wrote it itself."""
 
 
-Answer = Mapping[str, object] | Streamed | None
+@frozen
+class Encoded:
+    """An answer that is JSON already."""
+
+    text: bytes
+
+
+Answer = Mapping[str, object] | Encoded | Streamed | None
 """What JSON can hold; None says that it is done."""
 Handler = Callable[..., Awaitable[Answer]]
 _Handler = TypeVar("_Handler", bound=Handler)
@@ -139,7 +146,7 @@ def decoded(data: bytes) -> object:
     """The value of a JSON text in UTF-8; a number that is none, or half of a character, is refused like other noise."""
     try:
         # Given bytes, json would guess at other encodings, and take halves of characters in this one.
-        value: object = json.loads(data.decode("utf-8"), parse_constant=_refuse_constant)
+        value: object = _decode(data.decode("utf-8"))
         if b"\\u" in data:
             json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
@@ -149,6 +156,9 @@ def decoded(data: bytes) -> object:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no number of JSON")
+
+
+_decode = json.JSONDecoder(parse_constant=_refuse_constant).decode
 
 
 @define(eq=False)
@@ -267,10 +277,10 @@ class Gate:
         request.setHeader(b"cache-control", b"no-store")
         request.setHeader(b"x-teleport-time", f"{self._clocks.wall():.3f}".encode("ascii"))
 
-    def _write(self, request: Request, status: int, answer: Mapping[str, object]) -> bytes:
+    def _write(self, request: Request, status: int, answer: Mapping[str, object] | Encoded) -> bytes:
         self.begin(request)
         request.setResponseCode(status)
-        body = encode(answer)
+        body = answer.text if isinstance(answer, Encoded) else encode(answer)
         request.setHeader(b"content-length", b"%d" % len(body))
         return body
 

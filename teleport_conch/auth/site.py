@@ -102,6 +102,7 @@ class APIChannel(HTTPChannel):
     refused = False
     _verdict: Verdict | None = None
     _deadline: IDelayedCall | None = None
+    _arriving = False
     _answering = False
     _head_bytes = 0
     _head_lines = 0
@@ -147,13 +148,14 @@ class APIChannel(HTTPChannel):
             self._discard(len(data))
             return
         if not self._answering:
-            self._start_deadline()
+            self._arriving = True
         super().dataReceived(data)
+        self._expect_the_rest()
 
     def lineReceived(self, line: bytes) -> None:
         if self.refused:
             return
-        self._start_deadline()  # of a request that was sent before the last one was answered
+        self._arriving = True  # also one that was sent before the last one was answered
         self._head_bytes += len(line) + 2
         self._head_lines += 1
         if self._head_bytes > limits.MAX_HEADER_BYTES or self._head_lines > MAX_HEAD_LINES:
@@ -181,15 +183,17 @@ class APIChannel(HTTPChannel):
     def allContentReceived(self) -> None:
         self._stop_deadline()
         self._head_bytes = self._head_lines = 0
-        self._answering = True
+        self._arriving, self._answering = False, True
         super().allContentReceived()
 
     def requestDone(self, request: Request) -> None:
         self._answering = False
-        super().requestDone(request)
+        super().requestDone(request)  # which reads on, if more was sent meanwhile
+        self._expect_the_rest()
 
-    def _start_deadline(self) -> None:
-        if self._deadline is None:
+    def _expect_the_rest(self) -> None:
+        """Set the time for a request of which a part is still to come. Most come in one piece, and need no timer."""
+        if self._arriving and self._deadline is None:
             self._deadline = self.callLater(limits.ARRIVAL_S, self._too_slow)
 
     def _stop_deadline(self) -> None:
@@ -206,7 +210,7 @@ class APIChannel(HTTPChannel):
         """Answer once, take nothing more, and close the connection."""
         if self.refused:
             return
-        self.refused = True
+        self.refused, self._arriving = True, False
         self._stop_deadline()
         body = json.dumps(reason.to_json()).encode()
         phrase = HTTPStatus(reason.http_status).phrase

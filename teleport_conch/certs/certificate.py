@@ -23,6 +23,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable
 from enum import IntEnum
+from functools import cached_property
 
 from attrs import field, frozen
 
@@ -139,6 +140,10 @@ class SSHCertificate:
         return b"".join(fields)
 
     def to_blob(self) -> bytes:
+        return self._blob
+
+    @cached_property
+    def _blob(self) -> bytes:
         return self.signed_part() + wire.string(self.signature)
 
     def to_line(self, comment: str = "") -> str:

@@ -29,6 +29,8 @@ PERMIT_AGENT_FORWARDING = "permit-agent-forwarding"
 
 Traits = Mapping[str, tuple[str, ...]]
 
+_compact = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+
 
 def write_roles(roles: Sequence[str]) -> str:
     return _compact({"version": "v1", "roles": list(roles)})
@@ -36,10 +38,6 @@ def write_roles(roles: Sequence[str]) -> str:
 
 def write_traits(traits: Mapping[str, Sequence[str]]) -> str:
     return _compact({name: list(values) for name, values in sorted(traits.items())})
-
-
-def _compact(value: object) -> str:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
 def roles_of(certificate: SSHCertificate) -> tuple[str, ...]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 
 from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from teleport_conch.auth import limits
 from teleport_conch.auth.callers import Verdict
+from teleport_conch.auth.gate import ANYBODY, Call
 from teleport_conch.auth.site import DISCARDED_BYTES, DISCARDING_S, APIChannel, APISite
 from tests.auth.fixture import ClusterTestCase
 
@@ -231,6 +233,25 @@ class TimeTests(SiteTestCase):
         self.send(whole + whole[:-2])
         self.wire.clear()
         self.clock.advance(15)
+        self.assertEqual(self.answered(), (504, "CONNECTION_PROBLEM"))
+
+    def test_sent_while_another_waits(self) -> None:
+        """So has one that began while the one before it was worked on."""
+        work: Deferred[None] = Deferred()
+
+        @self.gate.route("GET", "/v1/slow", ANYBODY)
+        async def slow(call: Call) -> None:
+            await work
+
+        self.send(request("/v1/slow", method="GET") + request("/v1/ping", method="GET")[:-2])
+        self.clock.advance(15)
+        self.assertEqual(self.answered(), (0, ""))
+        work.callback(None)
+        self.assertEqual(self.answered()[0], 200)
+        self.wire.clear()
+        self.clock.advance(14)
+        self.assertEqual(self.answered(), (0, ""))
+        self.clock.advance(1)
         self.assertEqual(self.answered(), (504, "CONNECTION_PROBLEM"))
 
     def test_idle(self) -> None:
