@@ -44,7 +44,7 @@ def items(number: int, now: float) -> Iterator[Stored]:
         name_bound=False,
         principals_bound=False,
         join=JoinRecord("bench", "bench", "127.0.0.1", now - DAY_S),
-        valid_from=now - DAY_S,
+        batch="",
         expires_at=now + 29 * DAY_S,
     )
     yield f"{PREFIX}{host_uuid}/node", json.dumps(registration.to_json()).encode(), registration.expires_at

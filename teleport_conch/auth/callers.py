@@ -21,14 +21,10 @@ from teleport_conch.errors import AccessDenied, CertificateNotYetValid, Certific
 
 @frozen
 class Peer:
-    """Who is calling.
-
-    :ivar valid_from: when the certificate begins, in POSIX seconds.
-    """
+    """Who is calling."""
 
     identity: TLSIdentity
     caller: Caller
-    valid_from: float
 
     @property
     def role(self) -> str:
@@ -36,7 +32,7 @@ class Peer:
         return self.identity.roles[0] if self.identity.kind == "host" else ""
 
 
-def peer_of(identity: TLSIdentity, valid_from: float) -> Peer:
+def peer_of(identity: TLSIdentity) -> Peer:
     """:raises AccessDenied: the certificate names a role that does not exist."""
     host = identity.kind == "host"
     caller = Caller(
@@ -47,7 +43,7 @@ def peer_of(identity: TLSIdentity, valid_from: float) -> Peer:
         traits=identity.traits,
         host_uuid=identity.name if host else "",
     )
-    return Peer(identity, caller, valid_from)
+    return Peer(identity, caller)
 
 
 @define(eq=False)
@@ -97,4 +93,4 @@ class Judge:
                 " One of the two clocks is wrong: set it, or wait.",
                 seconds=seconds,
             ) from None
-        return peer_of(identity, certificate.not_valid_before_utc.timestamp())
+        return peer_of(identity)

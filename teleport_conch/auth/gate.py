@@ -242,7 +242,7 @@ class Gate:
         """
         if peer.identity.kind == "user" or peer.role in SERVICES_OF_AUTH:
             return None
-        return self._hosts.check(peer.role, peer.identity.name, peer.valid_from)
+        return self._hosts.check(peer.identity)
 
     def decide(self, peer: Peer, needs: Needs, parts: Mapping[str, str], address: str) -> None:
         """:raises Denial: the caller may not do this; that is an event."""

@@ -1,4 +1,4 @@
-"""The hosts that were let in: how they came, which names they hold, and from when on their certificates count.
+"""The hosts that were let in: how they came, which names they hold, and which of their certificates count.
 
 A registration is what makes an identity good. It is written at joining, renewed with the certificate, ends with it, and
 is removed to bar the host: from then on its certificate, however valid, is refused until it joins again.
@@ -15,6 +15,7 @@ from teleport_conch.auth import storing
 from teleport_conch.auth.limits import MAX_HOSTS
 from teleport_conch.auth.presence import HostKey
 from teleport_conch.certs import names
+from teleport_conch.certs.tls import BATCH_DIGITS, TLSIdentity
 from teleport_conch.errors import HostBarred, LimitExceeded, NotFound
 from teleport_conch.resources.fields import Fields
 from teleport_conch.resources.server import JoinRecord
@@ -33,7 +34,8 @@ class Registration:
     :ivar dns_names: the same, in the TLS certificate only.
     :ivar labels: those that the token binds.
     :ivar name_bound: the token named the host; so ``principals_bound``.
-    :ivar valid_from: POSIX seconds; certificates that begin earlier are from before the host joined.
+    :ivar batch: of the TLS certificates that the host got since it joined; any other one is from before. Empty where an
+        early version of this program wrote the registration: it made certificates without batches.
     :ivar expires_at: when the newest certificate ends, in POSIX seconds.
     """
 
@@ -47,7 +49,7 @@ class Registration:
     name_bound: bool
     principals_bound: bool
     join: JoinRecord
-    valid_from: float
+    batch: str
     expires_at: float
 
     @property
@@ -74,7 +76,7 @@ class Registration:
                 "name_bound": self.name_bound,
                 "principals_bound": self.principals_bound,
                 "join": self.join.to_json(),
-                "valid_from": self.valid_from,
+                "batch": self.batch,
             },
         }
 
@@ -93,7 +95,7 @@ class Registration:
             name_bound=spec.boolean("name_bound", default=False),
             principals_bound=spec.boolean("principals_bound", default=False),
             join=JoinRecord.from_json(spec.child("join").raw()),
-            valid_from=spec.number("valid_from"),
+            batch=spec.text("batch", default="", max_chars=BATCH_DIGITS),
             expires_at=metadata.number("expires"),
         )
 
@@ -154,20 +156,19 @@ class Hosts:
             if registration.expires_at <= now:
                 self._forget(registration.key)
 
-    def check(self, role: str, host_uuid: str, valid_from: float) -> Registration:
-        """The registration that an identity rests on.
+    def check(self, identity: TLSIdentity) -> Registration:
+        """The registration that the identity of a host rests on.
 
-        :param valid_from: when the identity's certificate begins, in POSIX seconds.
         :raises HostBarred: there is none, or the identity is older.
         """
-        kind = KIND_OF_ROLE.get(role)
+        host_uuid, kind = identity.name, KIND_OF_ROLE.get(identity.roles[0])
         registration = self._known.get(HostKey(kind, host_uuid)) if kind else None
         if registration is None:
             raise HostBarred(
                 f"The host {host_uuid} was removed from the cluster, and its identity is refused until it joins again:"
                 " give it a new token in auth_token and restart it."
             )
-        if valid_from < registration.valid_from:
+        if registration.batch not in ("", identity.batch):
             raise HostBarred(
                 f"The host {host_uuid} joined the cluster again since this identity was made; this copy is refused."
             )

@@ -21,7 +21,7 @@ from teleport_conch.auth.throttle import Failures, InProgress, Reports
 from teleport_conch.auth.tokens import Tokens
 from teleport_conch.certs import keys, names
 from teleport_conch.certs.public_key import Material
-from teleport_conch.certs.tls import TLSIdentity, certificate_pem
+from teleport_conch.certs.tls import BATCH_DIGITS, TLSIdentity, certificate_pem
 from teleport_conch.errors import (
     AccessDenied,
     BadParameter,
@@ -116,11 +116,11 @@ class Joining:
             name_bound=bool(token.node_name),
             principals_bound=bool(token.principals),
             join=JoinRecord(token.id, token.created_by, address, now),
-            valid_from=0.0,
+            batch=self._authorities.host.random(BATCH_DIGITS // 2).hex(),
             expires_at=now + HOST_CERTIFICATE_S,
         )
-        answer, valid_from = self._certify(applicant, registration)
-        await self._admit(evolve(registration, valid_from=valid_from))
+        answer = self._certify(applicant, registration)
+        await self._admit(registration)
         self._joined(registration, token)
         return answer
 
@@ -210,7 +210,7 @@ class Joining:
             dns_names=applicant.dns_names,
             expires_at=self._clocks.wall() + HOST_CERTIFICATE_S,
         )
-        answer, _ = self._certify(applicant, renewed)
+        answer = self._certify(applicant, renewed)
         await self._hosts.keep(renewed)
         fields = {"cert_type": "host", "name": identity.name, "roles": [request.role], "principals": renewed.principals}
         self._emit("cert.create", {**fields, "expires": renewed.expires_at, "method": "renewal"})
@@ -233,7 +233,7 @@ class Joining:
             self._check_free(applicant, new)
         return applicant
 
-    def _certify(self, applicant: _Applicant, registration: Registration) -> tuple[JoinAnswer, float]:
+    def _certify(self, applicant: _Applicant, registration: Registration) -> JoinAnswer:
         now, host = self._clocks.wall(), self._authorities.host
         ssh = host.sign_host_ssh(
             applicant.ssh_key,
@@ -253,8 +253,9 @@ class Joining:
             names=tuple(sorted(registration.all_names)),
             ttl_s=HOST_CERTIFICATE_S,
             now=now,
+            batch=registration.batch,
         )
-        answer = JoinAnswer(
+        return JoinAnswer(
             node_name=applicant.node_name,
             cluster_name=registration.cluster_name,
             ssh_certificate=ssh.to_line(),
@@ -262,7 +263,6 @@ class Joining:
             authorities=self._authorities.public_json,
             labels=registration.labels,
         )
-        return answer, tls.not_valid_before_utc.timestamp()
 
     def _joined(self, registration: Registration, token: JoinToken) -> None:
         fields = {

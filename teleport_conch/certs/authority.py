@@ -200,15 +200,17 @@ class Authority:
         names: Sequence[str],
         ttl_s: float,
         now: float,
+        batch: str = "",
     ) -> x509.Certificate:
         """A certificate with which a host speaks to the API, and serves TLS.
 
         :param names: host names and addresses under which it serves. Auth servers get ``teleport.cluster.local`` and
             ``*.teleport.cluster.local`` besides, which nobody can ask for.
+        :param batch: the :attr:`~teleport_conch.certs.tls.TLSIdentity.batch` of it; random if empty.
         """
         unique = self._host(host_uuid, cluster_name)
         served = issuing.server_names(unique, self.cluster_name, role, names)
-        return self._sign_tls(public_key, tls.host_subject(unique, self.cluster_name, role), served, ttl_s, now)
+        return self._sign_tls(public_key, tls.host_subject(unique, self.cluster_name, role), served, ttl_s, now, batch)
 
     def _has_to_be(self, kind: tls.Kind) -> None:
         if self.kind != kind:
@@ -264,13 +266,14 @@ class Authority:
         served: Sequence[x509.GeneralName],
         ttl_s: float,
         now: float,
+        batch: str = "",
     ) -> x509.Certificate:
         keys.public_blob(key)  # refuses keys that are too weak
         _has_to_fit(subject.public_bytes())
         pair = self.tls_keys[0]
         start, end = _window(ttl_s, now)
         window = (start, min(end, pair.certificate.not_valid_after_utc.timestamp()))
-        serial = _number(self.random, _TLS_SERIAL_BYTES)
+        serial = int(batch + self.random(_TLS_SERIAL_BYTES).hex()[len(batch) :], 16) or 1
         return issuing.leaf(pair.certificate, pair.private_key, key, subject, served, serial, window)
 
 

@@ -29,6 +29,7 @@ from teleport_conch.errors import BadParameter, CertificateCriticalOption, Certi
 
 MAX_COMMON_NAME_BYTES = 64
 MAX_PEM_CHARS = 1 << 16
+BATCH_DIGITS = 16
 
 Kind = Literal["user", "host"]
 
@@ -53,6 +54,11 @@ class TLSIdentity:
     principals: tuple[str, ...] = ()
     traits: Mapping[str, tuple[str, ...]] = field(factory=dict)
     route_to_cluster: str = ""
+
+    @property
+    def batch(self) -> str:
+        """What the serials of all certificates begin with that a host got since it joined: 16 hexadecimal digits."""
+        return f"{self.serial:032x}"[:BATCH_DIGITS]
 
 
 def user_subject(

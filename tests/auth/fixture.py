@@ -26,6 +26,8 @@ from teleport_conch.auth.clocks import Clocks
 from teleport_conch.auth.cluster import Cluster, Founding, open_cluster
 from teleport_conch.auth.events import Events
 from teleport_conch.auth.gate import Gate
+from teleport_conch.auth.hosts import Registration
+from teleport_conch.auth.presence import HostKey
 from teleport_conch.certs import keys
 from teleport_conch.certs.tls import TLSIdentity, load_certificate_pem
 from teleport_conch.errors import TeleportError
@@ -204,23 +206,29 @@ class ClusterTestCase(SynchronousTestCase):
         from teleport_conch.certs.trust import check_tls_certificate
 
         identity = check_tls_certificate(certificate, self.cluster.authorities.trusted, self.clock.seconds())
-        return peer_of(identity, certificate.not_valid_before_utc.timestamp())
+        return peer_of(identity)
+
+    def registration(self, uuid: str = WEB1, kind: str = "node") -> Registration:
+        """A host's, which joined."""
+        found = self.cluster.hosts.get(HostKey(kind, uuid))
+        assert found is not None
+        return found
 
     def beat(
         self, uuid: str = WEB1, name: str = "web1", kind: str = "node", instance: str = "one", address: str = ADDRESS
     ) -> None:
         """A host says that it is there."""
-        role = {"node": "Node", "proxy": "Proxy"}[kind]
-        registration = self.cluster.hosts.check(role, uuid, self.clock.seconds())
-        self.now(self.cluster.inventory.beat(registration, heartbeat(uuid, name, kind, instance), address))
+        self.now(
+            self.cluster.inventory.beat(self.registration(uuid, kind), heartbeat(uuid, name, kind, instance), address)
+        )
 
     # Callers.
 
     def admin(self) -> Peer:
-        return peer_of(TLSIdentity("host", AUTH, CLUSTER, ("Admin",), 1, NOW + 3600), NOW)
+        return peer_of(TLSIdentity("host", AUTH, CLUSTER, ("Admin",), 1, NOW + 3600))
 
     def user(self, *roles: str) -> Peer:
-        return peer_of(TLSIdentity("user", "alice", CLUSTER, roles or ("access",), 2, NOW + 3600), NOW)
+        return peer_of(TLSIdentity("user", "alice", CLUSTER, roles or ("access",), 2, NOW + 3600))
 
     def call(self, peer: Peer | None, method: str, path: str, body: object = None) -> Answered:
         """Call the API as ``peer``."""

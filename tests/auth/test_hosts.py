@@ -5,7 +5,7 @@ from __future__ import annotations
 from teleport_conch.auth.hosts import Hosts, Registration
 from teleport_conch.auth.presence import HostKey
 from teleport_conch.errors import HostBarred, NotFound
-from tests.auth.fixture import GATEWAY, NOW, WEB1, WEB2, ClusterTestCase
+from tests.auth.fixture import GATEWAY, WEB1, WEB2, ClusterTestCase
 
 WEB = HostKey("node", WEB1)
 
@@ -37,6 +37,25 @@ class BarringTests(ClusterTestCase):
         self.assertIn("joined the cluster again since this identity was made", answer.sentence)
         self.assertEqual(self.call(after, "GET", "/v1/configuration").status, 200)
 
+    def test_copies_from_before_in_any_second(self) -> None:
+        """That does not depend on clocks: not in one second, and not when the clock was set back meanwhile."""
+        for seconds in (0, -3600):
+            before = self.host(self.join())
+            self.now(self.cluster.inventory.remove(WEB, "alice"))
+            self.clock.rightNow += seconds
+            after = self.host(self.join())
+            self.assertEqual(self.call(before, "GET", "/v1/configuration").code, "HOST_BARRED", seconds)
+            self.assertEqual(self.call(after, "GET", "/v1/configuration").status, 200)
+            self.now(self.cluster.inventory.remove(WEB, "alice"))
+
+    def test_renewed_after_the_clock_was_set_back(self) -> None:
+        """A renewal is of the same registration, whatever the clock says."""
+        before = self.host(self.join())
+        self.clock.rightNow -= 200
+        renewed = self.now(self.cluster.joining.renew(self.request(), before.identity, "10.0.0.5"))
+        for peer in (before, self.host(renewed)):
+            self.assertEqual(self.call(peer, "GET", "/v1/configuration").status, 200)
+
     def test_renewed_identity(self) -> None:
         """A renewal bars neither the new certificate nor the one before."""
         before = self.host(self.join())
@@ -62,9 +81,9 @@ class BarringTests(ClusterTestCase):
 
     def test_removed_before_it_beat(self) -> None:
         """A host that joined and never came can be removed, too."""
-        self.join()
+        peer = self.host(self.join())
         self.now(self.cluster.inventory.remove(WEB, "alice"))
-        self.assertRaises(HostBarred, self.cluster.hosts.check, "Node", WEB1, NOW)
+        self.assertRaises(HostBarred, self.cluster.hosts.check, peer.identity)
         self.refused(self.cluster.inventory.remove(WEB, "alice"), NotFound)
 
     def test_event(self) -> None:

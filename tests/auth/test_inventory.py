@@ -29,11 +29,11 @@ class InventoryTestCase(ClusterTestCase):
         self.join()
 
     def says(self, beat: Heartbeat) -> None:
-        registration = self.cluster.hosts.check("Node", WEB1, self.clock.seconds())
+        registration = self.registration()
         self.now(self.cluster.inventory.beat(registration, beat, ADDRESS))
 
     def refuses(self, kind: type[TeleportError], beat: Heartbeat, address: str = ADDRESS) -> TeleportError:
-        registration = self.cluster.hosts.check("Node", WEB1, self.clock.seconds())
+        registration = self.registration()
         return self.refused(self.cluster.inventory.beat(registration, beat, address), kind)
 
     def record(self) -> Item:
@@ -95,7 +95,7 @@ class BeatTests(InventoryTestCase):
     def test_answer(self) -> None:
         """The time of auth, the labels that the token bound, and whether the node can be dialled."""
         self.register(self.request(WEB2, "web2", token=self.token(labels={"env": "prod"})))
-        registration = self.cluster.hosts.check("Node", WEB2, NOW)
+        registration = self.registration(WEB2)
         beat = heartbeat(WEB2, "web2")
         answer = self.now(self.cluster.inventory.beat(registration, beat, ADDRESS))
         self.assertEqual((answer.server_time, answer.labels, answer.unreachable), (NOW, {"env": "prod"}, ""))
@@ -311,7 +311,7 @@ class RemovalTests(InventoryTestCase):
 
     def test_removed_while_it_beats(self) -> None:
         """A beat that is being written when its host is removed does not bring it back."""
-        registration = self.cluster.hosts.check("Node", WEB1, NOW)
+        registration = self.registration()
         put = self.backend.put
 
         async def slow(*args: object) -> object:

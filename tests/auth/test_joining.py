@@ -399,7 +399,7 @@ class RenewalTests(JoinTestCase):
         """New certificates for 30 days more, the same names, the same record of how the host came in."""
         answer = self.renew("10.0.0.5", "db.example.org")
         self.assertEqual(SSHCertificate.from_line(answer.ssh_certificate).valid_before, NOW + 45 * DAY_S)
-        registration = self.cluster.hosts.check("Node", WEB1, NOW)
+        registration = self.registration()
         self.assertEqual((registration.expires_at, registration.join.joined_at), (NOW + 45 * DAY_S, NOW))
         [event] = self.emitted.named("cert.create")
         self.assertEqual((event.fields["name"], event.fields["method"]), (WEB1, "renewal"))

@@ -255,7 +255,7 @@ class EndTests(WatchTestCase):
         stream = self.watch()
         stream.pauseProducing()
         for labels in ({"env": "a"}, {"env": "b"}, {"env": "c"}):
-            registration = self.cluster.hosts.check("Node", WEB1, self.clock.seconds())
+            registration = self.registration()
             self.now(self.cluster.inventory.beat(registration, heartbeat(labels=labels), "10.0.0.5"))
         self.configure(5.0)
         self.clock.advance(10)
