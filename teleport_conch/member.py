@@ -28,7 +28,7 @@ from teleport_conch.resources.server import Server
 from teleport_conch.ssh.factory import ServerLimits
 from teleport_conch.ssh.hostkeys import HostKeys, host_keys
 from teleport_conch.ssh.keepalive import KeepAliveRhythm
-from teleport_conch.ssh.userauth import Claim
+from teleport_conch.ssh.policy import Claim
 from teleport_conch.starting import Reactor
 from teleport_conch.storage.backend import IBackend
 from teleport_conch.storage.memory import MemoryBackend

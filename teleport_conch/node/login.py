@@ -17,7 +17,7 @@ from teleport_conch.errors import AccessDenied, TeleportError
 from teleport_conch.member import who, why
 from teleport_conch.node.guest import Guest, GuestRoom
 from teleport_conch.ssh.account import Account, lookup
-from teleport_conch.ssh.userauth import Claim
+from teleport_conch.ssh.policy import Claim, LoginPolicy
 
 Emit = Callable[..., None]
 
@@ -33,8 +33,8 @@ class Cluster(Protocol):
 
 
 @frozen
-class NodeLogin:
-    """The :class:`~teleport_conch.ssh.userauth.LoginPolicy` of a node.
+class NodeLogin(LoginPolicy):
+    """The :class:`~teleport_conch.ssh.policy.LoginPolicy` of a node.
 
     :param target: the node as roles see it, with its labels of this moment.
     :param room: what the guests of this node share.

@@ -30,8 +30,8 @@ from teleport_conch.ssh.channel import (
     Opener,
 )
 from teleport_conch.ssh.forwarding import DirectTCPIP
+from teleport_conch.ssh.policy import Claim, LoginPolicy
 from teleport_conch.ssh.session import SessionChannel, SessionStart
-from teleport_conch.ssh.userauth import Claim
 
 
 class Cluster(Protocol):
@@ -87,7 +87,7 @@ class Router:
 
 
 @frozen
-class DoorPolicy:
+class DoorPolicy(LoginPolicy):
     """Lets in whoever holds a valid certificate of a user of this cluster."""
 
     clock: IReactorTime
@@ -96,7 +96,7 @@ class DoorPolicy:
     emit: Emit
 
     def check(self, claim: Claim) -> None:
-        """See :class:`~teleport_conch.ssh.userauth.LoginPolicy`."""
+        """See :class:`~teleport_conch.ssh.policy.LoginPolicy`."""
         check_ssh_certificate(
             claim.certificate,
             type=CertificateType.USER,
@@ -109,12 +109,12 @@ class DoorPolicy:
             raise AccessDenied("This certificate is for one command on one host; it opens no door here.")
 
     async def login(self, claim: Claim) -> Visitor:
-        """See :class:`~teleport_conch.ssh.userauth.LoginPolicy`."""
+        """See :class:`~teleport_conch.ssh.policy.LoginPolicy`."""
         self.check(claim)
         return Visitor(claim, self.router)
 
     def refused(self, claim: Claim, error: TeleportError) -> None:
-        """See :class:`~teleport_conch.ssh.userauth.LoginPolicy`."""
+        """See :class:`~teleport_conch.ssh.policy.LoginPolicy`."""
         self.emit("auth", success=False, error=error.sentence, **who(claim))
 
 

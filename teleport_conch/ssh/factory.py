@@ -12,8 +12,8 @@ from twisted.internet.interfaces import IAddress, IReactorTime
 
 from teleport_conch.ssh.hostkeys import HostKeys
 from teleport_conch.ssh.keepalive import KeepAliveRhythm
+from teleport_conch.ssh.policy import LoginPolicy
 from teleport_conch.ssh.server import ServerTransport
-from teleport_conch.ssh.userauth import LoginPolicy
 
 LOGIN_GRACE_S = 30.0
 

@@ -28,7 +28,8 @@ from teleport_conch.ssh import algorithms
 from teleport_conch.ssh.connection import Connection
 from teleport_conch.ssh.hostkeys import HostKeys
 from teleport_conch.ssh.keepalive import KeepAlive, KeepAliveRhythm
-from teleport_conch.ssh.userauth import LoginPolicy, UserAuth
+from teleport_conch.ssh.policy import LoginPolicy
+from teleport_conch.ssh.userauth import UserAuth
 from teleport_conch.wire import Reader
 
 GOODBYE_S = 2.0
@@ -109,7 +110,8 @@ class ServerTransport(SSHServerTransport):
     """One client's connection.
 
     ``client_address`` is the address of the client, which behind a proxy is not that of the TCP peer; ``host:port``.
-    ``peer_host`` is the address of the TCP peer itself.
+    ``peer_host`` is the address of the TCP peer itself. ``host_key_blob`` is the host key, or its certificate, as the
+    first key exchange had it.
     """
 
     factory: Factory  # type: ignore[assignment]  # what is read of it is less than Conch's
@@ -121,6 +123,7 @@ class ServerTransport(SSHServerTransport):
     supportedCompressions = list(algorithms.COMPRESSIONS)
     client_address = ""
     peer_host = ""
+    host_key_blob = b""
     login_policy: LoginPolicy
 
     def __init__(self) -> None:
@@ -266,6 +269,8 @@ class ServerTransport(SSHServerTransport):
         self.sendDisconnect(DISCONNECT_PROTOCOL_ERROR, b"the key exchange takes too long")
 
     def _keySetup(self, sharedSecret: bytes, exchangeHash: bytes) -> None:
+        if self.sessionID is None:
+            self.host_key_blob = self._host_keys[self.keyAlg].blob()
         super()._keySetup(sharedSecret, exchangeHash)
         self._keys_agreed = True
 
@@ -282,7 +287,9 @@ class ServerTransport(SSHServerTransport):
 
     def sendExtInfo(self, extensions: list[tuple[bytes, bytes]]) -> None:
         """Tells which algorithms *users* may sign with; Conch would tell those of the host key."""
-        super().sendExtInfo([(b"server-sig-algs", algorithms.server_sig_algs())])
+        super().sendExtInfo(
+            [(b"server-sig-algs", algorithms.server_sig_algs()), (b"publickey-hostbound@openssh.com", b"0")]
+        )
 
     def ssh_SERVICE_REQUEST(self, packet: bytes) -> None:
         """User authentication, once, and only after the key exchange (RFC 4253, section 10)."""
@@ -293,7 +300,7 @@ class ServerTransport(SSHServerTransport):
             self.sendDisconnect(DISCONNECT_SERVICE_NOT_AVAILABLE, b"no such service now")
             return
         self.sendPacket(MSG_SERVICE_ACCEPT, wire.string(name))
-        self.setService(UserAuth())
+        self.setService(UserAuth(self.factory.clock))
 
 
 def _cancel(call: IDelayedCall | None) -> None:

@@ -1,74 +1,59 @@
-"""User authentication (RFC 4252) with OpenSSH certificates (PROTOCOL.certkeys), and with nothing else.
+"""User authentication (RFC 4252): the service that counts, waits and answers, and asks a policy for every decision.
 
-One request is worked on at a time, every request counts towards one limit for the connection, and the decision is a
-policy's: :class:`LoginPolicy` is asked when a certificate is offered, so that nobody is asked for a touch or for a
-passphrase in vain, and again when the signature has been verified.
+One request is worked on at a time, and what is counted is counted for the whole connection. A failure is answered at a
+fixed moment after its turn came, whatever it took to find it, so that nothing can be learned from a clock.
 """
 
 from __future__ import annotations
 
 from typing import Protocol
 
-from attrs import frozen
 from twisted.conch.ssh import userauth as conch
 from twisted.conch.ssh.service import SSHService
 from twisted.conch.ssh.transport import (
+    DISCONNECT_BY_APPLICATION,
     DISCONNECT_NO_MORE_AUTH_METHODS_AVAILABLE,
     DISCONNECT_PROTOCOL_ERROR,
     DISCONNECT_SERVICE_NOT_AVAILABLE,
 )
 from twisted.internet.defer import CancelledError
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from teleport_conch import wire
-from teleport_conch.certs import public_key
-from teleport_conch.certs.certificate import SSHCertificate
-from teleport_conch.certs.options import VERIFY_REQUIRED
-from teleport_conch.certs.signatures import USER_VERIFIED, AlgorithmRefused, BadSignature, Signature, verify
-from teleport_conch.errors import AccessDenied, CertificateRefused, CertificateType, TeleportError
-from teleport_conch.ssh.algorithms import SIGNATURES_BY_ALGORITHM
+from teleport_conch.errors import AccessDenied, CertificateRefused, TeleportError
 from teleport_conch.ssh.channel import ChannelOwner
 from teleport_conch.ssh.connection import Connection
+from teleport_conch.ssh.counts import Counts, Exhausted
+from teleport_conch.ssh.interactive import (
+    INTERACTIVE,
+    MSG_INFO_RESPONSE,
+    PASSWORD,
+    Abandoned,
+    Interaction,
+    read_interactive,
+    read_password,
+)
+from teleport_conch.ssh.policy import Answer, Attempt, Claim, KeyClaim, LoginPolicy, Partial
+from teleport_conch.ssh.proof import PUBLICKEY
+from teleport_conch.ssh.publickey import METHODS, KeyRequest, NotOffered, PublicKeyMethod
 from teleport_conch.ssh.requests import RequestQueue
 from teleport_conch.wire import Reader, WireError
 
-MAX_REQUESTS = 20
-MAX_FAILED_SIGNATURES = 6
 MAX_USER_CHARS = 256
-
-
-@frozen
-class Claim:
-    """Who says to be whom: the user name of the SSH connection, the certificate, and the client's ``host:port``."""
-
-    user: str
-    certificate: SSHCertificate
-    client_address: str
-
-    @property
-    def client(self) -> tuple[str, int]:
-        """The client's address in its parts."""
-        host, _, port = self.client_address.rpartition(":")
-        return host.strip("[]"), int(port)
-
-
-class LoginPolicy(Protocol):
-    """Decides who may log in to a server."""
-
-    def check(self, claim: Claim) -> None:
-        """Whether ``claim`` would be good, once signed. Raises :class:`TeleportError` where not."""
-
-    async def login(self, claim: Claim) -> ChannelOwner:
-        """The claim was proven: what its holder may do. Raises :class:`TeleportError` to refuse."""
-
-    def refused(self, claim: Claim, error: TeleportError) -> None:
-        """A claim was refused, for the audit log."""
+FAILURE_S = 0.01
+"""After which time a failure is answered; twice or four times as long, and so on, where deciding took longer."""
 
 
 class AuthTransport(Protocol):
-    """What user authentication needs of the server's transport."""
+    """What user authentication needs of the server's transport.
+
+    ``host_key_blob`` is the server's host key, or its certificate, as the first key exchange had it.
+    """
 
     sessionID: bytes
+    host_key_blob: bytes
     client_address: str
     login_policy: LoginPolicy
 
@@ -86,102 +71,138 @@ class AuthTransport(Protocol):
 
 
 class UserAuth(SSHService):
-    """The ``ssh-userauth`` service of one connection."""
+    """The ``ssh-userauth`` service of one connection.
+
+    :param clock: for the moment at which failures are answered.
+    """
 
     name = b"ssh-userauth"
     transport: AuthTransport  # type: ignore[assignment]  # the part of Conch's transport that is used here
 
-    def __init__(self) -> None:
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
         self._queue = RequestQueue(self._failed)
-        self._requests = 0
-        self._failed_signatures = 0
+        self._counts = Counts()
+        self._user: bytes | None = None
+        self._policy = LoginPolicy()
+        self._interaction: Interaction | None = None
         self._told: set[str] = set()
         self._done = False
+
+    def serviceStarted(self) -> None:
+        """The client may ask."""
+        transport = self.transport
+        self._policy = transport.login_policy
+        self._keys = PublicKeyMethod(transport.sessionID, transport.host_key_blob, self._tell)
 
     def serviceStopped(self) -> None:
         """The connection went away, or the login succeeded."""
         if not self._done:
+            self._done = True
             self._queue.stop()
 
     def packetReceived(self, messageNum: int, packet: bytes) -> None:
-        """Takes requests only; whatever else arrives before the login ends the connection (RFC 4252, section 6)."""
-        if messageNum != conch.MSG_USERAUTH_REQUEST:
-            self.transport.sendDisconnect(DISCONNECT_PROTOCOL_ERROR, b"log in first")
+        """Takes requests, and answers that are due; all else ends the connection (RFC 4252, section 6)."""
+        if self._done:
             return
-        self._requests += 1
-        if self._requests > MAX_REQUESTS:
+        if messageNum == conch.MSG_USERAUTH_REQUEST:
+            self._enqueue(packet)
+        elif messageNum != MSG_INFO_RESPONSE or self._interaction is None or not self._interaction.answer(packet):
+            self._send_away(DISCONNECT_PROTOCOL_ERROR, b"log in first")
+
+    def _enqueue(self, packet: bytes) -> None:
+        if self._interaction is not None:
+            self._interaction.abandon()
+        try:
+            self._counts.request()
+        except Exhausted as limit:
             self._queue.stop()
-            self._too_many()
+            self._send_away(DISCONNECT_NO_MORE_AUTH_METHODS_AVAILABLE, limit.why)
         else:
-            self._queue.put(lambda: self._request(packet))
+            self._queue.put(lambda: self._request(packet), len(packet))
+
+    # One request.
 
     async def _request(self, packet: bytes) -> None:
         if self._done:
             return
+        began = self._clock.seconds()
         reader = Reader(packet)
         user, service, method = reader.string(), reader.string(), reader.string()
         if service != Connection.name:
-            self.transport.sendDisconnect(DISCONNECT_SERVICE_NOT_AVAILABLE, b"no such service")
-        elif method == b"publickey":
-            await self._publickey(user, reader)
-        else:
-            self._fail()
-
-    async def _publickey(self, user: bytes, reader: Reader) -> None:
-        signed, algorithm, blob = reader.boolean(), reader.string(), reader.string()
-        signature = reader.string() if signed else b""
-        reader.end()
-        try:
-            claim = Claim(_user_name(user), _certificate(algorithm, blob), self.transport.client_address)
-        except CertificateType:
-            self._fail()  # a plain key, as agents offer them by the dozen: no event for each
+            self._send_away(DISCONNECT_SERVICE_NOT_AVAILABLE, b"no such service")
             return
-        except TeleportError as refusal:
-            self._log.info("{client} was refused: {why}", client=self.transport.client_address, why=refusal.sentence)
-            self._fail(signed)
+        self._begin(user)
+        try:
+            await self._work(user, method, reader, began)
+        except Abandoned:
+            self._counts.failure()  # and nothing is answered (RFC 4252, section 5.1)
+
+    def _begin(self, user: bytes) -> None:
+        """Says the banner first of all; under another user name nothing counts that was proven before."""
+        if self._user is None and self._policy.banner:
+            self._say(*self._policy.banner.splitlines())
+        if user != self._user:
+            self._user, self._policy = user, self.transport.login_policy
+
+    async def _work(self, user: bytes, method: bytes, reader: Reader, began: float) -> None:
+        if method == b"none" and self._counts.requests == 1:
+            self._send_failure()  # this is how clients ask what there is
             return
         try:
-            self.transport.login_policy.check(claim)
-            if not signed:
-                self.transport.sendPacket(conch.MSG_USERAUTH_PK_OK, wire.string(algorithm) + wire.string(blob))
-                return
-            self._verify(user, algorithm, blob, signature, claim.certificate)
-            owner = await self.transport.login_policy.login(claim)
+            attempt = Attempt(_user_name(user), self.transport.client_address)
+            answer = await self._answer(attempt, method, reader, began)
         except TeleportError as refusal:
-            self._refuse(claim, refusal, signed)
+            self._note(user, refusal)
+            await self._moment(began)
+            self._counts.failure()
+            self._send_failure()
         else:
-            self._succeed(owner)
+            self._follow(answer)
 
-    def _verify(
-        self, user: bytes, algorithm: bytes, blob: bytes, signature: bytes, certificate: SSHCertificate
-    ) -> None:
-        """The signature of RFC 4252, section 7, over this session and this request, by the certified key.
+    async def _answer(self, attempt: Attempt, method: bytes, reader: Reader, began: float) -> Answer | None:
+        """None where the request was an offer, which is answered."""
+        name = PUBLICKEY if method in METHODS else method
+        if name not in map(str.encode, self._policy.methods(attempt.user)):
+            raise NotOffered("This way to log in is not offered.")
+        if name == INTERACTIVE:
+            return await self._interact(attempt, reader)
+        if name == PASSWORD:
+            return await self._policy.password(attempt, read_password(reader))
+        request = KeyRequest.read(method, reader)
+        if request.signature is not None:
+            return await self._keys.log_in(self._policy, attempt, request)
+        await self._offer(attempt, request, began)
+        return None
 
-        A security key has to have been touched, unless its certificate says ``no-touch-required``, and to have verified
-        its user where the certificate says ``verify-required`` (PROTOCOL.certkeys).
-        """
-        signed = b"".join(
-            (
-                wire.string(self.transport.sessionID),
-                wire.byte(conch.MSG_USERAUTH_REQUEST),
-                wire.string(user),
-                wire.string(Connection.name),
-                wire.string(b"publickey"),
-                wire.boolean(True),
-                wire.string(algorithm),
-                wire.string(blob),
-            )
-        )
-        untouched = any(name == "no-touch-required" for name, _ in certificate.extensions)
+    async def _offer(self, attempt: Attempt, request: KeyRequest, began: float) -> None:
+        self._counts.offer()
+        acceptance = await self._keys.offer(self._policy, attempt, request)
+        if acceptance:
+            self.transport.sendPacket(conch.MSG_USERAUTH_PK_OK, acceptance)
+        else:
+            await self._moment(began)
+            self._send_failure()
+
+    async def _interact(self, attempt: Attempt, reader: Reader) -> Answer:
+        read_interactive(reader)
+        self._interaction = interaction = Interaction(self.transport.sendPacket)
         try:
-            given = Signature.parse(signature)
-            if given.algorithm != SIGNATURES_BY_ALGORITHM[algorithm]:
-                raise AlgorithmRefused(f"{given.algorithm!r} is not what {algorithm.decode()} signs with")
-            verify(public_key.parse(certificate.public_key), given, signed, require_presence=not untouched)
-            if certificate.critical_option(VERIFY_REQUIRED) is not None and not given.flags & USER_VERIFIED:
-                raise BadSignature("the certificate demands that the security key verifies its user")
-        except (AlgorithmRefused, BadSignature, WireError) as problem:
-            raise AccessDenied(f"The signature of the login is not accepted: {problem}.") from problem
+            answer = await self._policy.interact(attempt, interaction)
+        finally:
+            self._interaction = None
+        if interaction.abandoned:
+            raise Abandoned
+        return answer
+
+    # What comes of it.
+
+    def _follow(self, answer: Answer | None) -> None:
+        if isinstance(answer, Partial):
+            self._policy = answer.then
+            self._send_failure(partial=True)
+        elif answer is not None:
+            self._succeed(answer)
 
     def _succeed(self, owner: ChannelOwner) -> None:
         self._done = True
@@ -189,43 +210,68 @@ class UserAuth(SSHService):
         self.transport.sendPacket(conch.MSG_USERAUTH_SUCCESS, b"")
         self.transport.setService(Connection(owner))
 
-    def _refuse(self, claim: Claim, refusal: TeleportError, signed: bool) -> None:
-        if refusal.sentence not in self._told:
-            self._told.add(refusal.sentence)
-            self._log.info(
-                "{client} was refused as {user!r} with the certificate of {key_id!r}: {why}",
-                client=claim.client_address,
-                user=claim.user,
-                key_id=claim.certificate.key_id,
-                why=refusal.sentence,
-            )
+    async def _moment(self, began: float) -> None:
+        """Waits for the first moment at which a failure of a request that ``began`` then may be answered."""
+        taken, due = self._clock.seconds() - began, FAILURE_S
+        while due <= taken:
+            due *= 2
+        await deferLater(self._clock, due - taken)
+
+    def _send_failure(self, partial: bool = False) -> None:
+        methods = self._policy.methods((self._user or b"").decode("utf-8", "replace"))
+        self.transport.sendPacket(conch.MSG_USERAUTH_FAILURE, wire.name_list(methods) + wire.boolean(partial))
+
+    def _tell(self, claim: Claim | KeyClaim, refusal: TeleportError) -> None:
+        """A claim was refused: for the log, for the audit log, and for the person at the keyboard, once."""
+        if refusal.sentence in self._told:
+            return
+        self._told.add(refusal.sentence)
+        self._log.info(
+            "{client} was refused as {user!r} with {key}: {why}",
+            client=claim.client_address,
+            user=claim.user,
+            key=f"the certificate of {claim.certificate.key_id!r}" if isinstance(claim, Claim) else "a plain key",
+            why=refusal.sentence,
+        )
+        if isinstance(claim, Claim):
             self.transport.login_policy.refused(claim, refusal)
             if isinstance(refusal, CertificateRefused | AccessDenied):
-                self._banner(refusal.sentence)
-        self._fail(signed)
+                self._say(refusal.sentence)
 
-    def _banner(self, sentence: str) -> None:
-        """Says why, to the person at the keyboard (RFC 4252, section 5.4)."""
-        text = "".join(letter for letter in sentence if letter.isprintable())
-        self.transport.sendPacket(conch.MSG_USERAUTH_BANNER, wire.text(f"{text}\r\n") + wire.text("en"))
+    def _note(self, user: bytes, refusal: TeleportError) -> None:
+        """The same where nothing was claimed that could be believed, for the log only."""
+        if refusal.sentence not in self._told and not isinstance(refusal, NotOffered):
+            self._told.add(refusal.sentence)
+            client = self.transport.client_address
+            self._log.info(
+                "{client} was refused as {user!r}: {why}",
+                client=client,
+                user=user[:MAX_USER_CHARS],
+                why=refusal.sentence,
+            )
 
-    def _fail(self, signed: bool = False) -> None:
-        self._failed_signatures += signed
-        if self._failed_signatures >= MAX_FAILED_SIGNATURES:
-            self._too_many()
-        else:
-            self.transport.sendPacket(conch.MSG_USERAUTH_FAILURE, wire.name_list(("publickey",)) + wire.boolean(False))
+    def _say(self, *lines: str) -> None:
+        """To the person at the keyboard (RFC 4252, section 5.4)."""
+        shown = "".join("".join(filter(str.isprintable, line)) + "\r\n" for line in lines)
+        self.transport.sendPacket(conch.MSG_USERAUTH_BANNER, wire.text(shown) + wire.text("en"))
 
-    def _too_many(self) -> None:
-        self._done = True
-        self.transport.sendDisconnect(DISCONNECT_NO_MORE_AUTH_METHODS_AVAILABLE, b"too many authentication failures")
+    # The end without a login.
 
     def _failed(self, failure: Failure) -> None:
-        if failure.check(CancelledError):
+        problem = failure.value
+        if isinstance(problem, CancelledError):
             return
-        if not failure.check(WireError):
+        if isinstance(problem, Exhausted):
+            self._send_away(DISCONNECT_NO_MORE_AUTH_METHODS_AVAILABLE, problem.why)
+        elif isinstance(problem, WireError):
+            self._send_away(DISCONNECT_PROTOCOL_ERROR, b"malformed authentication request")
+        else:
             self._log.failure("authentication failed", failure=failure)
-        self.transport.sendDisconnect(DISCONNECT_PROTOCOL_ERROR, b"malformed authentication request")
+            self._send_away(DISCONNECT_BY_APPLICATION, b"the login failed; the log of the server says why")
+
+    def _send_away(self, reason: int, why: bytes) -> None:
+        self._done = True
+        self.transport.sendDisconnect(reason, why)
 
 
 def _user_name(user: bytes) -> str:
@@ -237,17 +283,3 @@ def _user_name(user: bytes) -> str:
     if not 0 < len(name) <= MAX_USER_CHARS or not name.isprintable():
         raise AccessDenied(f"A user name has 1 to {MAX_USER_CHARS} printable characters.")
     return name
-
-
-def _certificate(algorithm: bytes, blob: bytes) -> SSHCertificate:
-    """The certificate in ``blob``, if it is one that ``algorithm`` is used with (RFC 8332, section 3)."""
-    if algorithm not in SIGNATURES_BY_ALGORITHM:
-        raise CertificateType("Only certificates are accepted here.")
-    certificate = SSHCertificate.parse(blob)
-    names = {
-        b"rsa-sha2-256-cert-v01@openssh.com": "ssh-rsa-cert-v01@openssh.com",
-        b"rsa-sha2-512-cert-v01@openssh.com": "ssh-rsa-cert-v01@openssh.com",
-    }
-    if certificate.kind != names.get(algorithm, algorithm.decode("ascii")):
-        raise AccessDenied(f"The certificate is not of the announced algorithm {algorithm.decode('ascii')}.")
-    return certificate

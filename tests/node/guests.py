@@ -22,7 +22,7 @@ from teleport_conch.node.guest import Guest, GuestRoom
 from teleport_conch.node.login import NodeLogin
 from teleport_conch.resources.session import ActiveSession
 from teleport_conch.ssh.connection import Connection
-from teleport_conch.ssh.userauth import Claim
+from teleport_conch.ssh.policy import Claim
 from teleport_conch.starting import Reactor
 from tests.certs import samples
 from tests.ssh import messages

@@ -23,8 +23,8 @@ from teleport_conch.proxy_protocol import Address
 from teleport_conch.resources.server import Presence, Server, State
 from teleport_conch.ssh.channel import ChannelRefused
 from teleport_conch.ssh.factory import ServerFactory
+from teleport_conch.ssh.policy import Claim
 from teleport_conch.ssh.session import SessionChannel, SessionStart
-from teleport_conch.ssh.userauth import Claim
 from teleport_conch.wire import WireError
 from tests.audit.recorder import EventRecorder
 from tests.certs import samples
@@ -201,6 +201,8 @@ class LoginTests(DoorCase):
         """The person reads why before anything else happens, and the cluster hears of it."""
         pair = self.pair()
         self.log_in(pair, samples.user_certificate(valid_before=int(samples.NOW)), b"root")
+        self.clock.advance(1)
+        pair.pump()
         sentence = "The certificate expired 0 seconds ago; get a new one, or compare the clocks."
         banner = (53, wire.text(f"{sentence}\r\n") + wire.text("en"))
         self.assertEqual(pair.client.got[-2:], [banner, (51, wire.string(b"publickey") + b"\0")])

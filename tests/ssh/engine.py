@@ -26,11 +26,11 @@ from teleport_conch.ssh.connection import Connection
 from teleport_conch.ssh.factory import ServerFactory
 from teleport_conch.ssh.forwarding import DirectTCPIP, connect
 from teleport_conch.ssh.hostkeys import host_keys
+from teleport_conch.ssh.policy import Claim, LoginPolicy
 from teleport_conch.ssh.process import Process
 from teleport_conch.ssh.process_session import ProcessSession
 from teleport_conch.ssh.session import SessionChannel, SessionStart
 from teleport_conch.ssh.terminal import Terminal
-from teleport_conch.ssh.userauth import Claim
 from tests.certs import samples
 from tests.interop.requirements import require
 from tests.ssh.streams import StreamCase, clock, tcp
@@ -107,7 +107,7 @@ class Shells:
 
 
 @define
-class OnePerson:
+class OnePerson(LoginPolicy):
     """Lets in who has a certificate of the samples' user authority for the login."""
 
     logins: list[Shells] = field(factory=list)

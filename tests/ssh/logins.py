@@ -20,7 +20,7 @@ from teleport_conch.certs.certificate import CertificateType, SSHCertificate, op
 from teleport_conch.certs.trust import check_ssh_certificate
 from teleport_conch.errors import TeleportError
 from teleport_conch.ssh.channel import ChannelOwner
-from teleport_conch.ssh.userauth import Claim, LoginPolicy
+from teleport_conch.ssh.policy import Claim, LoginPolicy
 from tests.certs import samples
 from tests.ssh.recording import RecordingOwner
 
@@ -146,7 +146,7 @@ def signed_by(client: Client, other: Client) -> Client:
 
 
 @define
-class SamplePolicy:
+class SamplePolicy(LoginPolicy):
     """Trusts the user authority of the samples; whoever passes may open what ``owner`` opens."""
 
     owner: RecordingOwner = field(factory=RecordingOwner)
@@ -187,6 +187,7 @@ class AuthRecorder:
 
     login_policy: LoginPolicy
     sessionID: bytes = SESSION_ID
+    host_key_blob: bytes = b"the host key of this test"
     client_address: str = "192.0.2.7:50000"
     sent: list[tuple[int, bytes]] = field(factory=list)
     disconnects: list[tuple[int, bytes]] = field(factory=list)

@@ -92,7 +92,10 @@ class HandshakeTests(ServerCase):
         """The client is told what users may sign with, not what the host signs with."""
         pair = Pair()
         pair.pump()
-        self.assertEqual(pair.client.peerExtensions, {b"server-sig-algs": server_sig_algs()})
+        self.assertEqual(
+            pair.client.peerExtensions,
+            {b"server-sig-algs": server_sig_algs(), b"publickey-hostbound@openssh.com": b"0"},
+        )
         self.assertIn(b"rsa-sha2-512", server_sig_algs().split(b","))
         self.assertNotIn(b"ssh-rsa", server_sig_algs().split(b","))
 

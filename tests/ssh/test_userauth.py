@@ -9,20 +9,17 @@ from hypothesis import strategies as st
 from twisted.conch.ssh import userauth as conch
 from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs, formatEvent
-from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch import wire
 from teleport_conch.errors import AccessDenied, StorageFull
 from teleport_conch.ssh.connection import Connection
-from teleport_conch.ssh.userauth import MAX_REQUESTS, UserAuth
+from teleport_conch.ssh.counts import MAX_FAILURES, MAX_OFFERS, MAX_REQUESTS, TOO_MANY_FAILURES
 from tests.certs import samples
+from tests.ssh.auth_case import FAILURE, NOTHING, PLAIN, SUCCESS, AuthCase, banner
 from tests.ssh.logins import (
     SESSION_ID,
     TOUCHED,
     VERIFIED,
-    AuthRecorder,
-    Client,
-    SamplePolicy,
     certify,
     ecdsa_client,
     ed25519_client,
@@ -31,41 +28,7 @@ from tests.ssh.logins import (
     signed_by,
 )
 
-FAILURE = (conch.MSG_USERAUTH_FAILURE, wire.string(b"publickey") + b"\0")
-SUCCESS = (conch.MSG_USERAUTH_SUCCESS, b"")
 NOT_ACCEPTED = "The signature of the login is not accepted: "
-
-
-def banner(sentence: str) -> tuple[int, bytes]:
-    return conch.MSG_USERAUTH_BANNER, wire.text(f"{sentence}\r\n") + wire.text("en")
-
-
-class AuthCase(SynchronousTestCase):
-    def setUp(self) -> None:
-        self.policy = SamplePolicy()
-        self.transport = AuthRecorder(self.policy)
-        self.auth = UserAuth()
-        self.auth.transport = self.transport
-        self.auth.serviceStarted()
-
-    def ask(self, payload: bytes) -> None:
-        self.auth.packetReceived(conch.MSG_USERAUTH_REQUEST, payload)
-
-    def assert_accepted(self, client: Client, user: bytes = b"root") -> None:
-        self.setUp()
-        self.ask(client.request(user))
-        self.assertEqual((self.transport.sent, self.transport.disconnects), ([SUCCESS], []), client.algorithm)
-
-    def assert_refused(self, payload: bytes, sentence: str) -> None:
-        """Refused with this sentence, as a banner for the person and as an event for the log."""
-        self.setUp()
-        self.ask(payload)
-        self.assertEqual(self.transport.sent, [banner(sentence), FAILURE])
-        self.assertEqual([text for _, text in self.policy.refusals], [sentence])
-        self.assert_nobody()
-
-    def assert_nobody(self) -> None:
-        self.assertEqual((self.transport.services, self.transport.successes, self.policy.logged_in), ([], 0, []))
 
 
 class AcceptedTests(AuthCase):
@@ -124,8 +87,7 @@ class RefusedTests(AuthCase):
         """A plain key is refused without an event and without asking the policy: agents offer them by the dozen."""
         for signed in (False, True):
             self.setUp()
-            plain = Client(samples.user_certificate(), b"ssh-ed25519", ed25519_client().sign)
-            self.ask(plain.request(signed=signed))
+            self.ask(PLAIN.request(signed=signed))
             self.assertEqual((self.transport.sent, self.policy.checked), ([FAILURE], []))
             self.assertEqual(self.policy.refusals, [])
             self.assert_nobody()
@@ -196,7 +158,7 @@ class RefusedTests(AuthCase):
         """A policy that breaks ends the connection and lets nobody in."""
         self.policy.problem = ZeroDivisionError("ours")
         self.ask(ed25519_client().request())
-        self.assertEqual(self.transport.disconnects, [(2, b"malformed authentication request")])
+        self.assertEqual(self.transport.disconnects, [(11, b"the login failed; the log of the server says why")])
         self.assert_nobody()
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
@@ -311,31 +273,68 @@ class UserNameTests(AuthCase):
 
 
 class LimitTests(AuthCase):
-    def test_requests(self) -> None:
-        """A connection has a limited number of requests of any kind, however they are mixed."""
-        nothing = wire.string(b"root") + wire.string(b"ssh-connection") + wire.string(b"none")
-        for number in range(MAX_REQUESTS):
-            self.ask(nothing if number % 2 else ed25519_client().request(b"daemon", signed=False))
-        self.assertEqual(self.transport.disconnects, [])
-        self.ask(ed25519_client().request())
-        self.assertEqual(self.transport.disconnects, [(14, b"too many authentication failures")])
-        self.assert_nobody()
-
-    def test_failed_signatures(self) -> None:
-        """Six signed requests that fail are the end, and a good one behind them is not looked at."""
-        for _ in range(6):
-            self.ask(ed25519_client().request(session_id=b"another"))
-        self.assertEqual(self.transport.disconnects, [(14, b"too many authentication failures")])
+    def assert_ended(self, why: bytes = TOO_MANY_FAILURES) -> None:
+        self.assertEqual(self.transport.disconnects, [(14, why)])
         self.ask(ed25519_client().request())
         self.assertEqual(len(self.transport.disconnects), 1)
         self.assert_nobody()
+
+    def test_offers(self) -> None:
+        """Twenty keys are offered by one agent, and are no failures; the next one is the end, and names the cure."""
+        for _ in range(MAX_OFFERS):
+            self.ask(ed25519_client().request(b"daemon", signed=False))
+        self.assertEqual(self.transport.disconnects, [])
+        self.ask(ed25519_client().request(signed=False))
+        self.assert_ended(b"too many keys were offered; name one with IdentityFile and IdentitiesOnly=yes")
+
+    def test_good_behind_many_offers(self) -> None:
+        """Who offers twenty keys logs in with the last of them."""
+        for _ in range(MAX_OFFERS - 1):
+            self.ask(PLAIN.request(signed=False))
+        self.ask(ed25519_client().request(signed=False))
+        self.ask(ed25519_client().request())
+        self.assertEqual(self.transport.sent[-1], SUCCESS)
+
+    def test_nothing(self) -> None:
+        """The method ``none`` asks what there is, once; from then on it is a failure like any other."""
+        for _ in range(MAX_FAILURES):
+            self.ask(NOTHING)
+        self.assertEqual((self.transport.sent, self.transport.disconnects), ([FAILURE] * MAX_FAILURES, []))
+        self.ask(NOTHING)
+        self.assert_ended()
+
+    def test_failed_signatures(self) -> None:
+        """Six signed requests that fail are the end, and a good one behind them is not looked at."""
+        for _ in range(MAX_FAILURES):
+            self.ask(ed25519_client().request(session_id=b"another"))
+        self.assert_ended()
+
+    def test_one_count(self) -> None:
+        """Failures of every kind are counted together: keys, methods that are not offered, names that are none."""
+        for payload in (
+            ed25519_client().request(session_id=b"another"),
+            PLAIN.request(),
+            NOTHING,
+            ed25519_client().request(b"a\nb"),
+            wire.string(b"root") + wire.string(b"ssh-connection") + wire.string(b"password") + b"\0secret",
+        ):
+            self.ask(payload)
+        self.assertEqual(self.transport.disconnects, [])
+        self.ask(ed25519_client().request(b"daemon"))
+        self.assert_ended()
+
+    def test_requests(self) -> None:
+        """All requests together are bounded, whatever becomes of them."""
+        self.auth._counts.requests = MAX_REQUESTS
+        self.ask(ed25519_client().request())
+        self.assert_ended()
 
     def test_pipelined(self) -> None:
         """Requests that are sent without waiting for answers count like all others."""
         self.policy.wait = Deferred()
         for _ in range(MAX_REQUESTS + 1):
             self.ask(ed25519_client().request())
-        self.assertEqual(self.transport.disconnects, [(14, b"too many authentication failures")])
+        self.assertEqual(self.transport.disconnects, [(14, TOO_MANY_FAILURES)])
         self.policy.wait.callback(None)
         self.assert_nobody()
 
