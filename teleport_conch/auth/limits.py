@@ -1,4 +1,4 @@
-"""Every bound of the auth service, in one place; ``docs/api.rst`` says what happens at each."""
+"""Every bound of the auth service, in one place; ``docs/limits.rst`` says what happens at each."""
 
 from __future__ import annotations
 
