@@ -1,0 +1,1 @@
+"""What attackers have done to programs of this kind, each tried on ours and named by its number."""
