@@ -20,6 +20,7 @@ from twisted.internet.interfaces import (
     IReactorCore,
     IReactorFDSet,
     IReactorFromThreads,
+    IReactorSocket,
     IReactorTCP,
     IReactorTime,
     IReactorUNIX,
@@ -34,7 +35,9 @@ from teleport_conch.steady import SteadyTimers
 _log = Logger()
 
 
-class Reactor(IReactorCore, IReactorFDSet, IReactorFromThreads, IReactorTCP, IReactorTime, IReactorUNIX):
+class Reactor(
+    IReactorCore, IReactorFDSet, IReactorFromThreads, IReactorSocket, IReactorTCP, IReactorTime, IReactorUNIX
+):
     """What our services need of a reactor; Twisted's on Unix have it all."""
 
 

@@ -9,16 +9,16 @@ from typing import Protocol
 
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint
 from twisted.logger import Logger
 
 from teleport_conch.access.decision import AgentForward, Caller, Facts, Login, PortForward, Target, decide
 from teleport_conch.errors import AccessDenied, BadParameter, TeleportError
 from teleport_conch.member import who, why
 from teleport_conch.node.environment import Place, accepts, host_environment, session_environment
+from teleport_conch.node.forwarding import Forwarding
 from teleport_conch.node.watching import Watching, asked_for
 from teleport_conch.resources.session import ActiveSession
-from teleport_conch.ssh import agent
+from teleport_conch.ssh import agent, listening
 from teleport_conch.ssh.account import Account, lookup
 from teleport_conch.ssh.channel import (
     OPEN_ADMINISTRATIVELY_PROHIBITED,
@@ -29,13 +29,12 @@ from teleport_conch.ssh.channel import (
     Opener,
 )
 from teleport_conch.ssh.connection import Connection
-from teleport_conch.ssh.forwarding import DirectTCPIP, connect
+from teleport_conch.ssh.policy import Claim
 from teleport_conch.ssh.process import Process
 from teleport_conch.ssh.process_session import ProcessSession
 from teleport_conch.ssh.session import SessionChannel, SessionStart
 from teleport_conch.ssh.splice import StreamChannel
 from teleport_conch.ssh.terminal import Terminal
-from teleport_conch.ssh.userauth import Claim
 from teleport_conch.starting import Reactor
 
 MAX_SESSIONS = 10
@@ -85,20 +84,24 @@ class Guest:
     target: Callable[[], Target]
     _agents: dict[SessionChannel, agent.AgentSocket] = field(factory=dict)
     _open: set[SessionChannel] = field(factory=set)
+    _forwards: Forwarding | None = None
     _log = Logger()
 
     # The owner of the connection's channels.
 
     def connection_started(self, connection: Opener) -> None:
         """Channels to the client are opened by it."""
+        self._forwarding.started(connection)
 
     async def open_channel(self, kind: bytes, payload: bytes) -> Channel:
-        """``session`` and ``direct-tcpip``, each as the roles of this moment allow."""
+        """Sessions, and connections from here, each as the roles of this moment allow."""
         try:
             if kind == b"session":
                 return self._session_channel()
             if kind == b"direct-tcpip":
-                return await self._direct_tcpip(DirectTCPIP.parse(payload))
+                return await self._forwarding.direct_tcpip(payload)
+            if kind == b"direct-streamlocal@openssh.com":
+                return await self._forwarding.direct_streamlocal(payload)
         except AccessDenied as refusal:
             raise ChannelRefused(OPEN_ADMINISTRATIVELY_PROHIBITED, refusal.sentence) from refusal
         raise ChannelRefused(OPEN_UNKNOWN_CHANNEL_TYPE, "This node opens sessions and connections, and nothing else.")
@@ -114,24 +117,17 @@ class Guest:
         self._open.add(channel)
         return channel
 
-    async def _direct_tcpip(self, request: DirectTCPIP) -> Channel:
-        called = f"{request.host}:{request.port}"
-        with self._refusals_told("port", addr=called):
-            self._extension("permit-port-forwarding", "port forwarding")
-            self._decide(PortForward(self.account.name, request.host, request.port))
-            endpoint = HostnameEndpoint(self.room.reactor, request.host, request.port)
-            channel = await connect(self.room.reactor, endpoint, called)
-        self.room.emit("port", addr=called, **who(self.claim))
-        return channel
-
     async def global_request(self, name: bytes, payload: bytes) -> bytes:
-        """Answers a client that asks whether we are there; listens for nobody."""
+        """Answers a client that asks whether we are there, and listens for it where it may."""
         if name == b"keepalive@openssh.com":
             return b""
-        raise AccessDenied("This node listens for nobody.")
+        if name in listening.REQUESTS:
+            return await self._forwarding.listen(name, payload)
+        raise AccessDenied("This node does nothing of that name.")
 
     def connection_ended(self) -> None:
-        """Every channel has said for itself that it is closed."""
+        """Every channel has said for itself that it is closed; what listens for the client stops."""
+        self._forwarding.stop()
 
     # The owner of its sessions.
 
@@ -187,6 +183,22 @@ class Guest:
             closing.addErrback(lambda failure: self._log.failure("the agent's socket stays", failure=failure))
 
     # Decisions and what follows from them.
+
+    @property
+    def _forwarding(self) -> Forwarding:
+        if self._forwards is None:
+            self._forwards = Forwarding(self.room.reactor, self.account, self._may_forward, self._forward_told)
+        return self._forwards
+
+    def _may_forward(self, host: str, port: int) -> None:
+        self._extension("permit-port-forwarding", "port forwarding")
+        self._decide(PortForward(self.account.name, host, port))
+
+    @contextmanager
+    def _forward_told(self, address: str) -> Iterator[None]:
+        with self._refusals_told("port", addr=address):
+            yield
+        self.room.emit("port", addr=address, **who(self.claim))
 
     @contextmanager
     def _refusals_told(self, event: str, **facts: object) -> Iterator[None]:

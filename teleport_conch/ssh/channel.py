@@ -115,7 +115,6 @@ class Channel:
     def __init__(self, window_bytes: int = WINDOW_BYTES) -> None:
         self.receive_window = ReceiveWindow(window_bytes)
         self.connection: Link | None = None
-        self.kind = b""
         self.local_id = -1
         self.remote_id = -1
         self._send_window = SendWindow(0, MAX_PACKET_BYTES)

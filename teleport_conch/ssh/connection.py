@@ -29,7 +29,7 @@ from teleport_conch.ssh.asking import ChannelRequests, GlobalRequests
 from teleport_conch.ssh.channel import Channel, ChannelOwner
 from teleport_conch.ssh.channel_table import ChannelTable
 from teleport_conch.ssh.host_key_proof import ANNOUNCED, PROVED, HostKeyProof
-from teleport_conch.ssh.opening import USUAL_LIMITS, ChannelLimits, Opening
+from teleport_conch.ssh.opening import Opening
 from teleport_conch.ssh.packet_transport import PacketTransport
 from teleport_conch.ssh.requests import ProtocolViolation, RequestRefused
 from teleport_conch.ssh.window import WindowOverrun
@@ -63,15 +63,12 @@ class Connection(SSHService):
 
     :param owner: decides about channels and global requests.
     :param proof: a server's proof that it has its host keys; None for a client.
-    :param limits: how many channels the peer may have.
     """
 
     name = b"ssh-connection"
     transport: PacketTransport  # type: ignore[assignment]  # the part of Conch's transport that is used here
 
-    def __init__(
-        self, owner: ChannelOwner, proof: HostKeyProof | None = None, limits: ChannelLimits = USUAL_LIMITS
-    ) -> None:
+    def __init__(self, owner: ChannelOwner, proof: HostKeyProof | None = None) -> None:
         self.owner = owner
         self._proof = proof
         self._full = False
@@ -79,7 +76,7 @@ class Connection(SSHService):
         self._unread_answers = 0
         self._table = ChannelTable()
         send, failed = self._send, self._failed
-        self._opening = Opening(self._table, self, owner, send, failed, limits)
+        self._opening = Opening(self._table, self, owner, send, failed)
         self._requests = ChannelRequests(self._table, send, failed)
         self._global = GlobalRequests(self._answer_global, send, failed)
 

@@ -1,4 +1,7 @@
-"""Port forwarding: what ``direct-tcpip`` asks for (RFC 4254, section 7.2), and the channel that carries it."""
+"""Forwarding from the client: what it asks to be connected to, and the channel that carries the connection.
+
+Ports are asked for as in RFC 4254, section 7.2, Unix sockets as in OpenSSH's PROTOCOL, section 2.4.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 
 from teleport_conch.errors import ConnectionProblem
+from teleport_conch.ssh.account_sockets import Sockets
 from teleport_conch.ssh.channel import OPEN_CONNECT_FAILED, ChannelRefused
 from teleport_conch.ssh.splice import StreamChannel, StreamProtocol
 from teleport_conch.wire import Reader, WireError
@@ -40,6 +44,19 @@ class DirectTCPIP:
         if not 0 < len(request.host) <= MAX_HOST_CHARS or not request.host.isprintable() or " " in request.host:
             raise WireError("that is no host name")
         return request
+
+
+def parse_direct_streamlocal(payload: bytes) -> str:
+    """The path that ``direct-streamlocal@openssh.com`` asks for (OpenSSH, PROTOCOL, section 2.4).
+
+    :raises WireError: that is no path.
+    """
+    reader = Reader(payload)
+    path, _, _ = reader.text(), reader.string(), reader.uint32()
+    reader.end()
+    if not path.startswith("/") or not path.isprintable():
+        raise WireError("that is no absolute path")
+    return path
 
 
 class StreamFactory(Factory[StreamProtocol]):
@@ -79,6 +96,19 @@ async def connect(clock: IReactorTime, endpoint: IStreamClientEndpoint, called: 
         await dial(clock, endpoint, channel.stream)
     except ConnectionProblem as problem:
         raise ChannelRefused(OPEN_CONNECT_FAILED, f"{called} cannot be reached: {problem.sentence}.") from problem
+    return channel
+
+
+async def connect_unix(clock: IReactorTime, sockets: Sockets, path: str) -> StreamChannel:
+    """A channel that is coupled with a new connection to the Unix socket at ``path``, made as the login's account.
+
+    Raises :class:`ChannelRefused`.
+    """
+    channel = StreamChannel(clock)
+    try:
+        await sockets.connect(path, StreamFactory(channel.stream))
+    except ConnectionProblem as problem:
+        raise ChannelRefused(OPEN_CONNECT_FAILED, f"{path} cannot be reached: {problem.sentence}.") from problem
     return channel
 
 

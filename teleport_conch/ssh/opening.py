@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from attrs import frozen
 from twisted.conch.ssh import connection as conch
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -26,20 +25,9 @@ from teleport_conch.wire import Reader, WireError
 
 SESSION = b"session"
 MAX_CHANNELS = 256
-MAX_SESSIONS = 10
+"""Of all kinds together, on one connection; how many of them may be sessions is the owner's to say."""
 
 Send = Callable[[int, bytes], None]
-
-
-@frozen
-class ChannelLimits:
-    """How many channels one connection may have at a time: of all kinds together, and sessions among them."""
-
-    channels: int = MAX_CHANNELS
-    sessions: int = MAX_SESSIONS
-
-
-USUAL_LIMITS = ChannelLimits()
 
 
 class Opening:
@@ -52,7 +40,7 @@ class Opening:
     :param failed: called for a failure of ours.
     """
 
-    __slots__ = ("_failed", "_limits", "_link", "_no_more_sessions", "_owner", "_pending", "_send", "_table")
+    __slots__ = ("_failed", "_link", "_no_more_sessions", "_owner", "_pending", "_send", "_table")
 
     def __init__(
         self,
@@ -61,15 +49,13 @@ class Opening:
         owner: ChannelOwner,
         send: Send,
         failed: Callable[[Failure], None],
-        limits: ChannelLimits,
     ) -> None:
         self._table = table
         self._link = link
         self._owner = owner
         self._send = send
         self._failed = failed
-        self._limits = limits
-        self._pending: dict[Deferred[None], bytes] = {}
+        self._pending: set[Deferred[None]] = set()
         self._no_more_sessions = False
 
     def end_sessions(self) -> None:
@@ -93,12 +79,12 @@ class Opening:
             raise ProtocolViolation("a session was asked for behind no-more-sessions")
         opening = Deferred.fromCoroutine(self._admit(kind, remote_id, window, max_packet, reader.rest()))
         if not opening.called:
-            self._pending[opening] = kind
+            self._pending.add(opening)
         opening.addBoth(self._ended, opening)
         opening.addErrback(self._failed)
 
     def _ended(self, result: Failure | None, opening: Deferred[None]) -> Failure | None:
-        self._pending.pop(opening, None)
+        self._pending.discard(opening)
         return result
 
     async def _admit(self, kind: bytes, remote_id: int, window: int, max_packet: int, payload: bytes) -> None:
@@ -109,7 +95,6 @@ class Opening:
         except (TeleportError, WireError) as refusal:
             self._refuse(remote_id, OPEN_CONNECT_FAILED, str(refusal))
         else:
-            channel.kind = kind
             self._table.bind(channel, self._link)
             channel.connect(remote_id, window, max_packet)
             sizes = (remote_id, channel.local_id, channel.receive_window.size, MAX_PACKET_BYTES)
@@ -121,20 +106,13 @@ class Opening:
         if max_packet == 0:
             raise ChannelRefused(OPEN_CONNECT_FAILED, "A channel whose packets may hold nothing is of no use.")
         self._check_room()
-        if kind == SESSION:
-            self._check_sessions()
         return await self._owner.open_channel(kind, payload)
 
     def _check_room(self) -> None:
-        most = self._limits.channels
-        if len(self._table) + len(self._pending) >= most:
-            raise ChannelRefused(OPEN_RESOURCE_SHORTAGE, f"One connection may have {most} channels open at a time.")
-
-    def _check_sessions(self) -> None:
-        most = self._limits.sessions
-        kinds = [channel.kind for channel in self._table.open.values()] + list(self._pending.values())
-        if kinds.count(SESSION) >= most:
-            raise ChannelRefused(OPEN_RESOURCE_SHORTAGE, f"One connection may have {most} sessions open at a time.")
+        if len(self._table) + len(self._pending) >= MAX_CHANNELS:
+            raise ChannelRefused(
+                OPEN_RESOURCE_SHORTAGE, f"One connection may have {MAX_CHANNELS} channels open at a time."
+            )
 
     def _refuse(self, remote_id: int, reason: int, sentence: str) -> None:
         self._send(
@@ -150,7 +128,6 @@ class Opening:
         :raises ChannelRefused: there are too many.
         """
         self._check_room()
-        channel.kind = kind
         self._table.bind(channel, self._link)
         sizes = (channel.local_id, channel.receive_window.size, MAX_PACKET_BYTES)
         self._send(conch.MSG_CHANNEL_OPEN, wire.string(kind) + b"".join(map(wire.uint32, sizes)) + payload)

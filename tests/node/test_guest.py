@@ -262,18 +262,18 @@ class ForwardingTests(NodeCase):
     async def test_other_channels(self) -> None:
         """There are no others."""
         await self.enter()
-        for kind in (b"x11", b"forwarded-tcpip", b"direct-streamlocal@openssh.com", b"tun@openssh.com", b""):
+        for kind in (b"x11", b"forwarded-tcpip", b"tun@openssh.com", b""):
             reason, sentence = await self.open_refused(kind)
             self.assertEqual((reason, sentence), (3, "This node opens sessions and connections, and nothing else."))
 
     async def test_requests(self) -> None:
-        """The node says that it is there, and listens for nobody."""
+        """The node says that it is there, and does nothing whose name it does not know."""
         guest = await self.enter()
         self.assertEqual(await guest.global_request(b"keepalive@openssh.com", b""), b"")
-        for name in (b"tcpip-forward", b"cancel-tcpip-forward", b"streamlocal-forward@openssh.com", b"hostkeys-prove"):
+        for name in (b"tcpip-forward@elsewhere", b"hostkeys-prove", b""):
             with self.assertRaises(AccessDenied) as refused:
                 await guest.global_request(name, b"")
-            self.assertEqual(refused.exception.sentence, "This node listens for nobody.")
+            self.assertEqual(refused.exception.sentence, "This node does nothing of that name.")
 
 
 class AgentTests(NodeCase):

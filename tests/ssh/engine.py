@@ -11,21 +11,25 @@ from typing import cast
 
 from attrs import define, evolve, field, frozen
 from twisted.internet import reactor as installed_reactor
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint
-from twisted.internet.interfaces import IReactorFDSet, IReactorUNIX
+from twisted.internet.interfaces import IReactorFDSet, IReactorSocket, IReactorUNIX
 from twisted.internet.utils import getProcessOutputAndValue
 
 from teleport_conch.certs import keys
 from teleport_conch.certs.certificate import CertificateType, SSHCertificate
 from teleport_conch.certs.trust import check_ssh_certificate
 from teleport_conch.errors import AccessDenied, TeleportError
+from teleport_conch.ssh import listening
 from teleport_conch.ssh.account import Account, lookup
+from teleport_conch.ssh.account_sockets import BrokeredSockets
 from teleport_conch.ssh.agent import AGENT_CHANNEL, AgentSocket
 from teleport_conch.ssh.channel import OPEN_UNKNOWN_CHANNEL_TYPE, Channel, ChannelRefused, Opener
 from teleport_conch.ssh.connection import Connection
 from teleport_conch.ssh.factory import ServerFactory
-from teleport_conch.ssh.forwarding import DirectTCPIP, connect
+from teleport_conch.ssh.forwarding import DirectTCPIP, connect, connect_unix, parse_direct_streamlocal
 from teleport_conch.ssh.hostkeys import host_keys
+from teleport_conch.ssh.listening import ListenRules, RemoteForwards
 from teleport_conch.ssh.policy import Claim, LoginPolicy
 from teleport_conch.ssh.process import Process
 from teleport_conch.ssh.process_session import ProcessSession
@@ -35,6 +39,8 @@ from tests.certs import samples
 from tests.interop.requirements import require
 from tests.ssh.streams import StreamCase, clock, tcp
 
+fds = cast(IReactorFDSet, installed_reactor)
+sockets = cast(IReactorSocket, installed_reactor)
 USER = pwd.getpwuid(os.geteuid()).pw_name
 SFTP_SERVER = "/usr/lib/openssh/sftp-server"
 
@@ -54,9 +60,13 @@ class Shells:
 
     account: Account
     agents: list[AgentSocket] = field(factory=list)
+    sockets: BrokeredSockets = field(init=False)
+    forwards: RemoteForwards = field(init=False)
+    ended: Deferred[None] = field(factory=Deferred)
 
     def connection_started(self, connection: Opener) -> None:
-        """Nothing is opened towards the client but agents."""
+        self.sockets = BrokeredSockets(fds, sockets, clock, self.account)
+        self.forwards = RemoteForwards(tcp, clock, connection, ListenRules(), self.sockets)
 
     async def open_channel(self, kind: bytes, payload: bytes) -> Channel:
         if kind == b"session":
@@ -65,13 +75,21 @@ class Shells:
             wanted = DirectTCPIP.parse(payload)
             endpoint = HostnameEndpoint(tcp, wanted.host, wanted.port)
             return await connect(clock, endpoint, f"{wanted.host}:{wanted.port}")
+        if kind == b"direct-streamlocal@openssh.com":
+            return await connect_unix(clock, self.sockets, parse_direct_streamlocal(payload))
         raise ChannelRefused(OPEN_UNKNOWN_CHANNEL_TYPE, "Nothing of that kind.")
 
     async def global_request(self, name: bytes, payload: bytes) -> bytes:
+        if name in listening.REQUESTS:
+            return await self.forwards.answer(listening.ListenRequest.parse(name, payload))
         raise AccessDenied("no")
 
     def connection_ended(self) -> None:
-        """Nothing is kept."""
+        Deferred.fromCoroutine(self._end()).chainDeferred(self.ended)
+
+    async def _end(self) -> None:
+        await self.forwards.stop()
+        await self.sockets.stop()
 
     def accepts_variable(self, name: str) -> bool:
         return name == "LC_TEST"
@@ -194,6 +212,8 @@ Host web1
     async def hang_up(self, factory: ServerFactory) -> None:
         factory.disconnect_all("The test is over.")
         await self.until(lambda: not factory.connections)
+        for login in self.policy.logins:
+            await login.ended
 
     async def forget_agents(self) -> None:
         for login in self.policy.logins:

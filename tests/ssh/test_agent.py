@@ -19,8 +19,9 @@ from twisted.internet.interfaces import IReactorUNIX
 from twisted.internet.utils import getProcessOutputAndValue
 
 from teleport_conch.errors import SpawnFailed
+from teleport_conch.ssh.accepting import MAX_ACCEPTED, peer_uid
 from teleport_conch.ssh.account import Account, lookup
-from teleport_conch.ssh.agent import MAX_AGENT_CONNECTIONS, AgentSocket, peer_uid
+from teleport_conch.ssh.agent import AgentSocket
 from teleport_conch.ssh.channel import OPEN_RESOURCE_SHORTAGE, ChannelRefused
 from teleport_conch.ssh.splice import StreamChannel
 from tests.ssh.recording import RecordingLink
@@ -114,17 +115,17 @@ class UseTests(AgentCase):
     async def test_limit(self) -> None:
         """One socket has a limited number of connections; those that have gone do not count."""
         agent = self.make()
-        programs = [await self.connect(agent) for _ in range(MAX_AGENT_CONNECTIONS)]
-        await self.until(lambda: len(self.opened) == MAX_AGENT_CONNECTIONS)
+        programs = [await self.connect(agent) for _ in range(MAX_ACCEPTED)]
+        await self.until(lambda: len(self.opened) == MAX_ACCEPTED)
         another = await self.connect(agent)
         await self.until(lambda: bool(another.ends))
-        self.assertEqual(len(self.opened), MAX_AGENT_CONNECTIONS)
+        self.assertEqual(len(self.opened), MAX_ACCEPTED)
         programs[0].transport.abortConnection()
         self.opened[0].lost()
         await self.until(lambda: bool(programs[0].ends))
-        while len(self.opened) == MAX_AGENT_CONNECTIONS:
+        while len(self.opened) == MAX_ACCEPTED:
             program = await self.connect(agent)
-            await self.until(lambda program=program: bool(program.ends) or len(self.opened) > MAX_AGENT_CONNECTIONS)  # type: ignore[misc]
+            await self.until(lambda program=program: bool(program.ends) or len(self.opened) > MAX_ACCEPTED)  # type: ignore[misc]
 
     async def test_gone(self) -> None:
         """With its session goes the socket, and the folder around it."""

@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred
 
 from teleport_conch.errors import NotFound
 from teleport_conch.ssh.channel import OPEN_ADMINISTRATIVELY_PROHIBITED, Channel, ChannelRefused
-from teleport_conch.ssh.opening import MAX_CHANNELS, MAX_SESSIONS
+from teleport_conch.ssh.opening import MAX_CHANNELS
 from teleport_conch.wire import WireError
 from tests.ssh import messages
 from tests.ssh.connections import ConnectionCase
@@ -110,21 +110,6 @@ class OpenedByThePeerTests(ConnectionCase):
         self.transport.take()
         self.ask(b"tun@openssh.com")
         self.assertEqual([number for number, _ in self.transport.take()], [conch.MSG_CHANNEL_OPEN_CONFIRMATION])
-
-    def test_limit_of_sessions(self) -> None:
-        """Sessions have a limit of their own, which leaves other channels alone; one that has ended makes room."""
-        self.owner.answers[b"session"] = RecordingChannel
-        self.owner.answers[b"direct-tcpip"] = RecordingChannel
-        for _ in range(MAX_SESSIONS):
-            self.ask(b"session")
-        self.transport.take()
-        self.ask(b"session")
-        self.assert_refused(4, "One connection may have 10 sessions open at a time.")
-        self.ask(b"direct-tcpip")
-        self.receive(conch.MSG_CHANNEL_CLOSE, b"\0\0\0\0")
-        self.ask(b"session")
-        confirmed, _, again = self.transport.take()
-        self.assertEqual((confirmed[0], again[0]), (conch.MSG_CHANNEL_OPEN_CONFIRMATION,) * 2)
 
     def test_refusals_leave_nothing(self) -> None:
         """However many opens are refused, nothing is kept of them."""

@@ -1,0 +1,92 @@
+"""What a guest of a node may forward: connections from it, and connections to the client from ports of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+from attrs import define
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import HostnameEndpoint
+from twisted.logger import Logger
+
+from teleport_conch.errors import AccessDenied
+from teleport_conch.ssh.account import Account
+from teleport_conch.ssh.account_sockets import BrokeredSockets, Sockets
+from teleport_conch.ssh.channel import Channel, Opener
+from teleport_conch.ssh.forwarding import DirectTCPIP, connect, connect_unix, parse_direct_streamlocal
+from teleport_conch.ssh.listening import ListenRequest, ListenRules, RemoteForwards
+from teleport_conch.starting import Reactor
+
+
+@define(eq=False)
+class Forwarding:
+    """The forwards of one connection; each is decided on and is an event of its own.
+
+    :param permit: whether the guest may forward to or from this host and port (0 for a Unix socket, whose path is the
+        host); raises :class:`TeleportError` to refuse.
+    :param told: makes what happens in it known as the event of a forward to or from this address, also where it fails.
+    """
+
+    reactor: Reactor
+    account: Account
+    permit: Callable[[str, int], None]
+    told: Callable[[str], AbstractContextManager[None]]
+    _connection: Opener | None = None
+    _sockets: Sockets | None = None
+    _listening: RemoteForwards | None = None
+    _log = Logger()
+
+    def started(self, connection: Opener) -> None:
+        """The connection on which it happens."""
+        self._connection = connection
+
+    def stop(self) -> None:
+        """The connection is over: nothing is listened on any more."""
+        stopping = Deferred.fromCoroutine(self._stop())
+        stopping.addErrback(lambda failure: self._log.failure("a forward did not end as it should", failure=failure))
+
+    async def _stop(self) -> None:
+        if self._listening is not None:
+            await self._listening.stop()
+        if self._sockets is not None:
+            await self._sockets.stop()
+
+    async def direct_tcpip(self, payload: bytes) -> Channel:
+        """A connection to a port, from here."""
+        request = DirectTCPIP.parse(payload)
+        called = f"{request.host}:{request.port}"
+        with self.told(called):
+            self.permit(request.host, request.port)
+            endpoint = HostnameEndpoint(self.reactor, request.host, request.port)
+            return await connect(self.reactor, endpoint, called)
+
+    async def direct_streamlocal(self, payload: bytes) -> Channel:
+        """A connection to a Unix socket of this host, made as the account of the login."""
+        path = parse_direct_streamlocal(payload)
+        with self.told(path):
+            self.permit(path, 0)
+            return await connect_unix(self.reactor, self._as_account(), path)
+
+    async def listen(self, name: bytes, payload: bytes) -> bytes:
+        """One of :data:`~teleport_conch.ssh.listening.REQUESTS`; to stop listening needs no permission."""
+        request = ListenRequest.parse(name, payload)
+        if request.ends:
+            return await self._remote().answer(request)
+        with self.told(str(request)):
+            self.permit(request.where, request.port or 0)
+            return await self._remote().answer(request)
+
+    def _as_account(self) -> Sockets:
+        if self._sockets is None:
+            self._sockets = BrokeredSockets(self.reactor, self.reactor, self.reactor, self.account)
+        return self._sockets
+
+    def _remote(self) -> RemoteForwards:
+        if self._connection is None:
+            raise AccessDenied("The connection has not started.")
+        if self._listening is None:
+            rules = ListenRules(privileged=self.account.uid == 0)
+            reactor = self.reactor
+            self._listening = RemoteForwards(reactor, reactor, self._connection, rules, self._as_account())
+        return self._listening
