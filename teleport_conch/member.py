@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
-from attrs import field, frozen
+from attrs import astuple, field, frozen
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -25,6 +25,7 @@ from teleport_conch.config.secret import read_token
 from teleport_conch.config.settings import CacheSettings, ConnectionLimits, TeleportSettings
 from teleport_conch.errors import TeleportError
 from teleport_conch.resources.server import Server
+from teleport_conch.ssh.admission import Bounds, Startups
 from teleport_conch.ssh.factory import ServerLimits
 from teleport_conch.ssh.hostkeys import HostKeys, host_keys
 from teleport_conch.ssh.keepalive import KeepAliveRhythm
@@ -186,11 +187,14 @@ class Member(MultiService):
             shared = self.cache.configuration()
             return KeepAliveRhythm(shared.keep_alive_interval_s, shared.keep_alive_count_max)
 
-        return ServerLimits(
-            max_per_host=limits.max_connections,
-            max_per_host_setting="teleport.connection_limits.max_connections",
-            keep_alive=rhythm,
+        bounds = Bounds(
+            max_connections=limits.max_connections,
+            max_startups=Startups(*astuple(limits.max_startups)),
+            per_source_max_startups=limits.per_source_max_startups,
+            per_source_penalties=limits.per_source_penalties,
+            prefix="teleport.connection_limits.",
         )
+        return ServerLimits(bounds=bounds, keep_alive=rhythm)
 
 
 def who(claim: Claim) -> dict[str, object]:

@@ -44,6 +44,7 @@ from teleport_conch.config.scalars import (
     whole,
 )
 from teleport_conch.config.secret import Secret, parse_token
+from teleport_conch.config.startups import Startups, parse_startups
 from teleport_conch.config.tokens import StaticToken, parse_static_token
 
 DATA_DIR = Path("/var/lib/teleport")
@@ -93,9 +94,18 @@ class CacheSettings:
 
 @frozen
 class ConnectionLimits:
-    """:ivar max_connections: at one time, from one IP address."""
+    """The bounds on connections to the SSH services; an address is an IPv4 address or an IPv6 network of 64 bits.
+
+    :ivar max_connections: at one time, from one address; of auth, too.
+    :ivar max_startups: not logged in, from all addresses together.
+    :ivar per_source_max_startups: not logged in, from one address.
+    :ivar per_source_penalties: whether an address from which logins keep failing is refused for a while.
+    """
 
     max_connections: int = key(whole(1, 1_000_000), 15_000)
+    max_startups: Startups = key(One(parse_startups), Startups(300, 30, 1000), ours=True)
+    per_source_max_startups: int = key(whole(1, 1_000_000), 200, ours=True)
+    per_source_penalties: bool = key(YES_NO, True, ours=True)
     max_users: int = key(whole(1, 1_000_000), 250, only=(250,), lacks="users at one time are not counted")
 
 

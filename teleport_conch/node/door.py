@@ -48,8 +48,13 @@ class NodeTransport(ServerTransport):
         if header:
             voucher = self.factory.believer.believe(header, self.factory.clock.seconds())
             self.client_address, self.proxy = address_text(*voucher.client), voucher.proxy
+            refusal = self.visit.vouched_for(voucher.client[0])
         elif self.factory.proxied_only:
             raise HeaderRefused("This node takes connections through a proxy of its cluster only.")
+        else:
+            refusal = self.visit.direct()
+        if refusal is not None:
+            self.refuse(refusal)
 
 
 class NodeFactory(ServerFactory):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
+from random import SystemRandom
 
 from attrs import frozen
 from twisted.conch.ssh.factory import SSHFactory
 from twisted.conch.ssh.transport import DISCONNECT_BY_APPLICATION
 from twisted.internet.interfaces import IAddress, IReactorTime
 
+from teleport_conch.ssh.admission import USUAL_BOUNDS, Admission, Bounds, Refusal
 from teleport_conch.ssh.hostkeys import HostKeys
 from teleport_conch.ssh.keepalive import KeepAliveRhythm
 from teleport_conch.ssh.policy import LoginPolicy
@@ -23,15 +24,15 @@ class ServerLimits:
     """The bounds of a server.
 
     :ivar login_grace_s: the time to log in, from the accepted connection on, in seconds.
-    :ivar max_per_host: connections from one IP address at a time.
-    :ivar max_per_host_setting: what the administrator calls that bound.
+    :ivar bounds: how many connections there may be.
     :ivar keep_alive: answers the rhythm of the moment.
+    :ivar random: numbers from 0 to 1, for what is dropped at random.
     """
 
     login_grace_s: float = LOGIN_GRACE_S
-    max_per_host: int = 15_000
-    max_per_host_setting: str = "max_per_host"
+    bounds: Bounds = USUAL_BOUNDS
     keep_alive: Callable[[], KeepAliveRhythm] = KeepAliveRhythm
+    random: Callable[[], float] = SystemRandom().random
 
 
 USUAL_LIMITS = ServerLimits()
@@ -61,7 +62,7 @@ class ServerFactory(SSHFactory):
         self.host_keys = host_keys
         self.limits = limits
         self.connections: set[ServerTransport] = set()
-        self._by_host: Counter[str] = Counter()
+        self.admission = Admission(clock, limits.random, limits.bounds)
 
     def startFactory(self) -> None:
         """Nothing to prepare: the keys are given."""
@@ -72,27 +73,19 @@ class ServerFactory(SSHFactory):
         transport = self.protocol()
         transport.factory = self
         transport.login_policy = self.login_policy
-        transport.peer_host = host
+        transport.visit = self.admission.visit(host)
         transport.client_address = address_text(host, getattr(addr, "port", 0))
         return transport
 
-    def entered(self, transport: ServerTransport) -> bool:
-        """A client is connected; whether it may stay."""
-        host, most = transport.peer_host, self.limits.max_per_host
+    def entered(self, transport: ServerTransport) -> Refusal | None:
+        """A client is connected; answers why it may not stay."""
         self.connections.add(transport)
-        self._by_host[host] += 1
-        if self._by_host[host] > most:
-            setting = self.limits.max_per_host_setting
-            self._log.warn("{host}: more than {most} connections ({setting})", host=host, most=most, setting=setting)
-            return False
-        return True
+        return transport.visit.enter()
 
     def left(self, transport: ServerTransport) -> None:
         """It is connected no more."""
         self.connections.discard(transport)
-        self._by_host[transport.peer_host] -= 1
-        if not self._by_host[transport.peer_host]:
-            del self._by_host[transport.peer_host]
+        transport.visit.leave()
 
     def disconnect_all(self, sentence: str) -> None:
         """Says goodbye to every client."""

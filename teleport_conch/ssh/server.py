@@ -11,6 +11,7 @@ from twisted.conch.ssh.transport import (
     DISCONNECT_CONNECTION_LOST,
     DISCONNECT_PROTOCOL_ERROR,
     DISCONNECT_SERVICE_NOT_AVAILABLE,
+    DISCONNECT_TOO_MANY_CONNECTIONS,
     MSG_DEBUG,
     MSG_DISCONNECT,
     MSG_IGNORE,
@@ -25,6 +26,7 @@ from twisted.python.failure import Failure
 
 from teleport_conch import wire
 from teleport_conch.ssh import algorithms
+from teleport_conch.ssh.admission import Refusal, Visit
 from teleport_conch.ssh.connection import Connection
 from teleport_conch.ssh.hostkeys import HostKeys
 from teleport_conch.ssh.keepalive import KeepAlive, KeepAliveRhythm
@@ -99,8 +101,8 @@ class Factory(Protocol):
     def host_keys(self) -> HostKeys:
         """The host keys of this moment, most wanted first."""
 
-    def entered(self, transport: ServerTransport) -> bool:
-        """A client is connected; whether it may stay."""
+    def entered(self, transport: ServerTransport) -> Refusal | None:
+        """A client is connected; answers why it may not stay."""
 
     def left(self, transport: ServerTransport) -> None:
         """It is connected no more."""
@@ -110,8 +112,8 @@ class ServerTransport(SSHServerTransport):
     """One client's connection.
 
     ``client_address`` is the address of the client, which behind a proxy is not that of the TCP peer; ``host:port``.
-    ``peer_host`` is the address of the TCP peer itself. ``host_key_blob`` is the host key, or its certificate, as the
-    first key exchange had it.
+    ``host_key_blob`` is the host key, or its certificate, as the first key exchange had it. ``visit`` is the connection
+    as the limits on new connections see it.
     """
 
     factory: Factory  # type: ignore[assignment]  # what is read of it is less than Conch's
@@ -122,8 +124,8 @@ class ServerTransport(SSHServerTransport):
     supportedMACs = list(algorithms.MACS)
     supportedCompressions = list(algorithms.COMPRESSIONS)
     client_address = ""
-    peer_host = ""
     host_key_blob = b""
+    visit: Visit
     login_policy: LoginPolicy
 
     def __init__(self) -> None:
@@ -138,16 +140,23 @@ class ServerTransport(SSHServerTransport):
 
     def connectionMade(self) -> None:
         """Sends the version and starts the clock for the login."""
-        if not self.factory.entered(self):
-            self._ended = True
-            self.transport.abortConnection()
-            return
+        refusal = self.factory.entered(self)
         self.transport.setTcpNoDelay(True)
         self.transport.setTcpKeepAlive(True)
         self._host_keys = self.factory.host_keys
         self.supportedPublicKeys = list(self._host_keys)
         self._grace = self.factory.clock.callLater(self.factory.limits.login_grace_s, self._too_slow)
         super().connectionMade()
+        if refusal is not None:
+            self.refuse(refusal)
+
+    def refuse(self, refusal: Refusal) -> None:
+        """There are too many connections, which the admission has put into the log: the client reads why."""
+        if refusal.silent:
+            self._ended = True
+            self.transport.abortConnection()
+        else:
+            self._say_goodbye(DISCONNECT_TOO_MANY_CONNECTIONS, refusal.sentence.encode())
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         """Stops the service and every clock."""
@@ -163,11 +172,13 @@ class ServerTransport(SSHServerTransport):
             service.serviceStopped()
 
     def _too_slow(self) -> None:
+        self.visit.too_slow = True
         self.sendDisconnect(DISCONNECT_BY_APPLICATION, b"the time to log in is over")
 
     def authenticated(self) -> None:
         """The login succeeded; from now on the client is asked whether it is there, when it falls silent."""
         _cancel(self._grace)
+        self.visit.log_in()
         rhythm = self.factory.limits.keep_alive()
         self._alive = KeepAlive(self.factory.clock, rhythm, self._ask_alive, self._gone)
         self._alive.start()
@@ -184,6 +195,7 @@ class ServerTransport(SSHServerTransport):
         """Nothing is read, or kept, behind a goodbye; nor is anything in front of the client's version."""
         if self._ended:
             return
+        self.visit.heard = True
         if not self.gotVersion and not _GREETING.startswith((self.buf + data)[: len(_GREETING)]):
             self.sendDisconnect(DISCONNECT_PROTOCOL_ERROR, b"a client begins with its version, SSH-2.0")
             return
@@ -237,8 +249,11 @@ class ServerTransport(SSHServerTransport):
         """
         if self._ended:
             return
-        self._end()
         self._log.info("{client} is sent away: {why!r} ({code})", client=self.client_address, why=desc, code=reason)
+        self._say_goodbye(reason, desc)
+
+    def _say_goodbye(self, reason: int, desc: bytes) -> None:
+        self._end()
         self.sendPacket(MSG_DISCONNECT, wire.uint32(reason) + wire.string(desc) + wire.string(b""))
         self.transport.loseWriteConnection()
 

@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 
 from teleport_conch import wire
 from teleport_conch.errors import AccessDenied, CertificateRefused, TeleportError
+from teleport_conch.ssh.admission import Visit
 from teleport_conch.ssh.channel import ChannelOwner
 from teleport_conch.ssh.connection import Connection
 from teleport_conch.ssh.counts import Counts, Exhausted
@@ -56,6 +57,7 @@ class AuthTransport(Protocol):
     host_key_blob: bytes
     client_address: str
     login_policy: LoginPolicy
+    visit: Visit
 
     def sendPacket(self, messageType: int, payload: bytes) -> None:
         """Sends one message."""
@@ -154,6 +156,7 @@ class UserAuth(SSHService):
             answer = await self._answer(attempt, method, reader, began)
         except TeleportError as refusal:
             self._note(user, refusal)
+            self.transport.visit.failed = True
             await self._moment(began)
             self._counts.failure()
             self._send_failure()

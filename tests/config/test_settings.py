@@ -108,6 +108,13 @@ ROWS = {
         ": nobody can connect to 0.0.0.0: write the address under which others reach this host",
     ),
     "teleport.connection_limits.max_connections": Row("1000", "0", ": '0' is not a whole number from 1 to 1000000"),
+    "teleport.connection_limits.max_startups": Row(
+        "10:30:100", "10:0:100", ": '10:0:100' is not start:rate:full with a start from 1, a rate from 1 to 100"
+    ),
+    "teleport.connection_limits.per_source_max_startups": Row(
+        "10", "0", ": '0' is not a whole number from 1 to 1000000"
+    ),
+    "teleport.connection_limits.per_source_penalties": YES_NO,
     "teleport.connection_limits.max_users": unbuilt("7", "users at one time are not counted", "250", "250"),
     "teleport.connection_limits.rates": unbuilt(
         "[{period: 1m, average: 100, burst: 200}]", "connections are limited in number, not in rate"

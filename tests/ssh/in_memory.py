@@ -10,6 +10,7 @@ from twisted.conch.ssh.transport import SSHClientTransport
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IAddress
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
@@ -20,6 +21,8 @@ from teleport_conch.ssh.hostkeys import HostKeys, host_keys
 from teleport_conch.ssh.server import ServerTransport
 from tests.certs import samples
 from tests.ssh.logins import SamplePolicy, ed25519_client
+
+CLIENT_ADDRESS = IPv4Address("TCP", "192.0.2.7", 50000)
 
 
 @define
@@ -98,11 +101,16 @@ def sample_host_keys() -> HostKeys:
 class Pair:
     """A server and a client that is connected to it; nothing moves before :meth:`pump`."""
 
-    def __init__(self, client: MemoryClient | None = None, factory: ServerFactory | None = None) -> None:
+    def __init__(
+        self,
+        client: MemoryClient | None = None,
+        factory: ServerFactory | None = None,
+        client_address: IAddress = CLIENT_ADDRESS,
+    ) -> None:
         self.clock = Clock()
         self.policy = SamplePolicy()
         self.factory = factory or ServerFactory(self.clock, self.policy, sample_host_keys())
-        self.server: ServerTransport = self.factory.buildProtocol(IPv4Address("TCP", "192.0.2.7", 50000))
+        self.server: ServerTransport = self.factory.buildProtocol(client_address)
         self.server_tcp, self.client_tcp = MemoryTCP(), MemoryTCP()
         self.client = client or MemoryClient()
         self.server.makeConnection(self.server_tcp)

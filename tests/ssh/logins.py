@@ -13,12 +13,14 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from twisted.conch.ssh import userauth as conch
 from twisted.conch.ssh.service import SSHService
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 
 from teleport_conch import wire
 from teleport_conch.certs import keys
 from teleport_conch.certs.certificate import CertificateType, SSHCertificate, option
 from teleport_conch.certs.trust import check_ssh_certificate
 from teleport_conch.errors import TeleportError
+from teleport_conch.ssh.admission import Admission, Bounds, Visit
 from teleport_conch.ssh.channel import ChannelOwner
 from teleport_conch.ssh.policy import Claim, LoginPolicy
 from tests.certs import samples
@@ -190,6 +192,7 @@ class AuthRecorder:
     host_key_blob: bytes = b"the host key of this test"
     client_address: str = "192.0.2.7:50000"
     sent: list[tuple[int, bytes]] = field(factory=list)
+    visit: Visit = field(factory=lambda: Admission(Clock(), lambda: 1.0, Bounds()).visit("192.0.2.7"))
     disconnects: list[tuple[int, bytes]] = field(factory=list)
     services: list[SSHService] = field(factory=list)
     successes: int = 0

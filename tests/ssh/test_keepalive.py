@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from teleport_conch.ssh.factory import ServerFactory, ServerLimits
 from teleport_conch.ssh.keepalive import KeepAlive, KeepAliveRhythm
 from tests.ssh import messages
-from tests.ssh.in_memory import MemoryTCP, Pair, sample_host_keys
+from tests.ssh.in_memory import Pair, sample_host_keys
 from tests.ssh.logins import SamplePolicy
 
 
@@ -89,22 +89,3 @@ class ServerTests(SynchronousTestCase):
         self.assertEqual(pair.client.errors, [(10, b"no answer")])
         pair.lose()
         self.assertEqual((pair.policy.owner.ended, pair.clock.getDelayedCalls()), (1, []))
-
-    def test_connections_from_one_address(self) -> None:
-        """One address has a limited number of connections; others are not counted with it."""
-        pair = self.pair(ServerLimits(max_per_host=1))
-        second = pair.factory.buildProtocol(None)
-        second.peer_host = "192.0.2.7"
-        tcp = MemoryTCP()
-        second.makeConnection(tcp)
-        second.dataReceived(b"SSH-2.0-x\r\n")
-        self.assertEqual((tcp.aborted, bytes(tcp.written)), (True, b""))
-        other, other_tcp = pair.factory.buildProtocol(None), MemoryTCP()
-        other.makeConnection(other_tcp)
-        self.assertFalse(other_tcp.aborted)
-        second.connectionLost()
-        pair.lose()
-        third, third_tcp = pair.factory.buildProtocol(None), MemoryTCP()
-        third.peer_host = "192.0.2.7"
-        third.makeConnection(third_tcp)
-        self.assertFalse(third_tcp.aborted)
