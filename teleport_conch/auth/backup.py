@@ -78,9 +78,10 @@ async def backup(reactor: Reactor, settings: Settings, file: Path, passphrase: s
         raise StartError(f"There is nothing to back up: {database} does not exist.")
     host_uuid = IdentityStore(settings.teleport.data_dir, os.urandom).host_uuid()
     log = EventLog(events_of(settings, host_uuid), reactor)
+    emit = LogWriter(log, host_uuid, settings.teleport.nodename)
 
     def tell() -> None:
-        LogWriter(log, host_uuid)("backup.create", {"user": LOCAL_ADMIN, "message": f"to {file.absolute()}"})
+        emit("backup.create", {"user": LOCAL_ADMIN, "message": f"to {file.absolute()}"})
 
     backend = await SQLiteBackend.open(cast(ThreadedReactor, reactor), database, lock=False)
     folder = Path(mkdtemp(prefix=".backup-", dir=settings.teleport.data_dir))

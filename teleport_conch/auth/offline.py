@@ -45,9 +45,10 @@ class LogWriter:
 
     _log: EventLog
     _host_uuid: str
+    _host_name: str
 
     def __call__(self, name: str, fields: Mapping[str, object], success: bool = True) -> bool:
-        fields = {"server_id": self._host_uuid, **fields}
+        fields = {"server_id": self._host_uuid, "server_hostname": self._host_name, **fields}
         self._log.append([build(name, success, fields, time.time(), str(uuid4()))])
         return True
 
@@ -142,7 +143,8 @@ async def open_offline(reactor: Reactor, settings: Settings) -> OfflineAuth:
     try:
         events = EventLog(events_of(settings, host_uuid), reactor)
         founding = founding_of(settings, clocks.wall())
-        cluster = await open_cluster(clocks, backend, founding, LogWriter(events, host_uuid))
+        emit = LogWriter(events, host_uuid, settings.teleport.nodename)
+        cluster = await open_cluster(clocks, backend, founding, emit)
     except BaseException:
         await backend.close()
         raise

@@ -41,7 +41,7 @@ class StoppedTests(AuthHostTestCase):
         self.assertIn("PRIVATE KEY", out.read_text())
         await self.host.start()
         (event,) = json.loads(await self.tctl("events", "ls", "--type=cert.create", form="json"))
-        self.assertEqual(event["name"], "alice")
+        self.assertEqual((event["name"], event["server_hostname"]), ("alice", "auth1"))
 
     async def test_others_need_the_service(self) -> None:
         """What changes state, or asks who is there, waits for the service."""
@@ -110,8 +110,8 @@ class BackupTests(AuthHostTestCase):
         await self.host.start()
         found = json.loads(await self.tctl("events", "ls", "--type=backup.create", form="json"))
         self.assertEqual(
-            [(event["code"], event["user"], event["message"]) for event in found],
-            [("TJ050I", "tctl on the auth host", f"to {file}") for file in (self.file, second.file)],
+            [(event["code"], event["user"], event["server_hostname"], event["message"]) for event in found],
+            [("TJ050I", "tctl on the auth host", "auth1", f"to {file}") for file in (self.file, second.file)],
         )
 
     async def test_no_event(self) -> None:
