@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Literal
 
 from attrs import frozen
@@ -121,7 +122,7 @@ class EventType:
     required: frozenset[str]
     optional: frozenset[str]
 
-    @property
+    @cached_property
     def fields(self) -> frozenset[str]:
         return self.required | self.optional | COMMON
 

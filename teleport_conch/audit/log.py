@@ -39,6 +39,7 @@ _FORMAT = "%Y-%m-%d.00:00:00.log"
 _NAME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\.00:00:00\.log")
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
+_ascii = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 _log = Logger()
 
 
@@ -181,7 +182,7 @@ class EventLog:
 
 def _line(event: Mapping[str, object]) -> str:
     # ASCII only: nothing in the file can be more than it seems to whoever opens it in a terminal.
-    return json.dumps(event, ensure_ascii=True, separators=(",", ":")) + "\n"
+    return _ascii(event) + "\n"
 
 
 def _make_folder(path: Path) -> None:

@@ -42,6 +42,8 @@ MAX_REFUSED_BYTES = 1 << 20
 Ship = Callable[[list[Event]], Awaitable[None]]
 InThread = Callable[[Callable[[], None]], Deferred[None]]
 
+_compact = json.JSONEncoder(separators=(",", ":")).encode
+
 
 class Trail(Service):
     """Emits events, and ships them while it runs.
@@ -113,7 +115,7 @@ class Trail(Service):
         if not self._opened:
             self._spool.open()
             self._opened = True
-        self._spool.append(json.dumps(event, separators=(",", ":")).encode() + b"\n")
+        self._spool.append(_compact(event).encode() + b"\n")
 
     def _tell_losses(self) -> None:
         if self._untold:

@@ -54,6 +54,7 @@ Answer = Mapping[str, object] | Encoded | Streamed | None
 Handler = Callable[..., Awaitable[Answer]]
 _Handler = TypeVar("_Handler", bound=Handler)
 
+_NO_FACTS = Facts()
 LOCAL_ADMIN = "tctl on the auth host"
 SERVICES_OF_AUTH = ("Admin", "Auth")
 """Roles of auth's own identities, which it makes for itself and which nobody registers."""
@@ -70,6 +71,11 @@ class Needs:
     verb: str
     kind: str
     owner: str = ""
+    action: Action = field(init=False)
+
+    @action.default
+    def _action(self) -> Action:
+        return Action(self.verb, self.kind)
 
 
 ANYBODY = None
@@ -120,7 +126,7 @@ class Call:
     def may(self, verb: str, kind: str, target: Target) -> bool:
         """Whether the caller may do this."""
         try:
-            decide(self.known.caller, Action(verb, kind), target, Facts(), self.now)
+            decide(self.known.caller, Action(verb, kind), target, _NO_FACTS, self.now)
         except AccessDenied:
             return False
         return True
@@ -250,7 +256,7 @@ class Gate:
         owner = caller.host_uuid if needs.owner == "*" else parts.get(needs.owner, "")
         target = Target(owner=owner, user=caller.name if needs.owner == "*" and caller.kind == "user" else "")
         try:
-            decide(caller, Action(needs.verb, needs.kind), target, Facts(), self._clocks.wall())
+            decide(caller, needs.action, target, _NO_FACTS, self._clocks.wall())
         except Denial as reason:
             self._denied(peer, needs, address, reason)
             raise

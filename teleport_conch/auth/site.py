@@ -17,7 +17,7 @@ from urllib.parse import unquote_to_bytes
 
 from cryptography import x509
 from OpenSSL.crypto import X509
-from twisted.internet.interfaces import IDelayedCall, IHandshakeListener, ISSLTransport, ITCPTransport
+from twisted.internet.interfaces import IAddress, IDelayedCall, IHandshakeListener, ISSLTransport, ITCPTransport
 from twisted.python.failure import Failure
 from twisted.web import http
 from twisted.web.http import HTTPChannel
@@ -115,6 +115,15 @@ class APIChannel(HTTPChannel):
 
     def handshakeCompleted(self) -> None:
         self._stop_deadline()
+
+    def getHost(self) -> IAddress:
+        return self._own_address
+
+    @cached_property
+    def _own_address(self) -> IAddress:
+        """Every request asks for it, and the system would have to be asked each time."""
+        address: IAddress = super().getHost()
+        return address
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # Twisted calls it so
         self._stop_deadline()

@@ -283,7 +283,7 @@ def _read_options(data: bytes) -> Options:
 
 
 def _write_options(options: Iterable[tuple[str, bytes]]) -> bytes:
-    return wire.string(b"".join(wire.text(name) + wire.string(value) for name, value in options))
+    return wire.string(b"".join([wire.text(name) + wire.string(value) for name, value in options]))
 
 
 def _value(options: Options, name: str) -> str | None:
@@ -296,7 +296,6 @@ def _value(options: Options, name: str) -> str | None:
         raise errors.CertificateMalformed(f"The option {name} of the certificate is malformed: {reason}.") from None
 
 
-def _after_type(blob: bytes) -> bytes:
-    reader = wire.Reader(blob)
-    reader.string()
-    return reader.rest()
+def _after_type(key: bytes) -> bytes:
+    """The fields of a key that was read before: what follows its first string."""
+    return key[4 + int.from_bytes(key[:4], "big") :]

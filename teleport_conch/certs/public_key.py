@@ -7,7 +7,7 @@ that live in a security key, ``sk-``). A blob is ``string type``, then the field
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 
 from attrs import field, frozen
 from cryptography.hazmat.primitives import serialization
@@ -21,6 +21,7 @@ MIN_RSA_BITS = 2048
 MAX_RSA_BITS = 16384
 MAX_RSA_EXPONENT_BITS = 64
 MAX_BLOB_BYTES = 1 << 13
+REMEMBERED_KEYS = 64
 
 _CURVES: dict[str, ec.EllipticCurve] = {
     "nistp256": ec.SECP256R1(),
@@ -128,8 +129,9 @@ def to_blob(kind: str, fields: tuple[bytes, ...]) -> bytes:
     return b"".join([wire.text(kind), *map(wire.string, fields)])
 
 
+@lru_cache(maxsize=REMEMBERED_KEYS)
 def parse(blob: bytes) -> PublicKey:
-    """The key of a blob.
+    """The key of a blob. The last few are remembered: an authority's is asked for with each certificate.
 
     :raises KeyNotSupported: its type is unknown or that of a certificate, which is told before anything else is read.
     :raises WireError: it is malformed, or followed by more bytes.
