@@ -1,17 +1,13 @@
-"""Which algorithms a server of ours speaks. Names are those of the wire."""
+"""Which algorithms we speak, most wanted first. Names are those of the wire."""
 
 from __future__ import annotations
 
-KEY_EXCHANGES = (
-    b"curve25519-sha256",
-    b"curve25519-sha256@libssh.org",
-    b"ecdh-sha2-nistp256",
-    b"ecdh-sha2-nistp384",
-    b"ecdh-sha2-nistp521",
-)
-CIPHERS = (b"aes128-ctr", b"aes256-ctr", b"aes192-ctr")
-MACS = (b"hmac-sha2-256", b"hmac-sha2-512")
-COMPRESSIONS = (b"none",)
+from teleport_conch.ssh import ciphers, compression, kex
+
+KEY_EXCHANGES = tuple(kex.METHODS)
+CIPHERS = tuple(ciphers.CIPHERS)
+MACS = tuple(ciphers.MACS)
+COMPRESSIONS = (compression.NONE, compression.DELAYED)
 
 ED25519_CERTIFICATE = b"ssh-ed25519-cert-v01@openssh.com"
 ED25519 = b"ssh-ed25519"

@@ -67,7 +67,7 @@ class ServerFactory(SSHFactory):
     def startFactory(self) -> None:
         """Nothing to prepare: the keys are given."""
 
-    def buildProtocol(self, addr: IAddress | None) -> ServerTransport:
+    def buildProtocol(self, addr: IAddress | None) -> ServerTransport:  # type: ignore[override]  # not Conch's own
         """A transport for the client at ``addr``."""
         host = getattr(addr, "host", "?")
         transport = self.protocol()

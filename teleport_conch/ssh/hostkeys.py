@@ -1,46 +1,64 @@
-"""A server's key and the certificate for it, in the form in which Conch asks for host keys."""
+"""A server's host keys: what it shows of them, and who signs with them."""
 
 from __future__ import annotations
 
-from twisted.conch.ssh.keys import Key
+from collections.abc import Mapping
+from typing import Protocol
 
+from attrs import field, frozen
+from cryptography.hazmat.primitives.asymmetric import ed25519
+
+from teleport_conch import wire
+from teleport_conch.certs import keys
 from teleport_conch.certs.certificate import SSHCertificate
 from teleport_conch.ssh.algorithms import ED25519, ED25519_CERTIFICATE
 
 
-class CertifiedKey(Key):
-    """A private Ed25519 key that presents a certificate where its public key is due.
+class HostKey(Protocol):
+    """One host key, under one of the names that it may be agreed upon.
 
-    The exchange hash covers the certificate, and the signature over it is the plain key's (PROTOCOL.certkeys).
+    The private half may be elsewhere: in another process, say, or in a security module.
     """
 
-    certificate: SSHCertificate
+    @property
+    def algorithm(self) -> bytes:
+        """The name of the host key algorithm, such as ``ssh-ed25519-cert-v01@openssh.com``."""
 
-    @classmethod
-    def of(cls, key: Key, certificate: SSHCertificate) -> CertifiedKey:
-        """``key`` with ``certificate``. Raises :class:`ValueError` where they do not belong together."""
-        if certificate.public_key != key.blob():
-            raise ValueError("the certificate is for another key")
-        certified = cls(key._keyObject)
-        certified.certificate = certificate
-        return certified
-
-    def sshType(self) -> bytes:
-        return ED25519_CERTIFICATE
-
+    @property
     def blob(self) -> bytes:
-        return self.certificate.to_blob()
+        """The public key or the certificate, as the client gets it and as the exchange hash covers it."""
 
-    def sign(self, data: bytes, signatureType: bytes | None = None) -> bytes:
-        signature: bytes = Key(self._keyObject).sign(data, ED25519)
-        return signature
+    async def sign(self, data: bytes) -> bytes:
+        """The signature of ``data`` as a blob. With a certificate it is the plain key's (PROTOCOL.certkeys)."""
 
 
-HostKeys = dict[bytes, Key]
-"""Private host keys by the name of their algorithm, most wanted first."""
+HostKeys = Mapping[bytes, HostKey]
+"""Host keys by the names of their algorithms, most wanted first."""
+
+
+@frozen
+class LocalHostKey:
+    """An Ed25519 key that is held in this process. See :class:`HostKey`."""
+
+    algorithm: bytes
+    blob: bytes
+    _key: ed25519.Ed25519PrivateKey = field(repr=False)
+
+    async def sign(self, data: bytes) -> bytes:
+        return wire.string(ED25519) + wire.string(self._key.sign(data))
 
 
 def host_keys(private_key: str, certificate: SSHCertificate) -> HostKeys:
-    """The host keys of a server by algorithm, the certified one first; the plain one is for clients without a CA."""
-    key = Key.fromString(private_key.encode())
-    return {ED25519_CERTIFICATE: CertifiedKey.of(key, certificate), ED25519: key}
+    """The host keys of a server by algorithm, the certified one first; the plain one is for clients without a CA.
+
+    :param private_key: an Ed25519 key in PEM form.
+    :raises ValueError: the certificate is for another key.
+    """
+    key = keys.load_private_pem(private_key)
+    if not isinstance(key, ed25519.Ed25519PrivateKey):
+        raise ValueError("a host key has to be an Ed25519 key")
+    plain = keys.public_blob(key.public_key())
+    if certificate.public_key != plain:
+        raise ValueError("the certificate is for another key")
+    certified = LocalHostKey(ED25519_CERTIFICATE, certificate.to_blob(), key)
+    return {ED25519_CERTIFICATE: certified, ED25519: LocalHostKey(ED25519, plain, key)}

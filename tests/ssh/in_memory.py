@@ -34,6 +34,8 @@ class MemoryTCP:
     losing: bool = False
     aborted: bool = False
     options: set[str] = field(factory=set)
+    bufferSize: int = 1 << 16
+    reading: bool = True
 
     def write(self, data: bytes) -> None:
         self.written += data
@@ -53,6 +55,12 @@ class MemoryTCP:
 
     def unregisterProducer(self) -> None:
         self.producer = None
+
+    def pauseProducing(self) -> None:
+        self.reading = False
+
+    def resumeProducing(self) -> None:
+        self.reading = True
 
     def setTcpNoDelay(self, enabled: bool) -> None:
         self.options.add("no delay")
@@ -75,6 +83,7 @@ class MemoryClient(SSHClientTransport):
         self.secure = 0
         self.got: list[tuple[int, bytes]] = []
         self.errors: list[tuple[int, bytes]] = []
+        self.unimplemented: list[int] = []
 
     def verifyHostKey(self, hostKey: bytes, fingerprint: str) -> Deferred[bool]:
         self.host_key = hostKey
@@ -85,6 +94,9 @@ class MemoryClient(SSHClientTransport):
 
     def receiveError(self, reasonCode: int, description: bytes) -> None:
         self.errors.append((reasonCode, description))
+
+    def receiveUnimplemented(self, seqnum: int) -> None:
+        self.unimplemented.append(seqnum)
 
     def dispatchMessage(self, messageNum: int, payload: bytes) -> None:
         if messageNum >= 50 or messageNum == 6:

@@ -1,0 +1,44 @@
+"""The byte stream under a transport: what is asked of Twisted's TCP connections, and of whatever stands for one."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class TCPTransport(Protocol):
+    """A TCP connection, or what behaves like one.
+
+    :ivar bufferSize: how much is read at once, and how much waits to be written before producers are paused, in bytes.
+    """
+
+    bufferSize: int
+
+    def write(self, data: bytes) -> None:
+        """See ``ITransport``."""
+
+    def loseConnection(self) -> None:
+        """See ``ITransport``."""
+
+    def loseWriteConnection(self) -> None:
+        """See ``ITCPTransport``."""
+
+    def abortConnection(self) -> None:
+        """See ``ITCPTransport``."""
+
+    def registerProducer(self, producer: object, streaming: bool) -> None:
+        """See ``IConsumer``."""
+
+    def unregisterProducer(self) -> None:
+        """See ``IConsumer``."""
+
+    def pauseProducing(self) -> None:
+        """See ``IPushProducer``."""
+
+    def resumeProducing(self) -> None:
+        """See ``IPushProducer``."""
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """See ``ITCPTransport``."""
+
+    def setTcpKeepAlive(self, enabled: bool) -> None:
+        """See ``ITCPTransport``."""

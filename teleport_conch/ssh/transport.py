@@ -1,0 +1,429 @@
+"""The transport of both roles, over Conch's: packets, phases, key exchanges, and one end for every malformed message.
+
+Services (user authentication, the connection) find what Conch's transport offers them: ``sendPacket``,
+``sendDisconnect``, ``sendUnimplemented``, ``setService``, ``sessionID``. Nothing of Conch's packet layer is left below.
+
+Whatever is wrong with what the peer sends ends in one disconnect with the code that RFC 4253 has for it, and in one
+event of the log that says who, in which phase, with which message, and why; nothing is read behind that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Mapping
+
+from twisted.conch.ssh.service import SSHService
+from twisted.conch.ssh.transport import SSHTransportBase
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from teleport_conch import wire
+from teleport_conch.errors import TeleportError
+from teleport_conch.ssh.exchange import HOST_KEY_NOT_VERIFIABLE, MSG_KEXINIT, MSG_NEWKEYS, KeyExchange, NotDue
+from teleport_conch.ssh.greeting import Greeting
+from teleport_conch.ssh.packets import SEQUENCE_MASK, PacketReader, PacketWriter
+from teleport_conch.ssh.rekeying import PeerExchanges, RekeyLimits
+from teleport_conch.ssh.tcp import TCPTransport
+from teleport_conch.ssh.unsent import Unsent
+from teleport_conch.ssh.violation import PROTOCOL_ERROR, ProtocolViolation
+from teleport_conch.wire import Reader, WireError
+
+MSG_DISCONNECT = 1
+MSG_IGNORE = 2
+MSG_UNIMPLEMENTED = 3
+MSG_DEBUG = 4
+MSG_SERVICE_REQUEST = 5
+MSG_SERVICE_ACCEPT = 6
+MSG_EXT_INFO = 7
+MSG_USERAUTH_SUCCESS = 52
+MSG_PING = 192
+MSG_PONG = 193
+PING = b"ping@openssh.com"
+
+GOODBYE_S = 2.0
+"""How long a peer may take to close its side behind a goodbye."""
+REKEY_S = 30.0
+"""How long an exchange of keys may take, while what services have to say waits for it."""
+MAX_EXTENSIONS = 64
+MAX_UNREAD_PONG_BYTES = 64 << 10
+"""How much a peer may ping while it does not read."""
+BULK_BYTES = 256 << 10
+"""After the login: what is read from the socket at once, and what waits in it before producers are paused."""
+
+
+class Transport(SSHTransportBase):
+    """One SSH connection; its subclasses are a server's and a client's.
+
+    :ivar clock: measures every time-out; to be set before the connection is made.
+    :ivar rekey_limits: when we exchange keys anew.
+    :ivar host_key_blob: the server's host key, or its certificate, as the first exchange had it.
+    :ivar peerExtensions: what the peer told of itself (RFC 8308).
+    """
+
+    _log = Logger()
+    clock: IReactorTime
+    transport: TCPTransport  # type: ignore[assignment]  # SSH runs over TCP, or over what behaves like it
+    rekey_limits = RekeyLimits()
+    host_key_blob = b""
+    logged_in = False
+
+    _exchange: KeyExchange
+    _peer_exchanges: PeerExchanges
+    _ended = False
+    _number = 0
+    _keyed_at = 0.0
+    _pong_bytes = 0
+    _working: Deferred[None] | None = None
+    _abort: IDelayedCall | None = None
+    _exchange_due: IDelayedCall | None = None
+
+    def __init__(self) -> None:
+        self.reader = PacketReader()
+        self.writer = PacketWriter()
+        self.peerExtensions = {}
+        self._unsent = Unsent()
+        self._greeting: Greeting | None = Greeting(of_server=self.isClient)
+
+    # What the roles say.
+
+    @property
+    def peer_address(self) -> str:
+        """What the log calls the peer."""
+        return "?"
+
+    def make_exchange(self) -> KeyExchange:
+        """The exchanges of this role. Asked for once, when the connection is made."""
+        raise NotImplementedError
+
+    def extensions(self) -> Mapping[bytes, bytes]:
+        """What a peer that asks is told of us behind the first exchange (RFC 8308)."""
+        return {PING: b"0"}
+
+    def connectionSecure(self) -> None:
+        """The first exchange is over. Called once."""
+
+    def refused(self, problem: BaseException) -> None:
+        """The connection is about to be ended by us, for this."""
+
+    # The life of a connection.
+
+    def connectionMade(self) -> None:
+        """Sends our version and our first offer."""
+        self.transport.setTcpNoDelay(True)
+        self.transport.setTcpKeepAlive(True)
+        self._keyed_at = self.clock.seconds()
+        self._peer_exchanges = PeerExchanges(self._keyed_at)
+        self._exchange = self.make_exchange()
+        self.transport.write(self.ourVersionString + b"\r\n")
+        self._exchange.begin()
+
+    def connectionLost(self, reason: Failure | None = None) -> None:
+        """Stops the service, every clock, and what is being worked on."""
+        self._ended = True
+        cancel(self._abort)
+        cancel(self._exchange_due)
+        if self._working is not None:
+            self._working.cancel()
+        service, self.service = self.service, None
+        if service is not None:
+            service.serviceStopped()
+
+    def setService(self, service: SSHService) -> None:
+        """Hands the connection to ``service``, which is held where an exchange is under way."""
+        super().setService(service)
+        if not self._exchange.may_send:
+            self._tell_service("hold")
+
+    def _tell_service(self, what: str) -> None:
+        """Calls ``hold`` or ``release`` of a service that has them."""
+        told = getattr(self.service, what, None)
+        if told is not None:
+            told()
+
+    def authenticated(self) -> None:
+        """The login succeeded: bulk may follow, and the time for the login is over."""
+        self.logged_in = True
+        self.transport.bufferSize = BULK_BYTES
+
+    @property
+    def phase(self) -> str:
+        """Where the connection stands: ``greeting``, ``key exchange``, ``login`` or ``connection``."""
+        if self._greeting is not None:
+            return "greeting"
+        if not self._exchange.may_receive:
+            return "key exchange"
+        return "connection" if self.logged_in else "login"
+
+    # What arrives.
+
+    def dataReceived(self, data: bytes) -> None:
+        """Handles every message that has arrived as a whole. Nothing is read, or kept, behind a goodbye."""
+        if self._ended:
+            return
+        try:
+            if self._greeting is not None:
+                behind = self._greeting.feed(data)
+                if behind is None:
+                    return
+                self.otherVersionString, self.gotVersion, self._greeting = self._greeting.version, True, None
+                data = behind
+            self.reader.feed(data)
+            self._read()
+        except Exception as problem:  # noqa: BLE001  # whatever a peer can provoke ends here
+            self._refuse(problem)
+
+    def _read(self) -> None:
+        while not self._ended and self._working is None:
+            message = self.reader.next()
+            if message is None:
+                break
+            self._number = message[0]
+            self.dispatchMessage(*message)
+        if self._exchange.may_receive and self._keys_are_worn():
+            self._exchange.begin()
+
+    def _keys_are_worn(self) -> bool:
+        limits = self.rekey_limits
+        return (
+            max(self.reader.opened_bytes, self.writer.sealed_bytes) > limits.data_bytes
+            or self.clock.seconds() - self._keyed_at > limits.age_s
+        )
+
+    def dispatchMessage(self, messageNum: int, payload: bytes) -> None:
+        """Handles one message. What is not due now is refused (RFC 4253, sections 7.1 and 10)."""
+        exchange = self._exchange
+        if messageNum >= 50 and exchange.may_receive and self.service is not None:
+            if messageNum == MSG_PING and self.logged_in:
+                self._pong(payload)
+            else:
+                self.service.packetReceived(messageNum, payload)
+        elif MSG_KEXINIT <= messageNum < 50:
+            self._exchange_message(messageNum, payload)
+        elif messageNum == MSG_DISCONNECT:
+            self.ssh_DISCONNECT(payload)
+        elif messageNum in (MSG_IGNORE, MSG_UNIMPLEMENTED, MSG_DEBUG):
+            self._noise(messageNum, Reader(payload))
+        elif exchange.may_receive:
+            self._between(messageNum, payload)
+        else:
+            raise NotDue(messageNum)
+
+    def _exchange_message(self, number: int, payload: bytes) -> None:
+        if number == MSG_KEXINIT and not self._exchange.under_way:
+            moved = self.reader.opened_bytes + self.writer.sealed_bytes
+            if not self._peer_exchanges.begin(self.clock.seconds(), moved):
+                raise ProtocolViolation("keys are exchanged too often")
+        if number in (MSG_KEXINIT, MSG_NEWKEYS) or number >= 30:
+            self._exchange.received(number, payload)
+        else:
+            raise NotDue(number)
+
+    def _noise(self, number: int, reader: Reader) -> None:
+        """Messages that change nothing, but in a strict first exchange betray who adds them (Terrapin)."""
+        if self._exchange.strict and self._exchange.first:
+            raise NotDue(number)
+        if number == MSG_UNIMPLEMENTED:
+            reader.uint32()
+        elif number == MSG_DEBUG:
+            reader.boolean(), reader.string(), reader.string()
+
+    def _between(self, number: int, payload: bytes) -> None:
+        """Messages between the exchanges that are not a service's."""
+        if number == MSG_SERVICE_REQUEST:
+            self.ssh_SERVICE_REQUEST(payload)
+        elif number == MSG_SERVICE_ACCEPT:
+            self.ssh_SERVICE_ACCEPT(payload)
+        elif number == MSG_EXT_INFO:
+            self.ssh_EXT_INFO(payload)
+        elif self.logged_in and number < 50:
+            self.sendUnimplemented()
+        else:
+            raise NotDue(number)
+
+    def ssh_SERVICE_REQUEST(self, packet: bytes) -> None:
+        """Only servers are asked for a service."""
+        raise NotDue(MSG_SERVICE_REQUEST)
+
+    def ssh_SERVICE_ACCEPT(self, packet: bytes) -> None:
+        """Only clients are granted one."""
+        raise NotDue(MSG_SERVICE_ACCEPT)
+
+    def ssh_EXT_INFO(self, packet: bytes) -> None:
+        """Extensions are told to who asked for them: to a client of ours, before its login."""
+        if not self.isClient or self.logged_in:
+            raise NotDue(MSG_EXT_INFO)
+        reader = Reader(packet)
+        count = reader.uint32()
+        if count > MAX_EXTENSIONS:
+            raise ProtocolViolation(f"{count} extensions, where {MAX_EXTENSIONS} are the limit")
+        self.peerExtensions = {reader.string(): reader.string() for _ in range(count)}
+        reader.end()
+
+    def ssh_DISCONNECT(self, packet: bytes) -> None:
+        """The peer says goodbye, most often because its person is done."""
+        reader = Reader(packet)
+        reason, why = reader.uint32(), reader.string()
+        self._log.debug("{peer} left: {why!r} ({code})", peer=self.peer_address, why=why, code=reason)
+        self.receiveError(reason, why)
+        self._end()
+        self.transport.loseConnection()
+
+    def receiveError(self, reasonCode: int, description: bytes) -> None:
+        """Why the peer leaves."""
+
+    def _pong(self, payload: bytes) -> None:
+        """The answer to a ping (OpenSSH's PROTOCOL, section 1.9), unless too many of them are not read."""
+        reader = Reader(payload)
+        data = reader.string()
+        reader.end()
+        self._pong_bytes = self._pong_bytes + len(payload) if getattr(self.service, "congested", False) else 0
+        if self._pong_bytes > MAX_UNREAD_PONG_BYTES:
+            raise ProtocolViolation("too many pings whose answers are not read")
+        self.sendPacket(MSG_PONG, wire.string(data))
+
+    # What is sent.
+
+    def sendPacket(self, messageType: int, payload: bytes | memoryview = b"", *more: bytes | memoryview) -> None:
+        """Sends a message, whose content may come in parts. Where an exchange is under way it waits for its end."""
+        if self._ended:
+            return
+        if self._exchange.may_send or messageType < MSG_SERVICE_REQUEST:
+            self.transmit(messageType, payload, *more)
+            if self.writer.sealed_bytes > self.rekey_limits.data_bytes and not self._exchange.under_way:
+                self._exchange.begin()
+        else:
+            try:
+                self._unsent.put(messageType, (payload, *more))
+            except ProtocolViolation as violation:
+                self._refuse(violation)
+
+    def transmit(self, number: int, *parts: bytes | memoryview) -> None:
+        """Sends a message now."""
+        self.transport.write(self.writer.pack(number, *parts))
+        if number == MSG_USERAUTH_SUCCESS:
+            self._exchange.start_compression()
+
+    def sendUnimplemented(self) -> None:
+        """The message that is being handled is not known here."""
+        self.sendPacket(MSG_UNIMPLEMENTED, wire.uint32((self.reader.sequence - 1) & SEQUENCE_MASK))
+
+    # What the exchange of keys calls.
+
+    @property
+    def versions(self) -> tuple[bytes, bytes]:
+        """The client's version line, and the server's."""
+        ours, theirs = self.ourVersionString, self.otherVersionString
+        return (ours, theirs) if self.isClient else (theirs, ours)
+
+    def wait_for(self, work: Coroutine[Deferred[object], object, None]) -> None:
+        """Reads no message before ``work`` is done; what arrives meanwhile stays in the socket."""
+        working = Deferred.fromCoroutine(work)
+        if not working.called:
+            self._working = working
+            self.transport.pauseProducing()
+        working.addCallbacks(self._work_done, self._work_failed)
+
+    def _work_done(self, _: None) -> None:
+        if self._working is None or self._ended:
+            return
+        self._working = None
+        self.transport.resumeProducing()
+        try:
+            self._read()
+        except Exception as problem:  # noqa: BLE001  # as in dataReceived
+            self._refuse(problem)
+
+    def _work_failed(self, failure: Failure) -> None:
+        self._working = None
+        if not failure.check(CancelledError):
+            self._refuse(failure.value or RuntimeError())
+
+    def exchange_begun(self) -> None:
+        """Our offer is sent. Services wait, but not for ever."""
+        if not self._exchange.first:
+            self._exchange_due = self.clock.callLater(REKEY_S, self._exchange_overdue)
+            self._tell_service("hold")
+
+    def _exchange_overdue(self) -> None:
+        self.sendDisconnect(PROTOCOL_ERROR, b"the key exchange takes too long")
+
+    def keys_sent(self) -> None:
+        """Our new keys serve: what has waited is sent."""
+        self.sessionID, self.host_key_blob = self._exchange.session_id, self._exchange.host_key_blob
+        if self._exchange.first and self._exchange.tells_extensions:
+            told = [wire.string(name) + wire.string(value) for name, value in self.extensions().items()]
+            self.transmit(MSG_EXT_INFO, wire.uint32(len(told)), *told)
+        for number, parts in self._unsent.take():
+            self.sendPacket(number, *parts)
+        self._tell_service("release")
+
+    def exchange_over(self, first: bool) -> None:
+        """The peer's new keys serve, too."""
+        cancel(self._exchange_due)
+        self._keyed_at = self.clock.seconds()
+        if first:
+            self.connectionSecure()
+
+    # The end.
+
+    def _refuse(self, problem: BaseException) -> None:
+        """The one end of everything that is wrong with what the peer sends."""
+        if not self._ended:
+            self.refused(problem)
+            reason, sentence, why = verdict(problem)
+            self._log_end(reason, why)
+            self._say_goodbye(reason, sentence.encode())
+
+    def sendDisconnect(self, reason: int, desc: bytes) -> None:
+        """Says why, and closes our direction; a peer that does not close its own is cut off after two seconds.
+
+        To close both at once would answer what the peer is just sending with a reset, before it reads the reason.
+        """
+        if not self._ended:
+            self._log_end(reason, desc.decode("utf-8", "replace"))
+            self._say_goodbye(reason, desc)
+
+    def _log_end(self, reason: int, why: str) -> None:
+        self._log.info(
+            "{peer} is sent away in the phase {phase}, at message {number}: {why} ({code})",
+            peer=self.peer_address,
+            phase=self.phase,
+            number=self._number,
+            why=why,
+            code=reason,
+        )
+
+    def _say_goodbye(self, reason: int, desc: bytes) -> None:
+        self._end()
+        self.transmit(MSG_DISCONNECT, wire.uint32(reason), wire.string(desc), wire.string(b""))
+        self.transport.loseWriteConnection()
+
+    def _end(self) -> None:
+        """From now on nothing is read, and nothing that waits to be written keeps the connection."""
+        self._ended = True
+        self._unsent.take()
+        if self._working is not None:
+            self._working.cancel()
+        self.transport.unregisterProducer()
+        self._abort = self.clock.callLater(GOODBYE_S, self._cut_off)
+
+    def _cut_off(self) -> None:
+        self.transport.abortConnection()
+
+
+def verdict(problem: BaseException) -> tuple[int, str, str]:
+    """The code of the disconnect, the sentence for the peer, and the one for the log, which may know more."""
+    if isinstance(problem, ProtocolViolation):
+        return problem.reason, str(problem), str(problem)
+    if isinstance(problem, WireError):
+        return PROTOCOL_ERROR, "a message cannot be read", str(problem)
+    if isinstance(problem, TeleportError):  # of whoever verifies a host key, or signs with one
+        return HOST_KEY_NOT_VERIFIABLE, "the host key is not accepted", problem.sentence
+    return PROTOCOL_ERROR, "a message cannot be handled", repr(problem)
+
+
+def cancel(call: IDelayedCall | None) -> None:
+    """Cancels what is still to come."""
+    if call is not None and call.active():
+        call.cancel()
