@@ -245,11 +245,10 @@ class UserAuth(SSHService):
         """The same where nothing was claimed that could be believed, for the log only."""
         if refusal.sentence not in self._told and not isinstance(refusal, NotOffered):
             self._told.add(refusal.sentence)
-            client = self.transport.client_address
             self._log.info(
                 "{client} was refused as {user!r}: {why}",
-                client=client,
-                user=user[:MAX_USER_CHARS],
+                client=self.transport.client_address,
+                user=user[:MAX_USER_CHARS].decode("utf-8", "backslashreplace"),
                 why=refusal.sentence,
             )
 

@@ -11,7 +11,13 @@ from teleport_conch.ssh.userauth import FAILURE_S, UserAuth
 from tests.certs import samples
 from tests.ssh.logins import AuthRecorder, Client, SamplePolicy, ed25519_client
 
-FAILURE = (conch.MSG_USERAUTH_FAILURE, wire.string(b"publickey") + b"\0")
+
+def failure(*methods: str, partial: bool = False) -> tuple[int, bytes]:
+    """RFC 4252, section 5.1."""
+    return conch.MSG_USERAUTH_FAILURE, wire.name_list(methods) + wire.boolean(partial)
+
+
+FAILURE = failure("publickey")
 SUCCESS = (conch.MSG_USERAUTH_SUCCESS, b"")
 PLAIN = Client(samples.user_certificate(), b"ssh-ed25519", ed25519_client().sign)
 NOTHING = wire.string(b"root") + wire.string(b"ssh-connection") + wire.string(b"none")

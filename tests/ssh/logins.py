@@ -21,8 +21,7 @@ from teleport_conch.certs.certificate import CertificateType, SSHCertificate, op
 from teleport_conch.certs.trust import check_ssh_certificate
 from teleport_conch.errors import TeleportError
 from teleport_conch.ssh.admission import Admission, Bounds, Visit
-from teleport_conch.ssh.channel import ChannelOwner
-from teleport_conch.ssh.policy import Claim, LoginPolicy
+from teleport_conch.ssh.policy import Answer, Claim, LoginPolicy
 from tests.certs import samples
 from tests.ssh.recording import RecordingOwner
 
@@ -173,7 +172,7 @@ class SamplePolicy(LoginPolicy):
             source_address="192.0.2.7",
         )
 
-    async def login(self, claim: Claim) -> ChannelOwner:
+    async def login(self, claim: Claim) -> Answer:
         if self.wait is not None:
             await self.wait
         self.logged_in.append(claim)
