@@ -113,6 +113,20 @@ def choice(*words: str) -> One[str]:
     return One(parse)
 
 
+def program(*words: str) -> One[str]:
+    """The absolute path of a program, or one of some words."""
+
+    def parse(text: str) -> str:
+        if text.lower() in words:
+            return text.lower()
+        try:
+            return str(parse_path(text))
+        except ValueError:
+            raise ValueError(f"'{text[:64]}' is neither {' nor '.join(words)} nor an absolute path") from None
+
+    return One(parse)
+
+
 def whole(lowest: int, highest: int) -> One[int]:
     """A whole number between two bounds, both included."""
 

@@ -41,6 +41,7 @@ from teleport_conch.config.scalars import (
     parse_output,
     parse_pin,
     parse_severity,
+    program,
     whole,
 )
 from teleport_conch.config.secret import Secret, parse_token
@@ -192,6 +193,7 @@ class NodeSettings:
     :ivar labels: by key.
     :ivar proxied_only: whether what did not come through a proxy of the cluster is refused.
     :ivar accept_env: variables that a client may set; a name may end in ``*``.
+    :ivar sftp_program: serves SFTP: a program, ``own`` for ours, ``automatic`` for OpenSSH's where it is installed.
     """
 
     enabled: bool = key(YES_NO, True)
@@ -205,6 +207,7 @@ class NodeSettings:
     accept_env: tuple[str, ...] = key(
         Many(One(parse_variable)), ("LANG", "LC_*", "COLORTERM", "GIT_PROTOCOL"), ours=True
     )
+    sftp_program: str = key(program("automatic", "own"), "automatic", ours=True)
 
 
 _NODE_SECTION: Section[NodeSettings] = Section(NodeSettings, unbuilt.SSH_SERVICE, checks=_label_twice)

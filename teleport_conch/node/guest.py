@@ -38,7 +38,7 @@ from teleport_conch.ssh.terminal import Terminal
 from teleport_conch.starting import Reactor
 
 MAX_SESSIONS = 10
-Emit = Callable[..., None]
+Emit = Callable[..., object]
 
 
 class Sessions(Protocol):
@@ -56,7 +56,7 @@ class GuestRoom:
     """What all guests of one node share.
 
     :param accept_env: variables that clients may set.
-    :param sftp_server: the path of OpenSSH's ``sftp-server``, empty where it is not installed.
+    :param sftp_server: what serves SFTP, as a command line for any shell.
     :param login_defs, locales: the texts of the host's files.
     """
 
@@ -135,7 +135,7 @@ class Guest:
         return accepts(name, self.room.accept_env)
 
     async def start(self, request: SessionStart, channel: SessionChannel) -> ProcessSession:
-        """Starts the shell, the command or ``sftp-server``, as the account of the login."""
+        """Starts the shell, the command or the SFTP server, as the account of the login."""
         session_id = str(uuid.uuid4())
         with self._refusals_told("session.start", sid=session_id, **asked_for(request)):
             return self._started(session_id, request, channel)
@@ -248,8 +248,6 @@ class Guest:
             return [self.account.shell, "-c", request.command]
         if request.command != "sftp":
             raise BadParameter("This node has the subsystem sftp, and no other.")
-        if not self.room.sftp_server:
-            raise BadParameter("sftp needs OpenSSH's sftp-server; install the package openssh-sftp-server on the node.")
         return [self.account.shell, "-c", self.room.sftp_server]
 
     def _terminal(self, request: SessionStart) -> Terminal | None:

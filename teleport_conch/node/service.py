@@ -28,13 +28,13 @@ from teleport_conch.node.labels import CommandLabels, LabelCommand
 from teleport_conch.node.login import NodeLogin
 from teleport_conch.proxy_protocol import Believer
 from teleport_conch.resources.server import Server
+from teleport_conch.ssh.sftp.program import command_line as sftp_command_line
 from teleport_conch.ssh.spawn import name_of
 from teleport_conch.starting import Reactor, StartingService, as_plugin, listen, port_number
 from teleport_conch.version import VERSION
 
 KINDS = ("cert_authority", "cluster_config", "cluster_name", "role")
 """What a node follows. Not the other nodes: each change of one of them would go to all the others."""
-SFTP_SERVERS = ("/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server", "/usr/lib/ssh/sftp-server")
 LABEL_JITTER = 0.05
 
 
@@ -146,7 +146,7 @@ class NodeService(StartingService):
             cluster_name=self.member.cluster_name,
             server_address=(self._node.listen_addr.host, self._port),
             accept_env=self._node.accept_env,
-            sftp_server=next(filter(shutil.which, SFTP_SERVERS), ""),
+            sftp_server=sftp_command_line(self._node.sftp_program, shutil.which),
             login_defs=read_bounded(LOGIN_DEFS),
             locales=[read_bounded(path) for path in LOCALES],
         )

@@ -209,6 +209,9 @@ ROWS = {
     "ssh_service.accept_env": Row(
         "[LANG, LC_*]", "['*']", "[0]: '*' is not the name of an environment variable, like LANG or LC_*"
     ),
+    "ssh_service.sftp_program": Row(
+        "/usr/bin/other", "sftp-server", ": 'sftp-server' is neither automatic nor own nor an absolute path"
+    ),
     "ssh_service.permit_user_env": unbuilt(
         "yes",
         "a session's environment comes from the host and from ssh_service.accept_env",

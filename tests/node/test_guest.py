@@ -16,8 +16,9 @@ from teleport_conch.access.options import Options
 from teleport_conch.access.roles import Role
 from teleport_conch.errors import AccessDenied, ConnectionProblem
 from teleport_conch.node.guest import MAX_SESSIONS
+from teleport_conch.ssh.sftp.program import own_command_line
 from tests.certs import samples
-from tests.node.guests import SFTP_SERVER, USER, NodeCase, certificate, forced
+from tests.node.guests import USER, NodeCase, certificate, forced
 from tests.ssh import messages
 from tests.ssh.streams import FarEnds
 
@@ -89,7 +90,7 @@ class SessionTests(NodeCase):
         self.assertEqual(self.outcome(await self.until_closed())[0], "yes C.UTF-8\n")
 
     async def test_sftp(self) -> None:
-        """The one subsystem is OpenSSH's sftp-server; what there is none of is said."""
+        """The one subsystem, by OpenSSH's server and by ours; what there is none of is said."""
         await self.enter()
         self.assertEqual(await self.run_command(b"subsystem", "sftp"), ("", "", 0))
         self.assertEqual(self.events.last("subsystem")["name"], "sftp")
@@ -97,10 +98,13 @@ class SessionTests(NodeCase):
             await self.run_command(b"subsystem", "netconf"),
             ("", "This node has the subsystem sftp, and no other.\r\n", 255),
         )
-        self.guest.room = evolve(self.room, sftp_server="")
-        _, err, _ = await self.run_command(b"subsystem", "sftp")
-        self.assertIn("install the package openssh-sftp-server on the node", err)
-        self.assertTrue(SFTP_SERVER)
+        self.guest.room = evolve(self.room, sftp_server=own_command_line())
+        self.assertEqual(await self.run_command(b"subsystem", "sftp"), ("", "", 0))
+        self.guest.room = evolve(self.room, sftp_server=own_command_line("/no/python"))
+        _, err, code = await self.run_command(b"subsystem", "sftp")
+        self.assertIn("This account cannot use the SFTP server of the node: it may not read /no/python or ", err)
+        self.assertEqual(code, 126)
+        self.assertEqual(self.events.last("subsystem")["code"], "T3001E")
 
     async def test_nul(self) -> None:
         """What no program can be given is refused with a sentence."""
