@@ -19,7 +19,7 @@ from teleport_conch.node.guest import Guest, GuestRoom
 from teleport_conch.ssh.account import Account, lookup
 from teleport_conch.ssh.policy import Claim, LoginPolicy
 
-Emit = Callable[..., None]
+Emit = Callable[..., object]
 
 
 class Cluster(Protocol):

@@ -12,7 +12,7 @@ from teleport_conch.resources.session import ActiveSession
 from teleport_conch.ssh.process import ExitStatus
 from teleport_conch.ssh.session import SessionStart
 
-Emit = Callable[..., None]
+Emit = Callable[..., object]
 
 
 class Sessions(Protocol):

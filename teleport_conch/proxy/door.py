@@ -47,7 +47,7 @@ class Cluster(Protocol):
         """The name that a client may add to a node's."""
 
 
-Emit = Callable[..., None]
+Emit = Callable[..., object]
 
 
 @define
