@@ -9,7 +9,7 @@ from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 
 from teleport_conch.resources.session import ActiveSession
-from teleport_conch.ssh.process import ExitStatus
+from teleport_conch.ssh.exit_status import ExitStatus
 from teleport_conch.ssh.session import SessionStart
 
 Emit = Callable[..., object]

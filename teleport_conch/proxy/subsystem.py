@@ -8,7 +8,7 @@ from __future__ import annotations
 from twisted.internet.interfaces import IReactorTime
 
 from teleport_conch.proxy.dialing import NodeStream
-from teleport_conch.ssh.process import ExitStatus
+from teleport_conch.ssh.exit_status import ExitStatus
 from teleport_conch.ssh.session import SessionChannel
 
 

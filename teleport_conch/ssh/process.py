@@ -6,7 +6,6 @@ import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from types import MappingProxyType
 from typing import Protocol
 
 from attrs import frozen
@@ -16,7 +15,9 @@ from zope.interface import implementer
 
 from teleport_conch.errors import BadParameter, SpawnFailed
 from teleport_conch.ssh.account import Account
+from teleport_conch.ssh.exit_status import SIGNALS, ExitStatus
 from teleport_conch.ssh.pipes import PipeReader, PipeWriter
+from teleport_conch.ssh.running import Running
 from teleport_conch.ssh.spawn import Spawned, spawn
 from teleport_conch.ssh.terminal import Terminal
 
@@ -28,35 +29,6 @@ TERMINAL_READS = 16
 
 UNKNOWN_CODE = 255
 """The exit code of a process that something else reaped. OpenSSH's client says 255 for want of a code, too."""
-
-SIGNALS: Mapping[str, signal.Signals] = MappingProxyType({
-    name: signal.Signals[f"SIG{name}"]
-    for name in ("ABRT", "ALRM", "FPE", "HUP", "ILL", "INT", "KILL", "PIPE", "QUIT", "SEGV", "TERM", "USR1", "USR2")
-})  # fmt: skip
-"""The signals that SSH has names for (RFC 4254, section 6.10)."""
-
-_NAMES: Mapping[int, str] = MappingProxyType({number: name for name, number in SIGNALS.items()})
-
-
-@frozen
-class ExitStatus:
-    """How a process ended: exactly one of ``code`` and ``signal`` is set.
-
-    ``signal`` is a name of RFC 4254 section 6.10; a signal that has none there is ``SIG@openssh.com``, which is what
-    OpenSSH sends for it.
-    """
-
-    code: int | None
-    signal: str | None = None
-    core_dumped: bool = False
-
-    @classmethod
-    def from_wait(cls, status: int) -> ExitStatus:
-        """From what ``waitpid(2)`` answers."""
-        if not os.WIFSIGNALED(status):
-            return cls(code=os.WEXITSTATUS(status))
-        name = _NAMES.get(os.WTERMSIG(status), "SIG@openssh.com")
-        return cls(code=None, signal=name, core_dumped=os.WCOREDUMP(status))
 
 
 class ProcessEvents(Protocol):
@@ -114,6 +86,39 @@ class _ExitWatch:
             self._pidfd = -1
 
 
+@frozen
+class LocalProcess:
+    """A :class:`~teleport_conch.ssh.running.Running` process that is a child of ours."""
+
+    _reactor: IReactorFDSet
+    _spawned: Spawned
+    _pidfd: int
+    terminal: Terminal | None
+
+    @property
+    def pid(self) -> int:
+        return self._spawned.pid
+
+    @property
+    def input(self) -> int:
+        return self._spawned.input
+
+    @property
+    def output(self) -> int:
+        return self._spawned.output
+
+    @property
+    def error(self) -> int | None:
+        return self._spawned.error
+
+    def watch(self, exited: Callable[[ExitStatus], None]) -> None:
+        _ExitWatch(self._reactor, self.pid, self._pidfd, exited)
+
+    def kill(self, number: int) -> None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, number)
+
+
 class Process:
     """A running process with its descriptors; made by :meth:`start`.
 
@@ -123,24 +128,23 @@ class Process:
     has exited; what it wrote is delivered, and jobs left behind lose the terminal. Either way :meth:`hang_up` ends it.
     """
 
-    def __init__(
-        self, reactor: IReactorFDSet, spawned: Spawned, pidfd: int, terminal: Terminal | None, events: ProcessEvents
-    ) -> None:
-        self.pid = spawned.pid
+    def __init__(self, reactor: IReactorFDSet, running: Running, events: ProcessEvents) -> None:
+        self.pid = running.pid
         """Also the process group and the session; not to be used after :meth:`ProcessEvents.exited`."""
         self.on_input_drained: Callable[[], None] = _nothing
         """Called when a :meth:`write` that answered False has been caught up with; to be set by who writes."""
         self._events = events
-        self._terminal = terminal
+        self._running = running
+        self._terminal = terminal = running.terminal
         self._status: ExitStatus | None = None
         self._reported = False
-        self._input = PipeWriter(reactor, spawned.input, self._input_drained)
+        self._input = PipeWriter(reactor, running.input, self._input_drained)
         reads = 1 if terminal is None else TERMINAL_READS
-        self._output = PipeReader(reactor, spawned.output, events.output_received, self._output_ended, reads)
+        self._output = PipeReader(reactor, running.output, events.output_received, self._output_ended, reads)
         self._error: PipeReader | None = None
-        if spawned.error is not None:
-            self._error = PipeReader(reactor, spawned.error, events.error_received, self._error_ended)
-        _ExitWatch(reactor, spawned.pid, pidfd, self._exited)
+        if running.error is not None:
+            self._error = PipeReader(reactor, running.error, events.error_received, self._error_ended)
+        running.watch(self._exited)
 
     @classmethod
     def start(
@@ -166,7 +170,7 @@ class Process:
             if terminal is not None:
                 terminal.close()
             raise
-        return cls(reactor, spawned, pidfd, terminal, protocol)
+        return cls(reactor, LocalProcess(reactor, spawned, pidfd, terminal), protocol)
 
     def write(self, data: bytes) -> bool:
         """Give ``data`` to the process; False asks for no more before :attr:`on_input_drained` is called.
@@ -235,8 +239,7 @@ class Process:
     def _kill(self, number: signal.Signals) -> None:
         """A process group's number is certainly its own only until its leader has been reaped."""
         if self._status is None:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, number)
+            self._running.kill(number)
 
     def _exited(self, status: ExitStatus) -> None:
         self._status = status

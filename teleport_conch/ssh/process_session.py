@@ -7,7 +7,8 @@ from typing import Protocol
 
 from teleport_conch.errors import TeleportError
 from teleport_conch.ssh.channel import EXTENDED_STDERR
-from teleport_conch.ssh.process import ExitStatus, Process
+from teleport_conch.ssh.exit_status import ExitStatus
+from teleport_conch.ssh.process import Process
 from teleport_conch.ssh.session import SessionChannel
 
 

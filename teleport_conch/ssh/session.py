@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 from teleport_conch import wire
 from teleport_conch.errors import TeleportError
 from teleport_conch.ssh.channel import EXTENDED_STDERR, Channel
-from teleport_conch.ssh.process import ExitStatus
+from teleport_conch.ssh.exit_status import ExitStatus
 from teleport_conch.wire import Reader, WireError
 
 MAX_VARIABLES = 128

@@ -7,7 +7,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch.node.watching import Watching
-from teleport_conch.ssh.process import ExitStatus
+from teleport_conch.ssh.exit_status import ExitStatus
 from teleport_conch.ssh.session import SessionStart, TerminalRequest
 from tests.node.guests import Events, SessionList
 from tests.node.test_active import SESSION

@@ -21,8 +21,9 @@ from twisted.trial.unittest import TestCase
 
 from teleport_conch.errors import BadParameter
 from teleport_conch.ssh.account import Account, lookup
+from teleport_conch.ssh.exit_status import SIGNALS, ExitStatus
 from teleport_conch.ssh.pipes import PIPE_BYTES
-from teleport_conch.ssh.process import SIGNALS, ExitStatus, Process
+from teleport_conch.ssh.process import Process
 from teleport_conch.ssh.terminal import Terminal
 
 NOT_ROOT = "Only root starts processes of other accounts."

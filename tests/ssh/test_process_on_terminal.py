@@ -9,7 +9,8 @@ from attrs import evolve
 
 from teleport_conch.errors import SpawnFailed
 from teleport_conch.ssh.account import lookup
-from teleport_conch.ssh.process import DRAIN_BYTES, ExitStatus
+from teleport_conch.ssh.exit_status import ExitStatus
+from teleport_conch.ssh.process import DRAIN_BYTES
 from teleport_conch.ssh.terminal import Terminal
 from tests.ssh.test_process import NOT_ROOT, ProcessCase, state_of
 

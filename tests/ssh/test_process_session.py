@@ -14,7 +14,8 @@ from twisted.internet.interfaces import IReactorFDSet
 from teleport_conch import wire
 from teleport_conch.ssh.account import Account, lookup
 from teleport_conch.ssh.channel import HIGH_WATER_BYTES
-from teleport_conch.ssh.process import ExitStatus, Process
+from teleport_conch.ssh.exit_status import ExitStatus
+from teleport_conch.ssh.process import Process
 from teleport_conch.ssh.process_session import ProcessSession
 from teleport_conch.ssh.session import SessionChannel, SessionStart
 from teleport_conch.ssh.terminal import Terminal

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 
 from teleport_conch import wire
 from teleport_conch.errors import AccessDenied
-from teleport_conch.ssh.process import ExitStatus
+from teleport_conch.ssh.exit_status import ExitStatus
 from teleport_conch.ssh.session import (
     MAX_VARIABLE_BYTES,
     MAX_VARIABLES,

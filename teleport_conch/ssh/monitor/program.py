@@ -1,0 +1,68 @@
+"""``python -I -S -c ...``: the monitor and, forked from it before it loads any cryptography, the starter.
+
+The one argument is JSON: the descriptors of the servers' sockets, the settings of sessions, the path of the anchors.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import signal
+import socket
+import sys
+from typing import NoReturn
+
+from teleport_conch.ssh.monitor import frames, starter
+from teleport_conch.ssh.monitor.frames import Peer
+from teleport_conch.ssh.monitor.loop import Loop
+from teleport_conch.ssh.monitor.orders import Settings
+
+
+def main(argument: str) -> None:
+    """Runs until the last server has gone (the starter: until its last session has ended, too)."""
+    choice = json.loads(argument)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    ours, theirs = frames.pair()
+    if os.fork() == 0:
+        ours.close()
+        for fd in choice["servers"]:
+            os.close(fd)
+        _run_starter(theirs, Settings(**choice["settings"]))
+    theirs.close()
+    _run_monitor(ours, choice["servers"], choice["anchors"])
+
+
+def _run_starter(end: socket.socket, settings: Settings) -> NoReturn:
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        starter.run(end, settings)
+    finally:
+        os._exit(0)
+
+
+def _run_monitor(starter_end: socket.socket, servers: list[int], anchors: str) -> None:
+    from pathlib import Path
+
+    from teleport_conch.ssh.monitor.anchors import FollowedAnchors, KeptAnchors
+    from teleport_conch.ssh.monitor.monitor import Monitor
+
+    peers = []
+    for fd in servers:
+        end = socket.socket(fileno=fd)
+        end.set_inheritable(False)
+        frames.prepare(end)
+        peers.append(Peer(end))
+    loop = Loop()
+    trusted = KeptAnchors(Path(anchors), _log) if anchors else FollowedAnchors()
+    Monitor(loop, Peer(starter_end), peers, trusted)
+    loop.run()
+
+
+def _log(sentence: str) -> None:
+    sys.stderr.write(f"{sentence}\n")
+    sys.stderr.flush()

@@ -1,0 +1,279 @@
+"""A server's side of the monitor: the process that signs for it, and that starts sessions for logins it has verified.
+
+:func:`start` starts the monitor of :mod:`teleport_conch.ssh.monitor` beside this process. Every request has a deadline.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Collection, Sequence
+from itertools import count
+from pathlib import Path
+
+from attrs import define, field, frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorFDSet, IReactorTime, IReadWriteDescriptor
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+import teleport_conch
+from teleport_conch import wire
+from teleport_conch.certs.certificate import SSHCertificate
+from teleport_conch.errors import SpawnFailed, TeleportError, from_json
+from teleport_conch.ssh.exit_status import ExitStatus
+from teleport_conch.ssh.monitor import frames, orders
+from teleport_conch.ssh.monitor.frames import Frame, Peer, Violation
+from teleport_conch.ssh.monitor.orders import Program, Settings
+from teleport_conch.ssh.monitor.verifier import pack_proof
+from teleport_conch.ssh.proof import LoginProof
+from teleport_conch.ssh.terminal import Terminal
+from teleport_conch.wire import Reader
+
+ANSWER_S = 10.0
+START_S = 75.0
+"""Deadlines in seconds: for what the monitor does by itself, and for what PAM may take part in (60 s at most there)."""
+
+_BOOT = "import sys; sys.path[:0] = {path!r}; from teleport_conch.ssh.monitor.program import main; main(sys.argv[1])"
+
+
+class Reactor(IReactorFDSet, IReactorTime):
+    """What is needed of a reactor."""
+
+
+@frozen
+class _Asked:
+    answer: Deferred[Frame]
+    deadline: IDelayedCall
+
+
+@implementer(IReadWriteDescriptor)
+class Monitor:
+    """The conversation with the monitor.
+
+    :param gone: called when the monitor ends; nothing can be signed or started any more.
+    """
+
+    _log = Logger()
+
+    def __init__(self, reactor: Reactor, end: socket.socket, gone: Callable[[], None]) -> None:
+        self._reactor = reactor
+        self._peer = Peer(end)
+        self._gone = gone
+        self._numbers = count(1)
+        self._asked: dict[int, _Asked] = {}
+        self._exits: dict[int, Callable[[int], None]] = {}
+        self._open = True
+        reactor.addReader(self)
+
+    # Requests.
+
+    async def hold(self, private_key: str, certificate: SSHCertificate) -> None:
+        """Gives the monitor a host key, and its certificate, to sign with."""
+        await self._ask(orders.HOLD, wire.text(private_key) + wire.text(certificate.to_line()))
+
+    async def sign(self, blob: bytes, data: bytes) -> bytes:
+        """The signature blob of the host key that clients know as ``blob``, over an exchange hash."""
+        return (await self._ask(orders.SIGN, wire.string(blob) + wire.string(data))).body
+
+    async def trust(self, authorities: Collection[bytes], endorsement: bytes = b"") -> None:
+        """Says which authorities' users may log in. Raises AccessDenied where the monitor has others."""
+        await self._ask(orders.TRUST, orders.pack_blobs(authorities) + wire.string(endorsement))
+
+    async def log_in(self, proof: LoginProof, client_host: str) -> MonitoredLogin:
+        """Lets the monitor verify a login. Raises :class:`TeleportError` where it does not believe it."""
+        answer = await self._ask(orders.LOGIN, pack_proof(proof, client_host), START_S)
+        return MonitoredLogin(self, Reader(answer.body).uint32())
+
+    async def start(self, login: int, program: Program) -> MonitoredProcess:
+        """Starts a session for a login that was verified."""
+        body = wire.uint32(login) + orders.pack_program(program)
+        number, asked = self._send(orders.START, body, START_S)
+        frame = await asked
+        return MonitoredProcess.of(self, number, frame)
+
+    def leave(self, login: int) -> None:
+        """The connection of a login has ended."""
+        self._tell(orders.LEAVE, next(self._numbers), wire.uint32(login))
+
+    def signal(self, number: int, signal_number: int) -> None:
+        self._tell(orders.SIGNAL, number, wire.uint32(signal_number))
+
+    def watch(self, number: int, exited: Callable[[int], None]) -> None:
+        """Calls ``exited`` with the status of ``waitpid(2)`` of a process."""
+        if self._open:
+            self._exits[number] = exited
+
+    def close(self) -> None:
+        """Says goodbye to the monitor, which ends with the last server."""
+        self._end(SpawnFailed("The monitor of this host is being stopped."))
+
+    def _ask(self, kind: int, body: bytes, deadline_s: float = ANSWER_S) -> Deferred[Frame]:
+        return self._send(kind, body, deadline_s)[1]
+
+    def _send(self, kind: int, body: bytes, deadline_s: float) -> tuple[int, Deferred[Frame]]:
+        number = next(self._numbers) & 0xFFFFFFFF
+        answer: Deferred[Frame] = Deferred()
+        if not self._open:
+            answer.errback(SpawnFailed("The monitor of this host does not run any more."))
+            return number, answer
+        self._asked[number] = _Asked(answer, self._reactor.callLater(deadline_s, self._late, number, deadline_s))
+        self._tell(kind, number, body)
+        return number, answer
+
+    def _tell(self, kind: int, number: int, body: bytes) -> None:
+        if not self._open:
+            return
+        try:
+            self._peer.send(Frame(kind, number, body))
+        except Violation:
+            asked = self._asked.pop(number, None)
+            if asked is not None:
+                asked.deadline.cancel()
+                asked.answer.errback(SpawnFailed("The command and the variables of the session are too long."))
+        if self._peer.wants_write:
+            self._reactor.addWriter(self)
+
+    def _late(self, number: int, deadline_s: float) -> None:
+        asked = self._asked.pop(number)
+        asked.answer.errback(SpawnFailed(f"The monitor of this host did not answer within {deadline_s:.0f} seconds."))
+
+    # What comes from the monitor.
+
+    def fileno(self) -> int:
+        return self._peer.fileno() if self._open else -1
+
+    def logPrefix(self) -> str:
+        return "monitor"
+
+    def doRead(self) -> Failure | None:
+        """All frames that are there."""
+        try:
+            while self._open and (frame := self._peer.receive()) is not None:
+                self._received(frame)
+        except (EOFError, Violation) as problem:
+            self._log.error("the monitor has gone: {why}", why=repr(problem))
+            self._end(SpawnFailed("The monitor of this host has ended."))
+            self._gone()
+        return None
+
+    def doWrite(self) -> Failure | None:
+        self._peer.flush()
+        if not self._peer.wants_write:
+            self._reactor.removeWriter(self)
+        return None
+
+    def connectionLost(self, reason: Failure) -> None:
+        """What the reactor calls after an exception of ours, or when the socket is gone."""
+        if self._open:
+            self._end(SpawnFailed("The monitor of this host has ended."))
+            self._gone()
+
+    def _received(self, frame: Frame) -> None:
+        if frame.kind == orders.EXITED:
+            exited = self._exits.pop(frame.number, None)
+            if exited is not None:
+                exited(Reader(frame.body).uint32())
+            return
+        asked = self._asked.pop(frame.number, None)
+        if asked is None:
+            # Too late: who asked has been told so, and the process ends for want of its descriptors.
+            frame.close()
+            return
+        asked.deadline.cancel()
+        if frame.kind == orders.DONE:
+            asked.answer.callback(frame)
+        else:
+            frame.close()
+            code, sentence = orders.read_refusal(frame.body)
+            asked.answer.errback(from_json({"error": {"code": code, "message": sentence}}))
+
+    def _end(self, why: TeleportError) -> None:
+        if not self._open:
+            return
+        self._open = False
+        self._reactor.removeReader(self)
+        self._reactor.removeWriter(self)
+        self._peer.close()
+        asked, self._asked = self._asked, {}
+        for each in asked.values():
+            each.deadline.cancel()
+            each.answer.errback(why)
+
+
+@frozen
+class MonitoredLogin:
+    """The :class:`~teleport_conch.ssh.running.Spawner` of a login that the monitor has verified."""
+
+    monitor: Monitor
+    number: int
+
+    async def spawn(self, program: Program) -> MonitoredProcess:
+        return await self.monitor.start(self.number, program)
+
+    def leave(self) -> None:
+        """The connection has ended."""
+        self.monitor.leave(self.number)
+
+
+@define
+class MonitoredProcess:
+    """A :class:`~teleport_conch.ssh.running.Running` process that the monitor's starter waits for."""
+
+    pid: int
+    input: int
+    output: int
+    error: int | None
+    terminal: Terminal | None
+    _monitor: Monitor
+    _number: int
+    _status: int | None = field(init=False, default=None)
+
+    @classmethod
+    def of(cls, monitor: Monitor, number: int, frame: Frame) -> MonitoredProcess:
+        """What the answer to a START says."""
+        reader = Reader(frame.body)
+        pid, tty = reader.uint32(), orders.read_text(reader)
+        if tty:
+            (master,) = frame.descriptors
+            terminal = Terminal(tty, master, -1)
+            return cls(pid, os.dup(master), os.dup(master), None, terminal, monitor, number)
+        to_it, from_it, complaints = frame.descriptors
+        return cls(pid, to_it, from_it, complaints, None, monitor, number)
+
+    def watch(self, exited: Callable[[ExitStatus], None]) -> None:
+        self._monitor.watch(self._number, lambda status: exited(ExitStatus.from_wait(status)))
+
+    def kill(self, number: int) -> None:
+        self._monitor.signal(self._number, number)
+
+
+def start(reactor: Reactor, settings: Settings, anchors: Path | None, gone: Callable[[], None]) -> Monitor:
+    """Starts a monitor that serves this process alone.
+
+    :param anchors: the file of trust anchors, where this process may not change them; None where it may.
+    :param gone: called if the monitor ends before we do.
+    """
+    ours, theirs = frames.pair()
+    with theirs:
+        launch([theirs], settings, anchors)
+    return Monitor(reactor, ours, gone)
+
+
+def launch(servers: Sequence[socket.socket], settings: Settings, anchors: Path | None) -> subprocess.Popen[bytes]:
+    """Starts the monitor's process, which serves these sockets and ends when all of them are closed.
+
+    It gets nothing of our environment but the time zone, and no package but ours and those that we use.
+    """
+    fds = [each.fileno() for each in servers]
+    choice = {"servers": fds, "settings": settings._asdict(), "anchors": str(anchors or "")}
+    path = [str(Path(teleport_conch.__file__).parent.parent), *(each for each in sys.path if each)]
+    words = [sys.executable, "-I", "-S", "-c", _BOOT.format(path=path), json.dumps(choice)]
+    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"} | {n: os.environ[n] for n in ("TZ",) if n in os.environ}
+    return subprocess.Popen(
+        words, pass_fds=fds, env=environment, cwd="/", stdin=subprocess.DEVNULL, start_new_session=True
+    )

@@ -1,0 +1,1 @@
+"""The processes beside an SSH server, as processes and in parts."""

@@ -1,0 +1,143 @@
+"""What a server does with a monitor, without SSH: keys, logins that clients signed, sessions read to their end."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import time
+from pathlib import Path
+from typing import cast
+
+from attrs import define, field
+from twisted.internet import reactor as installed_reactor
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import TestCase
+
+from teleport_conch import wire
+from teleport_conch.certs import keys
+from teleport_conch.certs.authority import Authority
+from teleport_conch.certs.certificate import SSHCertificate
+from teleport_conch.errors import TeleportError
+from teleport_conch.ssh import monitored
+from teleport_conch.ssh.exit_status import ExitStatus
+from teleport_conch.ssh.monitor import frames
+from teleport_conch.ssh.monitor.orders import Program, Settings
+from teleport_conch.ssh.monitored import Monitor, MonitoredLogin, Reactor
+from teleport_conch.ssh.process import Process
+from teleport_conch.ssh.proof import LoginProof
+from tests.certs import samples
+
+HOST_KEY = keys.generate_ssh_key()
+HOST_BLOB = keys.public_blob(HOST_KEY.public_key())
+ALGORITHM = b"ssh-ed25519-cert-v01@openssh.com"
+PLAIN = Settings(login_records=False)
+reactor = cast(Reactor, installed_reactor)
+
+
+def own_name() -> str:
+    return pwd.getpwuid(os.geteuid()).pw_name
+
+
+def host_certificate(now: float) -> SSHCertificate:
+    return samples.HOST_CA.sign_host_ssh(
+        HOST_BLOB,
+        host_uuid=samples.HOST_UUID,
+        node_name="web1",
+        cluster_name=samples.CLUSTER,
+        principals=[],
+        role="Node",
+        ttl_s=3600,
+        now=now,
+    )
+
+
+def user_certificate(
+    now: float, *logins: str, authority: Authority = samples.USER_CA, **changes: object
+) -> SSHCertificate:
+    """Alice's, for these accounts."""
+    certificate = authority.sign_user_ssh(
+        samples.SSH_BLOB, name="alice", logins=list(logins), roles=["access"], traits={}, ttl_s=3600, now=now
+    )
+    return samples.resigned(certificate, **changes) if changes else certificate
+
+
+def signed_proof(session_id: bytes, user: str, certificate: SSHCertificate, host_key: bytes = b"") -> LoginProof:
+    """What a client with the key of ``certificate`` sends."""
+    blank = LoginProof(session_id, user, ALGORITHM, certificate.to_blob(), b"", host_key)
+    signature = wire.text("ssh-ed25519") + wire.string(samples.SSH_KEY.sign(blank.signed_part()))
+    return LoginProof(session_id, user, ALGORITHM, certificate.to_blob(), signature, host_key)
+
+
+@define
+class Heard:
+    """What a session wrote, and how it ended."""
+
+    output: bytes = b""
+    error: bytes = b""
+    ended: Deferred[ExitStatus] = field(factory=Deferred)
+
+    def output_received(self, data: bytes) -> None:
+        self.output += data
+
+    def error_received(self, data: bytes) -> None:
+        self.error += data
+
+    def output_ended(self) -> None:
+        """Nothing to do."""
+
+    def error_ended(self) -> None:
+        """Nothing to do."""
+
+    def exited(self, status: ExitStatus) -> None:
+        self.ended.callback(status)
+
+
+class MonitorCase(TestCase):
+    """Runs a real monitor, which is gone when the test is."""
+
+    timeout = 60
+    settings = PLAIN
+
+    def start_monitor(self, anchors: Path | None = None, settings: Settings | None = None) -> Monitor:
+        """A monitor that serves this process."""
+        ours, theirs = frames.pair()
+        with theirs:
+            process = monitored.launch([theirs], settings or self.settings, anchors)
+        monitor = Monitor(reactor, ours, lambda: None)
+        self.addCleanup(process.wait)
+        self.addCleanup(monitor.close)
+        return monitor
+
+    async def ready_monitor(self, settings: Settings | None = None) -> Monitor:
+        """One that holds the host key, and trusts the users' authority."""
+        monitor = self.start_monitor(settings=settings)
+        await monitor.hold(keys.ssh_private_pem(HOST_KEY), host_certificate(reactor_now()))
+        await monitor.trust(samples.USER_CA.public().ssh_keys)
+        return monitor
+
+    async def logged_in(self, monitor: Monitor, user: str = "", **changes: object) -> MonitoredLogin:
+        """Alice's login as an account of this host."""
+        name = user or own_name()
+        session_id = os.urandom(32)
+        await monitor.sign(HOST_BLOB, session_id)
+        certificate = samples.resigned(user_certificate(reactor_now(), name), **changes)
+        return await monitor.log_in(signed_proof(session_id, name, certificate), "127.0.0.1")
+
+    async def run_to_end(self, login: MonitoredLogin, program: Program) -> tuple[Heard, ExitStatus]:
+        """What a program of a session writes until it ends."""
+        heard = Heard()
+        process = Process(reactor, await login.spawn(program), heard)
+        process.end_input()
+        return heard, await heard.ended
+
+    async def refused(self, answer: object, kind: type[TeleportError]) -> str:
+        """The sentence of a refusal that is due."""
+        try:
+            await cast(Deferred[object], answer)
+        except kind as refusal:
+            return refusal.sentence
+        raise AssertionError(f"{kind.__name__} was due")
+
+
+def reactor_now() -> float:
+    return time.time()
