@@ -11,7 +11,7 @@ from teleport_conch import proxy_protocol
 from teleport_conch.certs import keys
 from teleport_conch.certs.authority import Authority
 from teleport_conch.proxy_protocol import Believer, HeaderRefused, encode, header_length
-from teleport_conch.ssh.server import LOGIN_GRACE_S
+from teleport_conch.ssh.factory import LOGIN_GRACE_S
 from teleport_conch.wire import Reader
 
 PAGES = Path(__file__).parents[1] / "docs" / "protocol"
