@@ -25,6 +25,7 @@ from teleport_conch.ssh.policy import Answer, Claim, LoginPolicy
 from tests.certs import samples
 from tests.ssh.recording import RecordingOwner
 
+HOSTBOUND = b"publickey-hostbound-v00@openssh.com"
 SESSION_ID = b"session of this test, 32 bytes.."
 ECDSA_HASHES = {256: hashes.SHA256(), 384: hashes.SHA384(), 521: hashes.SHA512()}
 TOUCHED, VERIFIED = 0x01, 0x04
@@ -36,12 +37,14 @@ Sign = Callable[[bytes], bytes]
 class Client:
     """Somebody with a certificate and the key for it.
 
-    ``algorithm`` is the one that is announced, ``sign`` makes a signature blob.
+    ``algorithm`` is the one that is announced, ``sign`` makes a signature blob, and ``plain`` is a key that is shown in
+    place of the certificate.
     """
 
     certificate: SSHCertificate
     algorithm: bytes
     sign: Sign
+    plain: bytes = b""
 
     def request(
         self,
@@ -50,18 +53,20 @@ class Client:
         session_id: bytes = SESSION_ID,
         signed_user: bytes | None = None,
         service: bytes = b"ssh-connection",
+        host_key: bytes | None = None,
     ) -> bytes:
-        """The payload of an authentication request (RFC 4252, section 7)."""
+        """The payload of an authentication request (RFC 4252, section 7), which a ``host_key`` may bind to a server."""
 
         def head(name: bytes) -> bytes:
             return b"".join(
                 (
                     wire.string(name),
                     wire.string(service),
-                    wire.string(b"publickey"),
+                    wire.string(b"publickey" if host_key is None else HOSTBOUND),
                     wire.boolean(signed),
                     wire.string(self.algorithm),
-                    wire.string(self.certificate.to_blob()),
+                    wire.string(self.plain or self.certificate.to_blob()),
+                    b"" if host_key is None else wire.string(host_key),
                 )
             )
 
@@ -139,6 +144,14 @@ def security_key_client(
         return wire.text(f"{kind}@openssh.com") + wire.string(body) + said
 
     return Client(certify(blob, extensions, options), f"{kind}-cert-v01@openssh.com".encode(), sign)
+
+
+def plain(client: Client) -> Client:
+    """The same key without its certificate."""
+    algorithm = client.algorithm.removesuffix(b"-cert-v01@openssh.com")
+    if algorithm.startswith(b"sk-"):
+        algorithm += b"@openssh.com"
+    return evolve(client, plain=client.certificate.public_key, algorithm=algorithm)
 
 
 def signed_by(client: Client, other: Client) -> Client:
