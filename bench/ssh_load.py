@@ -21,7 +21,7 @@ from attrs import define, field
 from bench.programs import LOOPBACK, STOP_S, Broken
 from bench.stage import Stage
 
-CIPHER = "aes128-ctr"
+CIPHER = "aes128-gcm@openssh.com"
 KEX = "curve25519-sha256"
 
 
