@@ -17,7 +17,8 @@ from teleport_conch.errors import TeleportError
 from teleport_conch.ssh.channel import Channel
 from teleport_conch.ssh.channel_table import ChannelTable
 from teleport_conch.ssh.opening import Send
-from teleport_conch.ssh.requests import MAX_REQUEST_BYTES, ProtocolViolation, Replies, RequestQueue, RequestRefused
+from teleport_conch.ssh.requests import MAX_REQUEST_BYTES, Replies, RequestQueue, RequestRefused
+from teleport_conch.ssh.violation import ProtocolViolation
 from teleport_conch.wire import Reader, WireError
 
 AnswerGlobal = Callable[[bytes, bytes], Coroutine[Deferred[object], object, bytes]]
@@ -53,6 +54,21 @@ class GlobalRequests:
             reply = conch.MSG_REQUEST_FAILURE
         if want_reply:
             self._send(reply, data)
+
+    def behind(self, call: Callable[[], None]) -> None:
+        """Calls ``call`` when everything that was asked so far has been answered; at once, most often.
+
+        A client that asks for a port and then for a session expects to hear of the port first, as from ``sshd``, and
+        may leave where it does not get it.
+        """
+
+        async def later() -> None:
+            call()
+
+        if self._queue.idle:
+            call()
+        else:
+            self._queue.put(later)
 
     def tell(self, name: bytes, payload: bytes) -> None:
         """A request that wants no reply."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from teleport_conch.ssh.channel import Channel, Link
-from teleport_conch.ssh.requests import ProtocolViolation
+from teleport_conch.ssh.violation import ProtocolViolation
 from teleport_conch.wire import Reader
 
 

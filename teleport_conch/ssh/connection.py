@@ -31,8 +31,8 @@ from teleport_conch.ssh.channel_table import ChannelTable
 from teleport_conch.ssh.host_key_proof import ANNOUNCED, PROVED, HostKeyProof
 from teleport_conch.ssh.opening import Opening
 from teleport_conch.ssh.packet_transport import PacketTransport
-from teleport_conch.ssh.requests import ProtocolViolation, RequestRefused
-from teleport_conch.ssh.window import WindowOverrun
+from teleport_conch.ssh.requests import RequestRefused
+from teleport_conch.ssh.violation import ProtocolViolation
 from teleport_conch.wire import Reader, WireError
 
 MAX_UNREAD_ANSWERS = 1024
@@ -53,6 +53,7 @@ _UNANSWERED = frozenset(
         conch.MSG_CHANNEL_FAILURE,
     )
 )
+_VIOLATIONS = (WireError, ProtocolViolation)
 _DATA = Struct(">LL")
 _EXTENDED = Struct(">LLL")
 
@@ -84,7 +85,9 @@ class Connection(SSHService):
         self.transport.sendPacket(number, payload)
 
     def _failed(self, failure: Failure) -> None:
-        if not failure.check(CancelledError):
+        if failure.check(*_VIOLATIONS):
+            self._violated(str(failure.value))
+        elif not failure.check(CancelledError):
             self._log.failure("a request failed", failure=failure)
             self.transport.sendDisconnect(DISCONNECT_PROTOCOL_ERROR, b"a request failed")
 
@@ -158,9 +161,11 @@ class Connection(SSHService):
                 super().packetReceived(messageNum, packet)
             else:
                 handler(self, Reader(packet))
-        except (WireError, WindowOverrun, ProtocolViolation) as violation:
-            self._log.info("message {number} broke the protocol: {why}", number=messageNum, why=str(violation))
-            self.transport.sendDisconnect(DISCONNECT_PROTOCOL_ERROR, str(violation).encode())
+        except _VIOLATIONS as violation:
+            self._violated(str(violation))
+
+    def _violated(self, why: str) -> None:
+        self.transport.sendDisconnect(DISCONNECT_PROTOCOL_ERROR, why.encode())
 
     def _count_answer(self) -> None:
         self._unread_answers += 1
@@ -207,7 +212,7 @@ class Connection(SSHService):
         conch.MSG_GLOBAL_REQUEST: lambda self, reader: self._global.received(reader),
         conch.MSG_REQUEST_SUCCESS: lambda self, reader: self._global.granted(reader),
         conch.MSG_REQUEST_FAILURE: lambda self, reader: self._global.refused(reader),
-        conch.MSG_CHANNEL_OPEN: lambda self, reader: self._opening.requested(reader),
+        conch.MSG_CHANNEL_OPEN: lambda self, reader: self._global.behind(lambda: self._opening.requested(reader)),
         conch.MSG_CHANNEL_OPEN_CONFIRMATION: lambda self, reader: self._opening.confirmed(reader),
         conch.MSG_CHANNEL_OPEN_FAILURE: lambda self, reader: self._opening.refused(reader),
         conch.MSG_CHANNEL_WINDOW_ADJUST: _window_adjust,

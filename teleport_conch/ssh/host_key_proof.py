@@ -41,15 +41,20 @@ class HostKeyProof:
     :param keys: all host keys by the name of their algorithm.
     """
 
-    __slots__ = ("_left", "_session_id", "keys")
+    __slots__ = ("_keys", "_left", "_session_id")
 
     def __init__(self, session_id: bytes, keys: Mapping[bytes, ProvenKey]) -> None:
         self._session_id = session_id
         self._left = MAX_REQUESTS
-        self.keys = {key.blob: key for name, key in keys.items() if not name.endswith(_CERTIFIED)}
+        self._keys = keys
+
+    @property
+    def keys(self) -> dict[bytes, ProvenKey]:
+        """The plain keys, each once by its blob, though RSA has several algorithms."""
+        return {key.blob: key for name, key in self._keys.items() if not name.endswith(_CERTIFIED)}
 
     def announcement(self) -> bytes:
-        """The payload of ``hostkeys-00@openssh.com``: every key once, though RSA has several algorithms."""
+        """The payload of ``hostkeys-00@openssh.com``: every key."""
         return b"".join(map(wire.string, self.keys))
 
     async def prove(self, payload: bytes) -> bytes:
@@ -58,12 +63,12 @@ class HostKeyProof:
         :raises AccessDenied: one of them is not ours, or too much is asked.
         :raises WireError: that is no list of keys.
         """
-        asked = _blobs(payload)
-        if self._left == 0 or not 0 < len(asked) <= MAX_PROOFS or any(blob not in self.keys for blob in asked):
+        asked, keys = _blobs(payload), self.keys
+        if self._left == 0 or not 0 < len(asked) <= MAX_PROOFS or any(blob not in keys for blob in asked):
             raise AccessDenied("That is not proven.")
         self._left -= 1
         head = wire.string(PROVED) + wire.string(self._session_id)
-        return b"".join([wire.string(await self.keys[blob].sign(head + wire.string(blob))) for blob in asked])
+        return b"".join([wire.string(await keys[blob].sign(head + wire.string(blob))) for blob in asked])
 
 
 def _blobs(payload: bytes) -> list[bytes]:

@@ -20,7 +20,7 @@ from teleport_conch.ssh.channel import (
     Link,
 )
 from teleport_conch.ssh.channel_table import ChannelTable
-from teleport_conch.ssh.requests import ProtocolViolation
+from teleport_conch.ssh.violation import ProtocolViolation
 from teleport_conch.wire import Reader, WireError
 
 SESSION = b"session"

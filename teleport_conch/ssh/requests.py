@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from teleport_conch.errors import TeleportError
+from teleport_conch.ssh.violation import ProtocolViolation
 
 MAX_REQUEST_BYTES = 256 << 10
 """What one request may hold beside its name."""
@@ -20,10 +21,6 @@ MAX_UNANSWERED = 128
 
 Request = Callable[[], Coroutine[Deferred[object], object, None]]
 Answer = TypeVar("Answer")
-
-
-class ProtocolViolation(ValueError):
-    """The peer broke RFC 4254 in a way that ends the connection."""
 
 
 class RequestRefused(TeleportError):
@@ -44,6 +41,11 @@ class RequestQueue:
         self._busy = False
         self._running: Deferred[None] | None = None
         self._failed = failed
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing runs or waits."""
+        return not self._busy
 
     def put(self, request: Request, size: int = 0) -> None:
         """Runs ``request``, which holds ``size`` bytes, behind all that wait.

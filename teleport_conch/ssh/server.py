@@ -13,12 +13,13 @@ from teleport_conch.ssh import algorithms
 from teleport_conch.ssh.admission import Refusal, Visit
 from teleport_conch.ssh.connection import Connection
 from teleport_conch.ssh.exchange import KeyExchange, Offer, ServerExchange
+from teleport_conch.ssh.goodbye import cancel
 from teleport_conch.ssh.hostkeys import HostKeys
 from teleport_conch.ssh.keepalive import KeepAlive, KeepAliveRhythm
 from teleport_conch.ssh.policy import LoginPolicy
-from teleport_conch.ssh.transport import MSG_SERVICE_ACCEPT, Transport, cancel
+from teleport_conch.ssh.transport import Transport
+from teleport_conch.ssh.transport_messages import MSG_SERVICE_ACCEPT, parse_string
 from teleport_conch.ssh.userauth import UserAuth
-from teleport_conch.wire import Reader
 
 VERSION = b"SSH-2.0-OpenSSH_9.9 Teleport"
 """OpenSSH's client uses its extensions, such as the end of write, only with servers that are called like it; see
@@ -110,6 +111,11 @@ class ServerTransport(Transport):
             self._alive.stop()
         super().connectionLost(reason)
 
+    @property
+    def host_keys(self) -> HostKeys:
+        """The host keys of this moment, which a client that keeps them learns of after its login."""
+        return self.factory.host_keys
+
     def make_exchange(self) -> KeyExchange:
         """The connection keeps the host keys of the moment in which it began."""
         host_keys = self.factory.host_keys
@@ -148,9 +154,7 @@ class ServerTransport(Transport):
 
     def ssh_SERVICE_REQUEST(self, packet: bytes) -> None:
         """User authentication, once, and only after the key exchange (RFC 4253, section 10)."""
-        reader = Reader(packet)
-        name = reader.string()
-        reader.end()
+        name = parse_string(packet)
         if name != UserAuth.name or self.service is not None:
             self.sendDisconnect(SERVICE_NOT_AVAILABLE, b"no such service now")
             return

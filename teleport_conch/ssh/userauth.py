@@ -27,6 +27,8 @@ from teleport_conch.ssh.admission import Visit
 from teleport_conch.ssh.channel import ChannelOwner
 from teleport_conch.ssh.connection import Connection
 from teleport_conch.ssh.counts import Counts, Exhausted
+from teleport_conch.ssh.host_key_proof import HostKeyProof
+from teleport_conch.ssh.hostkeys import HostKeys
 from teleport_conch.ssh.interactive import (
     INTERACTIVE,
     MSG_INFO_RESPONSE,
@@ -58,6 +60,10 @@ class AuthTransport(Protocol):
     client_address: str
     login_policy: LoginPolicy
     visit: Visit
+
+    @property
+    def host_keys(self) -> HostKeys:
+        """The host keys that the server has."""
 
     def sendPacket(self, messageType: int, payload: bytes) -> None:
         """Sends one message."""
@@ -211,7 +217,8 @@ class UserAuth(SSHService):
         self._done = True
         self.transport.authenticated()
         self.transport.sendPacket(conch.MSG_USERAUTH_SUCCESS, b"")
-        self.transport.setService(Connection(owner))
+        proof = HostKeyProof(self.transport.sessionID, self.transport.host_keys)
+        self.transport.setService(Connection(owner, proof))
 
     async def _moment(self, began: float) -> None:
         """Waits for the first moment at which a failure of a request that ``began`` then may be answered."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from teleport_conch.ssh.violation import ProtocolViolation
+
 MAX_WINDOW_BYTES = (1 << 32) - 1
 
 
-class WindowOverrun(ValueError):
+class WindowOverrun(ProtocolViolation):
     """The peer sent more than it was allowed, or allowed more than the protocol can say."""
 
 

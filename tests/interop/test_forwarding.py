@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
+import stat
 import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from tests.interop.accounts import guest_account, is_root
 from tests.interop.case import InteropTests
 from tests.interop.certificates import signed_by_cluster
 from tests.interop.person import background
@@ -96,10 +100,99 @@ class PortTests(InteropTests):
         self.assertNotEqual(done.code, 0)
         self.assertIn("The certificate does not permit port forwarding.", done.complaint)
 
-    def test_no_listening_on_the_node(self) -> None:
-        """``-R`` is refused."""
-        done = alice().ssh("-o", "ExitOnForwardFailure=yes", "-R", f"0:{LOCALHOST}:22", "web1", "echo in")
-        self.assertNotEqual(done.code, 0)
+    def test_needs_permission_to_listen(self) -> None:
+        """So with ``-R``, which ends the login where it is told to; a session alone goes on."""
+        carol = signed_by_cluster(quiet_cluster(), "carol", "-O", "no-port-forwarding")
+        listen = ("-R", f"0:{LOCALHOST}:22")
+        done = carol.ssh("-o", "ExitOnForwardFailure=yes", *listen, "web1", "echo in")
+        self.assertIn("remote port forwarding failed", done.complaint)
+        self.assertEqual(done.text, "")
+        self.assertEqual(carol.ssh(*listen, "web1", "echo in").text, "in\n")
+
+
+class RemotePortTests(InteropTests):
+    """``-R``: connections to the client."""
+
+    def setUp(self) -> None:
+        self.server = Answering()
+        self.addCleanup(self.server.close)
+
+    def counted(self, client: socket.socket, size: int = 3_000_000) -> str:
+        """What is answered to so many bytes once we have said that there are no more."""
+        with client:
+            client.settimeout(DEADLINE_S)
+            client.sendall(b"x" * size)
+            client.shutdown(socket.SHUT_WR)
+            return client.makefile("rb").read().decode()
+
+    def running(self, *words: str) -> subprocess.Popen[bytes]:
+        stack = ExitStack()
+        self.addCleanup(stack.close)
+        return stack.enter_context(background("-F", str(alice().jump_config), "-N", *words, "web1"))
+
+    def test_any_port(self) -> None:
+        """The node tells which port it has taken; it leads to the client's network, from this host alone."""
+        ssh = self.running("-R", f"0:{LOCALHOST}:{self.server.port}")
+        assert ssh.stderr is not None
+        said = eventually(ssh.stderr.readline, "ssh says which port").decode()
+        found = re.search(r"Allocated port (\d+) for remote forward", said)
+        assert found is not None, said
+        for address in (LOCALHOST, "::1"):
+            answer = self.counted(socket.create_connection((address, int(found[1])), DEADLINE_S))
+            self.assertEqual(answer, "3000000 bytes\n")
+
+    def test_a_port_and_its_end(self) -> None:
+        """A port that is named, and the end of it when the client goes."""
+        port = free_port()
+        ssh = self.running("-R", f"{port}:{LOCALHOST}:{self.server.port}")
+        eventually(lambda: answers(port), f"the node listens on {port}")
+        self.assertEqual(self.counted(socket.create_connection((LOCALHOST, port), DEADLINE_S), 5), "5 bytes\n")
+        ssh.terminate()
+        eventually(lambda: not answers(port), f"nobody listens on {port}")
+
+    def test_unix_sockets(self) -> None:
+        """A socket of the node leads to the client, and one of the client to the node; the login owns what is made."""
+        with TemporaryDirectory(prefix="_c") as folder:
+            there, here = f"{folder}/there", f"{folder}/here"
+            ssh = self.running("-R", f"{there}:{LOCALHOST}:{self.server.port}", "-L", f"{here}:{there}")
+            eventually(lambda: os.path.exists(there) and os.path.exists(here), "both sockets are there")
+            self.assertEqual(stat.S_IMODE(os.lstat(there).st_mode), 0o600)
+            for path in (there, here):
+                client = socket.socket(socket.AF_UNIX)
+                client.connect(path)
+                self.assertEqual(self.counted(client), "3000000 bytes\n")
+            ssh.terminate()
+            eventually(lambda: not os.path.exists(there), "the node takes its socket away")
+
+    def test_rights_of_the_login(self) -> None:
+        """A socket that the login may not reach is not reached, although the service could."""
+        if not is_root():
+            self.skipTest("Only root has other accounts to log in as.")
+        guest = guest_account().pw_name
+        with TemporaryDirectory(prefix="_c") as folder:
+            server = socket.socket(socket.AF_UNIX)
+            self.addCleanup(server.close)
+            server.bind(f"{folder}/root")
+            server.listen()
+            ssh = self.running("-l", guest, "-L", f"{folder}/here:{folder}/root")
+            eventually(lambda: os.path.exists(f"{folder}/here"), "ssh listens")
+            client = socket.socket(socket.AF_UNIX)
+            client.connect(f"{folder}/here")
+            self.assertEqual(self.counted(client, 0), "")
+            assert ssh.stderr is not None
+            said = eventually(ssh.stderr.readline, "ssh says something").decode()
+            self.assertIn(f"{folder}/root cannot be reached: Permission denied.", said)
+            forward = ("-o", "ExitOnForwardFailure=yes", "-R", f"{folder}/new:{LOCALHOST}:1")
+            done = alice().ssh("-l", guest, *forward, "web1", "echo in")
+            self.assertIn("remote port forwarding failed", done.complaint, done)
+            self.assertEqual(sorted(os.listdir(folder)), ["here", "root"])
+
+    def test_low_port(self) -> None:
+        """Ports below 1024 are root's."""
+        if not is_root():
+            self.skipTest("Only root has other accounts to log in as.")
+        forward = ("-o", "ExitOnForwardFailure=yes", "-R", f"1023:{LOCALHOST}:1")
+        done = alice().ssh("-l", guest_account().pw_name, *forward, "web1", "echo in")
         self.assertIn("remote port forwarding failed", done.complaint)
 
 

@@ -21,6 +21,7 @@ from teleport_conch.certs.certificate import CertificateType, SSHCertificate, op
 from teleport_conch.certs.trust import check_ssh_certificate
 from teleport_conch.errors import TeleportError
 from teleport_conch.ssh.admission import Admission, Bounds, Visit
+from teleport_conch.ssh.hostkeys import HostKeys
 from teleport_conch.ssh.policy import Answer, Claim, LoginPolicy
 from tests.certs import samples
 from tests.ssh.recording import RecordingOwner
@@ -202,6 +203,7 @@ class AuthRecorder:
     login_policy: LoginPolicy
     sessionID: bytes = SESSION_ID
     host_key_blob: bytes = b"the host key of this test"
+    host_keys: HostKeys = field(factory=dict)
     client_address: str = "192.0.2.7:50000"
     sent: list[tuple[int, bytes]] = field(factory=list)
     visit: Visit = field(factory=lambda: Admission(Clock(), lambda: 1.0, Bounds()).visit("192.0.2.7"))

@@ -14,10 +14,10 @@ from teleport_conch.ssh.requests import (
     MAX_UNANSWERED,
     MAX_WAITING_BYTES,
     MAX_WAITING_REQUESTS,
-    ProtocolViolation,
     RequestQueue,
     RequestRefused,
 )
+from teleport_conch.ssh.violation import ProtocolViolation
 from teleport_conch.wire import WireError
 from tests.ssh import messages
 from tests.ssh.connections import ConnectionCase
