@@ -47,6 +47,9 @@ class Watching:
     def output(self, data: bytes) -> None:
         self._sent += len(data)
 
+    def error(self, data: bytes) -> None:
+        self._sent += len(data)
+
     def input(self, data: bytes) -> None:
         self._received += len(data)
 

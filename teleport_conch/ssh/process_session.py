@@ -16,7 +16,10 @@ class SessionObserver(Protocol):
     """Sees what happens in a session, in order."""
 
     def output(self, data: bytes) -> None:
-        """What the process wrote, to either output."""
+        """What the process wrote to its standard output, or to its terminal."""
+
+    def error(self, data: bytes) -> None:
+        """What it wrote to its standard error."""
 
     def input(self, data: bytes) -> None:
         """What a party typed."""
@@ -57,7 +60,7 @@ class ProcessSession:
 
     def error_received(self, data: bytes) -> None:
         for observer in self._observers:
-            observer.output(data)
+            observer.error(data)
         self._channel.write_extended(EXTENDED_STDERR, data)
 
     def output_ended(self) -> None:

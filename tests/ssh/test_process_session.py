@@ -41,6 +41,9 @@ class RecordingObserver:
     def output(self, data: bytes) -> None:
         self.output_text += data
 
+    def error(self, data: bytes) -> None:
+        self.output_text += data
+
     def input(self, data: bytes) -> None:
         self.input_text += data
 
