@@ -20,7 +20,7 @@ from twisted.web.server import NOT_DONE_YET, Request
 from werkzeug.exceptions import HTTPException
 
 _HOST = "auth"
-"""Of no meaning: no route depends on how the client calls the server."""
+"""The API is one host, whatever the client calls it."""
 
 
 class Routes(Resource):

@@ -35,7 +35,6 @@ DISCARDED_BYTES = 1 << 20
 DISCARDING_S = 5.0
 MAX_HEAD_LINES = limits.MAX_HEADERS + 2
 """The request line and the empty one at the end are lines, too."""
-SERVER_NAME = b"teleport.cluster.local"
 
 
 class APIRequest(Request):
@@ -58,8 +57,6 @@ class APIRequest(Request):
     def gotLength(self, length: int | None) -> None:
         self.content = self._body = BytesIO()
         self._left = self.channel.body_limit()
-        # The API is one host; whatever the client calls it is not used, nor may it confuse the router.
-        self.requestHeaders.setRawHeaders(b"host", [SERVER_NAME])
         if length is not None and length > self._left:
             self._too_large()
 
