@@ -29,11 +29,10 @@ from teleport_conch.ssh.negotiation import (
     agree,
 )
 from teleport_conch.ssh.packets import PacketReader, PacketWriter
+from teleport_conch.ssh.transport_messages import MSG_KEXINIT, MSG_NEWKEYS
 from teleport_conch.ssh.violation import ProtocolViolation
 from teleport_conch.wire import Reader
 
-MSG_KEXINIT = 20
-MSG_NEWKEYS = 21
 MSG_REQUEST = 30
 MSG_REPLY = 31
 HOST_KEY_NOT_VERIFIABLE = 9

@@ -12,70 +12,66 @@ from __future__ import annotations
 from collections.abc import Coroutine, Mapping
 
 from twisted.conch.ssh.service import SSHService
-from twisted.conch.ssh.transport import SSHTransportBase
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.logger import Logger
+from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
 from teleport_conch import wire
-from teleport_conch.errors import TeleportError
-from teleport_conch.ssh.exchange import HOST_KEY_NOT_VERIFIABLE, MSG_KEXINIT, MSG_NEWKEYS, KeyExchange, NotDue
+from teleport_conch.ssh.exchange import KeyExchange, NotDue
+from teleport_conch.ssh.goodbye import Leaving, cancel
 from teleport_conch.ssh.greeting import Greeting
 from teleport_conch.ssh.packets import SEQUENCE_MASK, PacketReader, PacketWriter
 from teleport_conch.ssh.rekeying import PeerExchanges, RekeyLimits
-from teleport_conch.ssh.tcp import TCPTransport
+from teleport_conch.ssh.transport_messages import (
+    MSG_DEBUG,
+    MSG_DISCONNECT,
+    MSG_EXT_INFO,
+    MSG_IGNORE,
+    MSG_KEXINIT,
+    MSG_METHOD_FIRST,
+    MSG_NEWKEYS,
+    MSG_PING,
+    MSG_PONG,
+    MSG_SERVICE_ACCEPT,
+    MSG_SERVICE_REQUEST,
+    MSG_UNIMPLEMENTED,
+    MSG_USERAUTH_FIRST,
+    MSG_USERAUTH_SUCCESS,
+    PING,
+    check_debug,
+    extensions_to_content,
+    parse_extensions,
+    parse_string,
+    parse_unimplemented,
+)
 from teleport_conch.ssh.unsent import Unsent
 from teleport_conch.ssh.violation import PROTOCOL_ERROR, ProtocolViolation
-from teleport_conch.wire import Reader, WireError
 
-MSG_DISCONNECT = 1
-MSG_IGNORE = 2
-MSG_UNIMPLEMENTED = 3
-MSG_DEBUG = 4
-MSG_SERVICE_REQUEST = 5
-MSG_SERVICE_ACCEPT = 6
-MSG_EXT_INFO = 7
-MSG_USERAUTH_SUCCESS = 52
-MSG_PING = 192
-MSG_PONG = 193
-PING = b"ping@openssh.com"
-
-GOODBYE_S = 2.0
-"""How long a peer may take to close its side behind a goodbye."""
 REKEY_S = 30.0
 """How long an exchange of keys may take, while what services have to say waits for it."""
-MAX_EXTENSIONS = 64
 MAX_UNREAD_PONG_BYTES = 64 << 10
 """How much a peer may ping while it does not read."""
 BULK_BYTES = 256 << 10
 """After the login: what is read from the socket at once, and what waits in it before producers are paused."""
 
 
-class Transport(SSHTransportBase):
+class Transport(Leaving):
     """One SSH connection; its subclasses are a server's and a client's.
 
-    :ivar clock: measures every time-out; to be set before the connection is made.
     :ivar rekey_limits: when we exchange keys anew.
     :ivar host_key_blob: the server's host key, or its certificate, as the first exchange had it.
     :ivar peerExtensions: what the peer told of itself (RFC 8308).
     """
 
-    _log = Logger()
-    clock: IReactorTime
-    transport: TCPTransport  # type: ignore[assignment]  # SSH runs over TCP, or over what behaves like it
     rekey_limits = RekeyLimits()
     host_key_blob = b""
     logged_in = False
 
     _exchange: KeyExchange
     _peer_exchanges: PeerExchanges
-    _ended = False
-    _number = 0
     _keyed_at = 0.0
     _pong_bytes = 0
     _working: Deferred[None] | None = None
-    _abort: IDelayedCall | None = None
     _exchange_due: IDelayedCall | None = None
 
     def __init__(self) -> None:
@@ -87,11 +83,6 @@ class Transport(SSHTransportBase):
 
     # What the roles say.
 
-    @property
-    def peer_address(self) -> str:
-        """What the log calls the peer."""
-        return "?"
-
     def make_exchange(self) -> KeyExchange:
         """The exchanges of this role. Asked for once, when the connection is made."""
         raise NotImplementedError
@@ -102,9 +93,6 @@ class Transport(SSHTransportBase):
 
     def connectionSecure(self) -> None:
         """The first exchange is over. Called once."""
-
-    def refused(self, problem: BaseException) -> None:
-        """The connection is about to be ended by us, for this."""
 
     # The life of a connection.
 
@@ -128,6 +116,13 @@ class Transport(SSHTransportBase):
         service, self.service = self.service, None
         if service is not None:
             service.serviceStopped()
+
+    def _end(self) -> None:
+        """Nothing that waits is sent any more, nor worked on."""
+        super()._end()
+        self._unsent.take()
+        if self._working is not None:
+            self._working.cancel()
 
     def setService(self, service: SSHService) -> None:
         """Hands the connection to ``service``, which is held where an exchange is under way."""
@@ -193,17 +188,17 @@ class Transport(SSHTransportBase):
     def dispatchMessage(self, messageNum: int, payload: bytes) -> None:
         """Handles one message. What is not due now is refused (RFC 4253, sections 7.1 and 10)."""
         exchange = self._exchange
-        if messageNum >= 50 and exchange.may_receive and self.service is not None:
+        if messageNum >= MSG_USERAUTH_FIRST and exchange.may_receive and self.service is not None:
             if messageNum == MSG_PING and self.logged_in:
                 self._pong(payload)
             else:
                 self.service.packetReceived(messageNum, payload)
-        elif MSG_KEXINIT <= messageNum < 50:
+        elif MSG_KEXINIT <= messageNum < MSG_USERAUTH_FIRST:
             self._exchange_message(messageNum, payload)
         elif messageNum == MSG_DISCONNECT:
             self.ssh_DISCONNECT(payload)
         elif messageNum in (MSG_IGNORE, MSG_UNIMPLEMENTED, MSG_DEBUG):
-            self._noise(messageNum, Reader(payload))
+            self._noise(messageNum, payload)
         elif exchange.may_receive:
             self._between(messageNum, payload)
         else:
@@ -214,19 +209,19 @@ class Transport(SSHTransportBase):
             moved = self.reader.opened_bytes + self.writer.sealed_bytes
             if not self._peer_exchanges.begin(self.clock.seconds(), moved):
                 raise ProtocolViolation("keys are exchanged too often")
-        if number in (MSG_KEXINIT, MSG_NEWKEYS) or number >= 30:
+        if number in (MSG_KEXINIT, MSG_NEWKEYS) or number >= MSG_METHOD_FIRST:
             self._exchange.received(number, payload)
         else:
             raise NotDue(number)
 
-    def _noise(self, number: int, reader: Reader) -> None:
+    def _noise(self, number: int, payload: bytes) -> None:
         """Messages that change nothing, but in a strict first exchange betray who adds them (Terrapin)."""
         if self._exchange.strict and self._exchange.first:
             raise NotDue(number)
         if number == MSG_UNIMPLEMENTED:
-            reader.uint32()
+            parse_unimplemented(payload)
         elif number == MSG_DEBUG:
-            reader.boolean(), reader.string(), reader.string()
+            check_debug(payload)
 
     def _between(self, number: int, payload: bytes) -> None:
         """Messages between the exchanges that are not a service's."""
@@ -236,7 +231,7 @@ class Transport(SSHTransportBase):
             self.ssh_SERVICE_ACCEPT(payload)
         elif number == MSG_EXT_INFO:
             self.ssh_EXT_INFO(payload)
-        elif self.logged_in and number < 50:
+        elif self.logged_in and number < MSG_USERAUTH_FIRST:
             self.sendUnimplemented()
         else:
             raise NotDue(number)
@@ -253,30 +248,11 @@ class Transport(SSHTransportBase):
         """Extensions are told to who asked for them: to a client of ours, before its login."""
         if not self.isClient or self.logged_in:
             raise NotDue(MSG_EXT_INFO)
-        reader = Reader(packet)
-        count = reader.uint32()
-        if count > MAX_EXTENSIONS:
-            raise ProtocolViolation(f"{count} extensions, where {MAX_EXTENSIONS} are the limit")
-        self.peerExtensions = {reader.string(): reader.string() for _ in range(count)}
-        reader.end()
-
-    def ssh_DISCONNECT(self, packet: bytes) -> None:
-        """The peer says goodbye, most often because its person is done."""
-        reader = Reader(packet)
-        reason, why = reader.uint32(), reader.string()
-        self._log.debug("{peer} left: {why!r} ({code})", peer=self.peer_address, why=why, code=reason)
-        self.receiveError(reason, why)
-        self._end()
-        self.transport.loseConnection()
-
-    def receiveError(self, reasonCode: int, description: bytes) -> None:
-        """Why the peer leaves."""
+        self.peerExtensions = parse_extensions(packet)
 
     def _pong(self, payload: bytes) -> None:
         """The answer to a ping (OpenSSH's PROTOCOL, section 1.9), unless too many of them are not read."""
-        reader = Reader(payload)
-        data = reader.string()
-        reader.end()
+        data = parse_string(payload)
         self._pong_bytes = self._pong_bytes + len(payload) if getattr(self.service, "congested", False) else 0
         if self._pong_bytes > MAX_UNREAD_PONG_BYTES:
             raise ProtocolViolation("too many pings whose answers are not read")
@@ -352,8 +328,7 @@ class Transport(SSHTransportBase):
         """Our new keys serve: what has waited is sent."""
         self.sessionID, self.host_key_blob = self._exchange.session_id, self._exchange.host_key_blob
         if self._exchange.first and self._exchange.tells_extensions:
-            told = [wire.string(name) + wire.string(value) for name, value in self.extensions().items()]
-            self.transmit(MSG_EXT_INFO, wire.uint32(len(told)), *told)
+            self.transmit(MSG_EXT_INFO, extensions_to_content(self.extensions()))
         for number, parts in self._unsent.take():
             self.sendPacket(number, *parts)
         self._tell_service("release")
@@ -364,66 +339,3 @@ class Transport(SSHTransportBase):
         self._keyed_at = self.clock.seconds()
         if first:
             self.connectionSecure()
-
-    # The end.
-
-    def _refuse(self, problem: BaseException) -> None:
-        """The one end of everything that is wrong with what the peer sends."""
-        if not self._ended:
-            self.refused(problem)
-            reason, sentence, why = verdict(problem)
-            self._log_end(reason, why)
-            self._say_goodbye(reason, sentence.encode())
-
-    def sendDisconnect(self, reason: int, desc: bytes) -> None:
-        """Says why, and closes our direction; a peer that does not close its own is cut off after two seconds.
-
-        To close both at once would answer what the peer is just sending with a reset, before it reads the reason.
-        """
-        if not self._ended:
-            self._log_end(reason, desc.decode("utf-8", "replace"))
-            self._say_goodbye(reason, desc)
-
-    def _log_end(self, reason: int, why: str) -> None:
-        self._log.info(
-            "{peer} is sent away in the phase {phase}, at message {number}: {why} ({code})",
-            peer=self.peer_address,
-            phase=self.phase,
-            number=self._number,
-            why=why,
-            code=reason,
-        )
-
-    def _say_goodbye(self, reason: int, desc: bytes) -> None:
-        self._end()
-        self.transmit(MSG_DISCONNECT, wire.uint32(reason), wire.string(desc), wire.string(b""))
-        self.transport.loseWriteConnection()
-
-    def _end(self) -> None:
-        """From now on nothing is read, and nothing that waits to be written keeps the connection."""
-        self._ended = True
-        self._unsent.take()
-        if self._working is not None:
-            self._working.cancel()
-        self.transport.unregisterProducer()
-        self._abort = self.clock.callLater(GOODBYE_S, self._cut_off)
-
-    def _cut_off(self) -> None:
-        self.transport.abortConnection()
-
-
-def verdict(problem: BaseException) -> tuple[int, str, str]:
-    """The code of the disconnect, the sentence for the peer, and the one for the log, which may know more."""
-    if isinstance(problem, ProtocolViolation):
-        return problem.reason, str(problem), str(problem)
-    if isinstance(problem, WireError):
-        return PROTOCOL_ERROR, "a message cannot be read", str(problem)
-    if isinstance(problem, TeleportError):  # of whoever verifies a host key, or signs with one
-        return HOST_KEY_NOT_VERIFIABLE, "the host key is not accepted", problem.sentence
-    return PROTOCOL_ERROR, "a message cannot be handled", repr(problem)
-
-
-def cancel(call: IDelayedCall | None) -> None:
-    """Cancels what is still to come."""
-    if call is not None and call.active():
-        call.cancel()
