@@ -22,6 +22,7 @@ WEB_PORT = 3080
 _YES = frozenset({"yes", "yeah", "y", "true", "1", "on"})
 _NO = frozenset({"no", "nope", "n", "false", "0", "off"})
 
+_SERVICE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 _PIN = re.compile(r"sha256:[0-9a-f]{64}")
 _OUTPUTS = {"stderr": "stderr", "error": "stderr", "2": "stderr", "stdout": "stdout", "out": "stdout", "1": "stdout"}
 _SEVERITIES = {"error": "error", "warn": "warn", "warning": "warn", "info": "info", "debug": "debug"}
@@ -36,6 +37,29 @@ def parse_bool(text: str) -> bool:
     if word in _YES or word in _NO:
         return word in _YES
     raise ValueError(f"'{text[:64]}' is neither yes nor no")
+
+
+def parse_switch(text: str) -> bool | None:
+    """Yes, no, or None for ``automatic``.
+
+    :raises ValueError: with a sentence.
+    """
+    if text.lower() == "automatic":
+        return None
+    try:
+        return parse_bool(text)
+    except ValueError:
+        raise ValueError(f"'{text[:64]}' is neither yes nor no nor automatic") from None
+
+
+def parse_service_name(text: str) -> str:
+    """The name of a PAM service, which is that of a file in ``/etc/pam.d``.
+
+    :raises ValueError: with a sentence.
+    """
+    if not _SERVICE_NAME.fullmatch(text):
+        raise ValueError(f"'{text[:64]}' is not the name of a file in /etc/pam.d")
+    return text
 
 
 def parse_path(text: str) -> Path:
@@ -98,6 +122,8 @@ def parse_auth_server(text: str) -> Address:
 
 
 YES_NO = One(parse_bool)
+SWITCH = One(parse_switch)
+SERVICE_NAME = One(parse_service_name)
 PATH = One(parse_path)
 WORDS = One(parse_words)
 

@@ -29,6 +29,8 @@ from teleport_conch.config.scalars import (
     NODE_PORT,
     PATH,
     PROXY_PORT,
+    SERVICE_NAME,
+    SWITCH,
     WEB_PORT,
     WORDS,
     YES_NO,
@@ -187,6 +189,18 @@ def _label_twice(node: NodeSettings) -> Iterable[str]:
 
 
 @frozen
+class PamSettings:
+    """Section ``ssh_service.pam``.
+
+    :ivar enabled: None for wherever the host has a file for the service.
+    :ivar service_name: of the file in ``/etc/pam.d``.
+    """
+
+    enabled: bool | None = key(SWITCH, None)
+    service_name: str = key(SERVICE_NAME, "sshd")
+
+
+@frozen
 class NodeSettings:
     """Section ``ssh_service``.
 
@@ -207,6 +221,7 @@ class NodeSettings:
     accept_env: tuple[str, ...] = key(
         Many(One(parse_variable)), ("LANG", "LC_*", "COLORTERM", "GIT_PROTOCOL"), ours=True
     )
+    pam: PamSettings = key(Section(PamSettings, unbuilt.PAM), PamSettings())
     sftp_program: str = key(program("automatic", "own"), "automatic", ours=True)
 
 

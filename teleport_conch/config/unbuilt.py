@@ -87,11 +87,7 @@ AUTH_SERVICE = (
     missing("dynamic_config", _RESOURCES, YES_NO, only=(False,)),
 )
 
-_PAM = closed(
-    missing("enabled", "sessions are opened without PAM", YES_NO, only=(False,)),
-    without_effect("service_name", default="sshd"),
-    without_effect("use_pam_auth", YES_NO, default=False),
-)
+PAM = (without_effect("use_pam_auth", YES_NO, default=False),)
 _ENHANCED_RECORDING = closed(
     missing("enabled", _NO_RECORDING, YES_NO, only=(False,)),
     without_effect("command_buffer_size", default=8),
@@ -103,7 +99,6 @@ _ENHANCED_RECORDING = closed(
 SSH_SERVICE = (
     missing("permit_user_env", _SHELL_ENVIRONMENT, YES_NO, only=(False,)),
     missing("namespace", "there is one namespace", choice("default"), only=("default",)),
-    without_effect("pam", _PAM),
     without_effect("enhanced_recording", _ENHANCED_RECORDING),
 )
 

@@ -16,6 +16,7 @@ from teleport_conch.errors import AccessDenied, BadParameter, TeleportError
 from teleport_conch.member import who, why
 from teleport_conch.node.environment import Place, accepts, host_environment, session_environment
 from teleport_conch.node.forwarding import Forwarding
+from teleport_conch.node.monitored import Monitored
 from teleport_conch.node.watching import Watching, asked_for
 from teleport_conch.resources.session import ActiveSession
 from teleport_conch.ssh import agent, listening
@@ -29,12 +30,14 @@ from teleport_conch.ssh.channel import (
     Opener,
 )
 from teleport_conch.ssh.connection import Connection
+from teleport_conch.ssh.monitor.orders import Program
+from teleport_conch.ssh.monitored import MonitoredLogin
 from teleport_conch.ssh.policy import Claim
-from teleport_conch.ssh.process import Process
+from teleport_conch.ssh.process import LocalSpawner, Process
 from teleport_conch.ssh.process_session import ProcessSession
+from teleport_conch.ssh.running import Spawner
 from teleport_conch.ssh.session import SessionChannel, SessionStart
 from teleport_conch.ssh.splice import StreamChannel
-from teleport_conch.ssh.terminal import Terminal
 from teleport_conch.starting import Reactor
 
 MAX_SESSIONS = 10
@@ -58,6 +61,8 @@ class GuestRoom:
     :param accept_env: variables that clients may set.
     :param sftp_server: what serves SFTP, as a command line for any shell.
     :param login_defs, locales: the texts of the host's files.
+    :param monitored: where sessions are started for logins that are verified once more; None where this process starts
+        them itself, of its own account only.
     """
 
     reactor: Reactor
@@ -71,6 +76,7 @@ class GuestRoom:
     sftp_server: str
     login_defs: str
     locales: Sequence[str]
+    monitored: Monitored | None = None
 
 
 @define
@@ -82,6 +88,7 @@ class Guest:
     account: Account
     claim: Claim
     target: Callable[[], Target]
+    login: MonitoredLogin | None = None
     _agents: dict[SessionChannel, agent.AgentSocket] = field(factory=dict)
     _open: set[SessionChannel] = field(factory=set)
     _forwards: Forwarding | None = None
@@ -128,6 +135,8 @@ class Guest:
     def connection_ended(self) -> None:
         """Every channel has said for itself that it is closed; what listens for the client stops."""
         self._forwarding.stop()
+        if self.login is not None:
+            self.login.leave()
 
     # The owner of its sessions.
 
@@ -138,24 +147,26 @@ class Guest:
         """Starts the shell, the command or the SFTP server, as the account of the login."""
         session_id = str(uuid.uuid4())
         with self._refusals_told("session.start", sid=session_id, **asked_for(request)):
-            return self._started(session_id, request, channel)
+            return await self._started(session_id, request, channel)
 
-    def _started(self, session_id: str, request: SessionStart, channel: SessionChannel) -> ProcessSession:
+    async def _started(self, session_id: str, request: SessionStart, channel: SessionChannel) -> ProcessSession:
         self._decide(Login(self.account.name))
         self._account_stayed()
         request = self._bound(request)
-        argv = self._argv(request)
-        place = self._place(session_id)
-        terminal = self._terminal(request)
-        environment = self._environment(request, channel, terminal, place)
+        if request.terminal is not None:
+            self._extension("permit-pty", "a terminal")
+        program = Program(
+            self._command(request),
+            self._environment(request, channel, self._place(session_id)),
+            request.terminal,
+            rc=request.kind != "subsystem",
+        )
         watching = Watching(
             self.room.reactor, self.room.emit, self.room.sessions, request, self._active(session_id, request)
         )
         session = ProcessSession(channel, (watching,))
-        process = Process.start(
-            self.room.reactor, self.account, argv, environment, request.kind == "shell", terminal, session
-        )
-        session.attach(process)
+        running = await self._spawner.spawn(program)
+        session.attach(Process(self.room.reactor, running, session))
         watching.started()
         return session
 
@@ -183,6 +194,10 @@ class Guest:
             closing.addErrback(lambda failure: self._log.failure("the agent's socket stays", failure=failure))
 
     # Decisions and what follows from them.
+
+    @property
+    def _spawner(self) -> Spawner:
+        return LocalSpawner(self.room.reactor, self.account) if self.login is None else self.login
 
     @property
     def _forwarding(self) -> Forwarding:
@@ -241,21 +256,15 @@ class Guest:
         environment = {**request.environment, **original}
         return SessionStart("exec", forced, request.terminal, environment)
 
-    def _argv(self, request: SessionStart) -> list[str]:
+    def _command(self, request: SessionStart) -> str | None:
+        """What the account's shell runs; None for the shell itself."""
         if request.kind == "shell":
-            return [self.account.shell]
+            return None
         if request.kind == "exec":
-            return [self.account.shell, "-c", request.command]
+            return request.command
         if request.command != "sftp":
             raise BadParameter("This node has the subsystem sftp, and no other.")
-        return [self.account.shell, "-c", self.room.sftp_server]
-
-    def _terminal(self, request: SessionStart) -> Terminal | None:
-        wanted = request.terminal
-        if wanted is None:
-            return None
-        self._extension("permit-pty", "a terminal")
-        return Terminal.open(self.account, wanted.rows, wanted.cols, wanted.xpixel, wanted.ypixel, wanted.modes)
+        return self.room.sftp_server
 
     def _place(self, session_id: str) -> Place:
         return Place(
@@ -267,14 +276,8 @@ class Guest:
             server=self.room.server_address,
         )
 
-    def _environment(
-        self, request: SessionStart, channel: SessionChannel, terminal: Terminal | None, place: Place
-    ) -> Mapping[str, str]:
-        extra: dict[str, str] = {}
-        if request.terminal is not None and terminal is not None:
-            extra |= {"TERM": request.terminal.term, "SSH_TTY": terminal.name}
-        if channel in self._agents:
-            extra["SSH_AUTH_SOCK"] = self._agents[channel].path
+    def _environment(self, request: SessionStart, channel: SessionChannel, place: Place) -> Mapping[str, str]:
+        extra = {"SSH_AUTH_SOCK": self._agents[channel].path} if channel in self._agents else {}
         host = host_environment(self.account, self.room.login_defs, self.room.locales)
         return session_environment(self.account, place, host, request.environment, extra)
 

@@ -53,8 +53,10 @@ class NodeLogin(LoginPolicy):
     async def login(self, claim: Claim) -> Guest:
         """The guest that the claim makes of its holder."""
         caller, account = self._admit(claim)
+        monitored = self.room.monitored
+        login = None if monitored is None else await monitored.log_in(claim)
         self.emit("auth", **who(claim))
-        return Guest(self.room, caller, account, claim, self.target)
+        return Guest(self.room, caller, account, claim, self.target, login)
 
     def refused(self, claim: Claim, error: TeleportError) -> None:
         """Says so in the audit log."""

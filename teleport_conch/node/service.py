@@ -6,19 +6,23 @@ import os
 import random
 import shutil
 from collections.abc import Mapping
+from pathlib import Path
 from typing import ClassVar, cast
 
 from twisted.application.service import IService
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from teleport_conch.access.decision import Target
+from teleport_conch.certs.certificate import SSHCertificate
 from teleport_conch.certs.identity import HostIdentity
 from teleport_conch.client.backoff import spread
 from teleport_conch.config.addresses import Address
 from teleport_conch.config.options import TeleportOptions
 from teleport_conch.config.paths import prepare_data_dir
-from teleport_conch.config.settings import NodeSettings, Settings
+from teleport_conch.config.settings import NodeSettings, PamSettings, Settings
+from teleport_conch.errors import StartError
 from teleport_conch.member import Member, MemberChoice, cache_choice, host_keys_of, membership_of
 from teleport_conch.node.active import ActiveSessions
 from teleport_conch.node.door import NodeFactory
@@ -26,16 +30,22 @@ from teleport_conch.node.environment import LOCALES, LOGIN_DEFS, read_bounded
 from teleport_conch.node.guest import GuestRoom
 from teleport_conch.node.labels import CommandLabels, LabelCommand
 from teleport_conch.node.login import NodeLogin
+from teleport_conch.node.monitored import Monitored
 from teleport_conch.proxy_protocol import Believer
 from teleport_conch.resources.server import Server
+from teleport_conch.ssh.hostkeys import HostKeys
+from teleport_conch.ssh.monitor.orders import Settings as SessionSettings
+from teleport_conch.ssh.monitored import Monitor
+from teleport_conch.ssh.monitored import start as start_monitor
 from teleport_conch.ssh.sftp.program import command_line as sftp_command_line
 from teleport_conch.ssh.spawn import name_of
-from teleport_conch.starting import Reactor, StartingService, as_plugin, listen, port_number
+from teleport_conch.starting import Reactor, StartingService, as_plugin, listen, port_number, stop_with
 from teleport_conch.version import VERSION
 
 KINDS = ("cert_authority", "cluster_config", "cluster_name", "role")
 """What a node follows. Not the other nodes: each change of one of them would go to all the others."""
 LABEL_JITTER = 0.05
+PAM_FOLDER = Path("/etc/pam.d")
 
 
 class Options(TeleportOptions):
@@ -56,6 +66,7 @@ class NodeService(StartingService):
         self._node: NodeSettings = settings.node
         self._port = self._node.listen_addr.port
         self._factory: NodeFactory | None = None
+        self._monitor: Monitor | None = None
         self._labels = CommandLabels(
             reactor,
             [LabelCommand(each.name, each.command, each.period, each.timeout) for each in self._node.commands],
@@ -75,7 +86,8 @@ class NodeService(StartingService):
         identity = await self.member.joined()
         sessions = ActiveSessions(self._node_reactor, lambda: self.member.uplink.client)
         sessions.setServiceParent(self)
-        self._factory = self._make_factory(identity, sessions)
+        monitored = await self._start_monitor()
+        self._factory = self._make_factory(await self._host_keys(identity), identity, sessions, monitored)
         self.member.uplink.on_identity(self._new_identity)
         port = await listen(self._node_reactor, self._node.listen_addr.endpoint(), self._factory, "The node")
         self._listening = port
@@ -136,7 +148,31 @@ class NodeService(StartingService):
 
     # What the node serves.
 
-    def _make_factory(self, identity: HostIdentity, sessions: ActiveSessions) -> NodeFactory:
+    async def _start_monitor(self) -> Monitored | None:
+        """The process that starts sessions as any account; for our own, this one will do."""
+        if os.geteuid() != 0:
+            return None
+        pam = pam_service(self._node.pam)
+        self._log.info("Sessions are opened {how}.", how=f"with PAM (service {pam})" if pam else "without PAM")
+        settings, reactor = SessionSettings(pam_service=pam), self._node_reactor
+        self._monitor = start_monitor(reactor, reactor, settings, None, self._monitor_gone)
+        monitored = Monitored(self._monitor, self.member.user_authorities)
+        await monitored.trust()
+        return monitored
+
+    def _monitor_gone(self) -> None:
+        if self.running:
+            stop_with(self._node_reactor, Failure(StartError("The monitor of this node has ended; start it again.")))
+
+    async def _host_keys(self, identity: HostIdentity) -> HostKeys:
+        if self._monitor is None:
+            return host_keys_of(identity)
+        certificate = SSHCertificate.from_line(identity.ssh_certificate)
+        return await self._monitor.host_keys(identity.ssh_key, certificate)
+
+    def _make_factory(
+        self, host_keys: HostKeys, identity: HostIdentity, sessions: ActiveSessions, monitored: Monitored | None
+    ) -> NodeFactory:
         room = GuestRoom(
             reactor=self._node_reactor,
             emit=self.member.emit,
@@ -149,17 +185,26 @@ class NodeService(StartingService):
             sftp_server=sftp_command_line(self._node.sftp_program, shutil.which),
             login_defs=read_bounded(LOGIN_DEFS),
             locales=[read_bounded(path) for path in LOCALES],
+            monitored=monitored,
         )
         policy = NodeLogin(self._node_reactor, self.member, self._target, room, self.member.emit)
         limits = self.member.server_limits(self._settings.teleport.connection_limits)
         believer = Believer(identity.host_uuid, self.member.host_authorities)
-        return NodeFactory(
-            self._node_reactor, policy, host_keys_of(identity), believer, self._node.proxied_only, limits
-        )
+        return NodeFactory(self._node_reactor, policy, host_keys, believer, self._node.proxied_only, limits)
 
     def _new_identity(self, identity: HostIdentity) -> None:
+        renewed = Deferred.fromCoroutine(self._renew_host_keys(identity))
+        renewed.addErrback(lambda failure: self._log.failure("the host key was not renewed", failure=failure))
+
+    async def _renew_host_keys(self, identity: HostIdentity) -> None:
         if self._factory is not None:
-            self._factory.host_keys = host_keys_of(identity)
+            self._factory.host_keys = await self._host_keys(identity)
+
+
+def pam_service(settings: PamSettings) -> str:
+    """The service of PAM that sessions are opened with; empty for no PAM."""
+    enabled = (PAM_FOLDER / settings.service_name).exists() if settings.enabled is None else settings.enabled
+    return settings.service_name if enabled else ""
 
 
 def makeService(options: Options) -> IService:

@@ -15,6 +15,9 @@ SIGNALS: Mapping[str, signal.Signals] = MappingProxyType({
 })  # fmt: skip
 """The signals that SSH has names for (RFC 4254, section 6.10)."""
 
+UNKNOWN_CODE = 255
+"""The exit code of a process that something else reaped. OpenSSH's client says 255 for want of a code, too."""
+
 _NAMES: Mapping[int, str] = MappingProxyType({number: name for name, number in SIGNALS.items()})
 
 

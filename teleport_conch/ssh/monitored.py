@@ -25,7 +25,9 @@ import teleport_conch
 from teleport_conch import wire
 from teleport_conch.certs.certificate import SSHCertificate
 from teleport_conch.errors import SpawnFailed, TeleportError, from_json
-from teleport_conch.ssh.exit_status import ExitStatus
+from teleport_conch.ssh.algorithms import ED25519, ED25519_CERTIFICATE
+from teleport_conch.ssh.exit_status import UNKNOWN_CODE, ExitStatus
+from teleport_conch.ssh.hostkeys import HostKeys
 from teleport_conch.ssh.monitor import frames, orders
 from teleport_conch.ssh.monitor.frames import Frame, Peer, Violation
 from teleport_conch.ssh.monitor.orders import Program, Settings
@@ -41,10 +43,6 @@ START_S = 75.0
 _BOOT = "import sys; sys.path[:0] = {path!r}; from teleport_conch.ssh.monitor.program import main; main(sys.argv[1])"
 
 
-class Reactor(IReactorFDSet, IReactorTime):
-    """What is needed of a reactor."""
-
-
 @frozen
 class _Asked:
     answer: Deferred[Frame]
@@ -56,17 +54,27 @@ class Monitor:
     """The conversation with the monitor.
 
     :param gone: called when the monitor ends; nothing can be signed or started any more.
+    :param process: the monitor's own, where it is a child of ours.
     """
 
     _log = Logger()
 
-    def __init__(self, reactor: Reactor, end: socket.socket, gone: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        reactor: IReactorFDSet,
+        clock: IReactorTime,
+        end: socket.socket,
+        gone: Callable[[], None],
+        process: subprocess.Popen[bytes] | None = None,
+    ) -> None:
         self._reactor = reactor
+        self._clock = clock
+        self._process = process
         self._peer = Peer(end)
         self._gone = gone
         self._numbers = count(1)
         self._asked: dict[int, _Asked] = {}
-        self._exits: dict[int, Callable[[int], None]] = {}
+        self._processes: dict[int, MonitoredProcess] = {}
         self._open = True
         reactor.addReader(self)
 
@@ -75,6 +83,12 @@ class Monitor:
     async def hold(self, private_key: str, certificate: SSHCertificate) -> None:
         """Gives the monitor a host key, and its certificate, to sign with."""
         await self._ask(orders.HOLD, wire.text(private_key) + wire.text(certificate.to_line()))
+
+    async def host_keys(self, private_key: str, certificate: SSHCertificate) -> HostKeys:
+        """Host keys of a server whose private halves are the monitor's from now on; the certified one first."""
+        await self.hold(private_key, certificate)
+        certified = MonitoredHostKey(ED25519_CERTIFICATE, certificate.to_blob(), self)
+        return {ED25519_CERTIFICATE: certified, ED25519: MonitoredHostKey(ED25519, certificate.public_key, self)}
 
     async def sign(self, blob: bytes, data: bytes) -> bytes:
         """The signature blob of the host key that clients know as ``blob``, over an exchange hash."""
@@ -94,7 +108,8 @@ class Monitor:
         body = wire.uint32(login) + orders.pack_program(program)
         number, asked = self._send(orders.START, body, START_S)
         frame = await asked
-        return MonitoredProcess.of(self, number, frame)
+        self._processes[number] = process = MonitoredProcess.of(self, number, frame)
+        return process
 
     def leave(self, login: int) -> None:
         """The connection of a login has ended."""
@@ -103,10 +118,9 @@ class Monitor:
     def signal(self, number: int, signal_number: int) -> None:
         self._tell(orders.SIGNAL, number, wire.uint32(signal_number))
 
-    def watch(self, number: int, exited: Callable[[int], None]) -> None:
-        """Calls ``exited`` with the status of ``waitpid(2)`` of a process."""
-        if self._open:
-            self._exits[number] = exited
+    def later(self, call: Callable[[], None]) -> None:
+        """Calls back when what runs now has returned."""
+        self._clock.callLater(0, call)
 
     def close(self) -> None:
         """Says goodbye to the monitor, which ends with the last server."""
@@ -121,7 +135,7 @@ class Monitor:
         if not self._open:
             answer.errback(SpawnFailed("The monitor of this host does not run any more."))
             return number, answer
-        self._asked[number] = _Asked(answer, self._reactor.callLater(deadline_s, self._late, number, deadline_s))
+        self._asked[number] = _Asked(answer, self._clock.callLater(deadline_s, self._late, number, deadline_s))
         self._tell(kind, number, body)
         return number, answer
 
@@ -175,9 +189,9 @@ class Monitor:
 
     def _received(self, frame: Frame) -> None:
         if frame.kind == orders.EXITED:
-            exited = self._exits.pop(frame.number, None)
-            if exited is not None:
-                exited(Reader(frame.body).uint32())
+            process = self._processes.pop(frame.number, None)
+            if process is not None:
+                process.ended(ExitStatus.from_wait(Reader(frame.body).uint32()))
             return
         asked = self._asked.pop(frame.number, None)
         if asked is None:
@@ -203,6 +217,22 @@ class Monitor:
         for each in asked.values():
             each.deadline.cancel()
             each.answer.errback(why)
+        processes, self._processes = self._processes, {}
+        for process in processes.values():
+            # Nobody will say how they end; their outputs still end with them.
+            process.ended(ExitStatus(code=UNKNOWN_CODE))
+
+
+@frozen
+class MonitoredHostKey:
+    """A :class:`~teleport_conch.ssh.hostkeys.HostKey` whose private half the monitor holds."""
+
+    algorithm: bytes
+    blob: bytes
+    _monitor: Monitor
+
+    async def sign(self, data: bytes) -> bytes:
+        return await self._monitor.sign(self.blob, data)
 
 
 @frozen
@@ -231,7 +261,8 @@ class MonitoredProcess:
     terminal: Terminal | None
     _monitor: Monitor
     _number: int
-    _status: int | None = field(init=False, default=None)
+    _status: ExitStatus | None = field(init=False, default=None)
+    _exited: Callable[[ExitStatus], None] | None = field(init=False, default=None)
 
     @classmethod
     def of(cls, monitor: Monitor, number: int, frame: Frame) -> MonitoredProcess:
@@ -246,13 +277,23 @@ class MonitoredProcess:
         return cls(pid, to_it, from_it, complaints, None, monitor, number)
 
     def watch(self, exited: Callable[[ExitStatus], None]) -> None:
-        self._monitor.watch(self._number, lambda status: exited(ExitStatus.from_wait(status)))
+        self._exited, status = exited, self._status
+        if status is not None:
+            self._monitor.later(lambda: exited(status))
+
+    def ended(self, status: ExitStatus) -> None:
+        """The process was waited for."""
+        self._status = status
+        if self._exited is not None:
+            self._exited(status)
 
     def kill(self, number: int) -> None:
         self._monitor.signal(self._number, number)
 
 
-def start(reactor: Reactor, settings: Settings, anchors: Path | None, gone: Callable[[], None]) -> Monitor:
+def start(
+    reactor: IReactorFDSet, clock: IReactorTime, settings: Settings, anchors: Path | None, gone: Callable[[], None]
+) -> Monitor:
     """Starts a monitor that serves this process alone.
 
     :param anchors: the file of trust anchors, where this process may not change them; None where it may.
@@ -260,8 +301,8 @@ def start(reactor: Reactor, settings: Settings, anchors: Path | None, gone: Call
     """
     ours, theirs = frames.pair()
     with theirs:
-        launch([theirs], settings, anchors)
-    return Monitor(reactor, ours, gone)
+        process = launch([theirs], settings, anchors)
+    return Monitor(reactor, clock, ours, gone, process)
 
 
 def launch(servers: Sequence[socket.socket], settings: Settings, anchors: Path | None) -> subprocess.Popen[bytes]:

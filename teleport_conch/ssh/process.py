@@ -15,7 +15,8 @@ from zope.interface import implementer
 
 from teleport_conch.errors import BadParameter, SpawnFailed
 from teleport_conch.ssh.account import Account
-from teleport_conch.ssh.exit_status import SIGNALS, ExitStatus
+from teleport_conch.ssh.exit_status import SIGNALS, UNKNOWN_CODE, ExitStatus
+from teleport_conch.ssh.monitor.orders import Program
 from teleport_conch.ssh.pipes import PipeReader, PipeWriter
 from teleport_conch.ssh.running import Running
 from teleport_conch.ssh.spawn import Spawned, spawn
@@ -26,9 +27,6 @@ DRAIN_BYTES = 256 << 10
 
 TERMINAL_READS = 16
 """Reads of a terminal, of 4 KiB each, that make one piece."""
-
-UNKNOWN_CODE = 255
-"""The exit code of a process that something else reaped. OpenSSH's client says 255 for want of a code, too."""
 
 
 class ProcessEvents(Protocol):
@@ -95,6 +93,25 @@ class LocalProcess:
     _pidfd: int
     terminal: Terminal | None
 
+    @classmethod
+    def start(
+        cls,
+        reactor: IReactorFDSet,
+        account: Account,
+        argv: Sequence[str],
+        environment: Mapping[str, str],
+        login_shell: bool,
+        terminal: Terminal | None,
+    ) -> LocalProcess:
+        """See :meth:`Process.start`."""
+        try:
+            spawned = spawn(account, argv, environment, login_shell=login_shell, terminal=terminal)
+            return cls(reactor, spawned, _pidfd_of(spawned), terminal)
+        except BaseException:
+            if terminal is not None:
+                terminal.close()
+            raise
+
     @property
     def pid(self) -> int:
         return self._spawned.pid
@@ -117,6 +134,29 @@ class LocalProcess:
     def kill(self, number: int) -> None:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
+
+
+@frozen
+class LocalSpawner:
+    """A :class:`~teleport_conch.ssh.running.Spawner` of sessions that are children of this process."""
+
+    reactor: IReactorFDSet
+    account: Account
+
+    async def spawn(self, program: Program) -> LocalProcess:
+        """Starts a session, which has no PAM, no records of logins and no ``~/.ssh/rc``."""
+        shell, command = self.account.shell, program.command
+        argv = [shell] if command is None else [shell, "-c", command]
+        terminal, environment = self._terminal(program), program.environment
+        if program.terminal is not None and terminal is not None:
+            environment = {**environment, "TERM": program.terminal.term, "SSH_TTY": terminal.name}
+        return LocalProcess.start(self.reactor, self.account, argv, environment, command is None, terminal)
+
+    def _terminal(self, program: Program) -> Terminal | None:
+        wanted = program.terminal
+        if wanted is None:
+            return None
+        return Terminal.open(self.account, wanted.rows, wanted.cols, wanted.xpixel, wanted.ypixel, wanted.modes)
 
 
 class Process:
@@ -163,14 +203,8 @@ class Process:
 
         :raises AccessDenied, BadParameter, SpawnFailed: as ``spawn`` does.
         """
-        try:
-            spawned = spawn(account, argv, environment, login_shell=login_shell, terminal=terminal)
-            pidfd = _pidfd_of(spawned)
-        except BaseException:
-            if terminal is not None:
-                terminal.close()
-            raise
-        return cls(reactor, LocalProcess(reactor, spawned, pidfd, terminal), protocol)
+        running = LocalProcess.start(reactor, account, argv, environment, login_shell, terminal)
+        return cls(reactor, running, protocol)
 
     def write(self, data: bytes) -> bool:
         """Give ``data`` to the process; False asks for no more before :attr:`on_input_drained` is called.

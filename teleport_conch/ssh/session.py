@@ -17,22 +17,14 @@ from teleport_conch import wire
 from teleport_conch.errors import TeleportError
 from teleport_conch.ssh.channel import EXTENDED_STDERR, Channel
 from teleport_conch.ssh.exit_status import ExitStatus
+from teleport_conch.ssh.monitor import orders
 from teleport_conch.wire import Reader, WireError
+
+TerminalRequest = orders.Terminal
+"""A ``pty-req``: the value of TERM, the size in characters and pixels, the encoded modes (section 8)."""
 
 MAX_VARIABLES = 128
 MAX_VARIABLE_BYTES = 32 << 10
-
-
-@frozen
-class TerminalRequest:
-    """A ``pty-req``: the value of TERM, the size in characters and pixels, the encoded modes (section 8)."""
-
-    term: str
-    cols: int
-    rows: int
-    xpixel: int
-    ypixel: int
-    modes: bytes
 
 
 @frozen

@@ -74,7 +74,7 @@ class Login:
     def _environment(self, wanted: Program, forced: str | None) -> dict[str, str]:
         name, _, _, home, shell = self.account
         own = {"USER": name, "LOGNAME": name, "HOME": home, "SHELL": shell}
-        if forced is not None and wanted.command:
+        if forced is not None and wanted.command and wanted.command != forced:
             own["SSH_ORIGINAL_COMMAND"] = wanted.command
         environment = {**wanted.environment, **own}
         if not all(_VARIABLE.fullmatch(each) and not each.startswith("LD_") for each in environment):

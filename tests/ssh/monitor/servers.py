@@ -22,9 +22,10 @@ from teleport_conch.ssh import monitored
 from teleport_conch.ssh.exit_status import ExitStatus
 from teleport_conch.ssh.monitor import frames
 from teleport_conch.ssh.monitor.orders import Program, Settings
-from teleport_conch.ssh.monitored import Monitor, MonitoredLogin, Reactor
+from teleport_conch.ssh.monitored import Monitor, MonitoredLogin
 from teleport_conch.ssh.process import Process
 from teleport_conch.ssh.proof import LoginProof
+from teleport_conch.starting import Reactor
 from tests.certs import samples
 
 HOST_KEY = keys.generate_ssh_key()
@@ -103,7 +104,7 @@ class MonitorCase(TestCase):
         ours, theirs = frames.pair()
         with theirs:
             process = monitored.launch([theirs], settings or self.settings, anchors)
-        monitor = Monitor(reactor, ours, lambda: None)
+        monitor = Monitor(reactor, reactor, ours, lambda: None)
         self.addCleanup(process.wait)
         self.addCleanup(monitor.close)
         return monitor
