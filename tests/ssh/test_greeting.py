@@ -39,7 +39,7 @@ class GreetingTests(SynchronousTestCase):
         self.assertEqual((greeting.version, rest), (b"SSH-2.0-client", bytes(range(256))))
 
     def test_only_servers_say_more(self) -> None:
-        """A client's first byte is the first of its version, and it is not waited for more to find out (RFC 4253, 4.2)."""
+        """A client's first byte is the first of its version, and nobody waits for the rest to find out otherwise."""
         for start in (b"PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n", b"GET / HTTP/1.1\r\n", b"\r\n", b"SSH:", b"\0", b"S\n"):
             self.assertEqual(self.refused(start), "a client begins with its version, SSH-2.0")
         self.assertEqual(self.version(b"Go away.\r\n\nSSH-2.0-x\r\n", True), b"SSH-2.0-x")
@@ -61,21 +61,15 @@ class GreetingTests(SynchronousTestCase):
         lines = b"Welcome.\r\n" * MAX_LINES_BEFORE
         self.assertEqual(self.version(lines + b"SSH-2.0-x\n", True), b"SSH-2.0-x")
         self.assertEqual(self.refused(lines + b"once more\n", True), "more than 32 lines in front of the version")
-        self.assertEqual(self.refused(b"x" * 1025, True), "a line of more than 1024 bytes in front of the version")
-        self.assertEqual(
-            self.refused(b"x" * 10_000_000, True), "a line of more than 1024 bytes in front of the version"
-        )
+        for size in (1025, 10_000_000):
+            sentence = self.refused(b"x" * size, True)
+            self.assertEqual(sentence, "a line of more than 1024 bytes in front of the version")
 
     def test_other_versions(self) -> None:
         """SSH 1 is not spoken; 1.99 is what servers say that speak both."""
-        for line, spoken in (
-            (b"SSH-1.5-old\n", "1.5"),
-            (b"SSH-3.0-new\n", "3.0"),
-            (b"SSH-2.0\n", "2.0"),
-            (b"SSH-\n", ""),
-        ):
-            sentence = self.refused(line, reason=8)
-            self.assertEqual(sentence, f"version {spoken} of SSH is not spoken here, only 2.0")
+        for spoken in ("1.5-old", "3.0-new", "2.0", ""):
+            sentence = self.refused(f"SSH-{spoken}\n".encode(), reason=8)
+            self.assertEqual(sentence, f"version {spoken.partition('-')[0]} of SSH is not spoken here, only 2.0")
         self.assertEqual(self.version(b"SSH-1.99-both\n", True), b"SSH-1.99-both")
         self.assertIn("1.99", self.refused(b"SSH-1.99-both\n", reason=8))
 
