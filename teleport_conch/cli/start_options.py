@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import NoReturn
 
+from teleport_conch.cli.edge import guarded
 from teleport_conch.config.options import TeleportOptions
 
 
@@ -13,6 +14,10 @@ class StartOptions(TeleportOptions):
 
     synopsis = "Usage: teleport start [options]"
     longdesc = "Start the services that the configuration enables, until a signal stops them."
+
+    def opt_help(self) -> NoReturn:
+        """Display this help and exit."""
+        sys.exit(guarded(lambda: print(self), debug=False))
 
     def opt_version(self) -> NoReturn:
         """Show the version, and exit."""

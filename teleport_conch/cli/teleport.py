@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from teleport_conch.cli.arguments import USAGE_EXIT, Parser, commands
+from teleport_conch.cli.arguments import USAGE_EXIT, Parser, Parsers, commands
 from teleport_conch.cli.edge import FAILURE_EXIT, complain, guarded
 from teleport_conch.cli.table import inert
 
@@ -39,23 +39,25 @@ def parse(words: Sequence[str]) -> Namespace:
     parser.set_defaults(run=None, debug=False)
     found = commands(parser)
     found.add_parser("start", help="start services; see teleport start --help")
-    configure = found.add_parser("configure", help="print a configuration that starts as it is, with a fresh token")
-    configure.set_defaults(run=_configure)
-    status = found.add_parser("status", help="say which session of which user this shell belongs to")
-    status.set_defaults(run=_status)
-    demo = found.add_parser("demo", help="run a whole cluster on this machine's loopback interface, to try things on")
-    demo.set_defaults(run=_demo)
+    _add(found, "configure", _configure, "Print a configuration that starts as it is, with a fresh token.")
+    _add(found, "status", _status, "Say which session of which user this shell belongs to.")
+    text = "Run a whole cluster on this machine's loopback interface, to try things on."
+    demo = _add(found, "demo", _demo, text)
     where = "folder that its state is kept in (.demo)"
     demo.add_argument("--dir", type=Path, default=DEMO_FOLDER, metavar="FOLDER", help=where)
-    version = found.add_parser("version", help="print the version of this program")
-    version.set_defaults(run=_version)
-    for each in (configure, status, demo, version):
-        each.add_argument("-d", "--debug", action="store_true", help="show where a failure came from")
+    _add(found, "version", _version, "Print the version of this program.")
     arguments = parser.parse_args(words)
     if arguments.run is None:
         parser.print_help(sys.stderr)
         parser.exit(USAGE_EXIT, "error: Give one of the commands.\n")
     return arguments
+
+
+def _add(parsers: Parsers, name: str, run: Callable[[Namespace], None], text: str) -> Parser:
+    made = parsers.add_parser(name, help=text[0].lower() + text[1:].rstrip("."), description=text)
+    made.set_defaults(run=run)
+    made.add_argument("-d", "--debug", action="store_true", help="show where a failure came from")
+    return made
 
 
 def _start(words: Sequence[str]) -> int:
