@@ -264,7 +264,7 @@ class Connection(SSHService):
             head, number = _DATA.pack(channel.remote_id, len(data)), conch.MSG_CHANNEL_DATA
         else:
             head, number = _EXTENDED.pack(channel.remote_id, kind, len(data)), conch.MSG_CHANNEL_EXTENDED_DATA
-        self.transport.sendPacket(number, b"".join((head, data)))
+        self.transport.sendPacket(number, head, data)
 
     def send_eof(self, channel: Channel) -> None:
         self.transport.sendPacket(conch.MSG_CHANNEL_EOF, wire.uint32(channel.remote_id))

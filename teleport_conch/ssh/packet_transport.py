@@ -12,8 +12,8 @@ class PacketTransport(Protocol):
     def transport(self) -> TCPLike:
         """The byte stream."""
 
-    def sendPacket(self, messageType: int, payload: bytes) -> None:
-        """Sends one message."""
+    def sendPacket(self, messageType: int, payload: bytes, *more: bytes | memoryview) -> None:
+        """Sends one message, whose content may come in parts."""
 
     def sendDisconnect(self, reason: int, desc: bytes) -> None:
         """Ends the connection with a reason."""

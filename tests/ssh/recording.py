@@ -120,8 +120,8 @@ class RecordingTransport:
     on_packet: Callable[[], None] | None = None
     """Called after the next message, once, for a buffer that it fills."""
 
-    def sendPacket(self, messageType: int, payload: bytes) -> None:
-        self.sent.append((messageType, bytes(payload)))
+    def sendPacket(self, messageType: int, payload: bytes, *more: bytes | memoryview) -> None:
+        self.sent.append((messageType, b"".join((payload, *more))))
         called, self.on_packet = self.on_packet, None
         if called is not None:
             called()

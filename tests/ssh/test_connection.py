@@ -279,8 +279,8 @@ class Pipe:
     waiting: deque[tuple[int, bytes]] = field(factory=deque)
     longest: int = 0
 
-    def sendPacket(self, messageType: int, payload: bytes) -> None:
-        self.waiting.append((messageType, bytes(payload)))
+    def sendPacket(self, messageType: int, payload: bytes, *more: bytes | memoryview) -> None:
+        self.waiting.append((messageType, b"".join((payload, *more))))
         if len(self.waiting) > 4:
             self._tell("pauseProducing")
         self.longest = max(self.longest, len(self.waiting))
