@@ -153,10 +153,15 @@ class ServerTransport(Transport):
         super().dataReceived(data)
 
     def ssh_SERVICE_REQUEST(self, packet: bytes) -> None:
-        """User authentication, once, and only after the key exchange (RFC 4253, section 10)."""
+        """User authentication, and only after the key exchange (RFC 4253, section 10).
+
+        Paramiko asks before each step of a login, which is answered by the service that is there.
+        """
         name = parse_string(packet)
-        if name != UserAuth.name or self.service is not None:
+        if name == UserAuth.name and isinstance(self.service, UserAuth):
+            self.service.ask_again()
+        elif name != UserAuth.name or self.service is not None:
             self.sendDisconnect(SERVICE_NOT_AVAILABLE, b"no such service now")
-            return
-        self.sendPacket(MSG_SERVICE_ACCEPT, wire.string(name))
-        self.setService(UserAuth(self.clock))
+        else:
+            self.sendPacket(MSG_SERVICE_ACCEPT, wire.string(name))
+            self.setService(UserAuth(self.clock))

@@ -15,6 +15,7 @@ from twisted.conch.ssh.transport import (
     DISCONNECT_NO_MORE_AUTH_METHODS_AVAILABLE,
     DISCONNECT_PROTOCOL_ERROR,
     DISCONNECT_SERVICE_NOT_AVAILABLE,
+    MSG_SERVICE_ACCEPT,
 )
 from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
@@ -118,16 +119,24 @@ class UserAuth(SSHService):
         elif messageNum != MSG_INFO_RESPONSE or self._interaction is None or not self._interaction.answer(packet):
             self._send_away(DISCONNECT_PROTOCOL_ERROR, b"log in first")
 
+    def ask_again(self) -> None:
+        """The client asks for this service once more: nothing begins anew, and it counts like a request."""
+        if self._may_ask():
+            self.transport.sendPacket(MSG_SERVICE_ACCEPT, wire.string(self.name))
+
     def _enqueue(self, packet: bytes) -> None:
         if self._interaction is not None:
             self._interaction.abandon()
+        if self._may_ask():
+            self._queue.put(lambda: self._request(packet), len(packet))
+
+    def _may_ask(self) -> bool:
         try:
             self._counts.request()
         except Exhausted as limit:
             self._queue.stop()
             self._send_away(DISCONNECT_NO_MORE_AUTH_METHODS_AVAILABLE, limit.why)
-        else:
-            self._queue.put(lambda: self._request(packet), len(packet))
+        return not self._done
 
     # One request.
 

@@ -30,7 +30,7 @@ from teleport_conch.ssh.factory import ServerFactory
 from teleport_conch.ssh.forwarding import DirectTCPIP, connect, connect_unix, parse_direct_streamlocal
 from teleport_conch.ssh.hostkeys import host_keys
 from teleport_conch.ssh.listening import ListenRules, RemoteForwards
-from teleport_conch.ssh.policy import Claim, LoginPolicy
+from teleport_conch.ssh.policy import Answer, Claim, LoginPolicy
 from teleport_conch.ssh.process import Process
 from teleport_conch.ssh.process_session import ProcessSession
 from teleport_conch.ssh.session import SessionChannel, SessionStart
@@ -141,7 +141,7 @@ class OnePerson(LoginPolicy):
             source_address="127.0.0.1",
         )
 
-    async def login(self, claim: Claim) -> Shells:
+    async def login(self, claim: Claim) -> Answer:
         self.check(claim)
         self.logins.append(Shells(evolve(lookup(USER), home="/")))
         return self.logins[-1]
@@ -177,10 +177,11 @@ class OpenSSHCase(StreamCase):
             now=time.time(),
         )
         self.policy = OnePerson()
-        factory = ServerFactory(clock, self.policy, host_keys(keys.ssh_private_pem(samples.SSH_KEY), host_certificate))
-        self.port = self.listen(factory)
+        own_keys = host_keys(keys.ssh_private_pem(samples.SSH_KEY), host_certificate)
+        self.factory = ServerFactory(clock, self.policy, own_keys)
+        self.port = self.listen(self.factory)
         self.addCleanup(self.forget_agents)
-        self.addCleanup(self.hang_up, factory)
+        self.addCleanup(self.hang_up, self.factory)
         self.write("key", keys.ssh_private_pem(samples.SSH_KEY))
         self.write("key-cert.pub", user_certificate().to_line() + "\n")
         (authority,) = samples.HOST_CA.public().ssh_keys

@@ -28,6 +28,7 @@ from teleport_conch import wire
 from teleport_conch.ssh.algorithms import server_sig_algs
 from teleport_conch.ssh.channel import HIGH_WATER_BYTES, Channel
 from teleport_conch.ssh.connection import MAX_UNREAD_ANSWERS, Connection
+from teleport_conch.ssh.counts import MAX_REQUESTS
 from teleport_conch.ssh.factory import ServerFactory, ServerLimits, address_text
 from teleport_conch.ssh.negotiation import KexInit
 from teleport_conch.ssh.packets import PacketReader
@@ -223,13 +224,22 @@ class OrderTests(ServerCase):
         self.assertEqual(pair.policy.owner.asked, [])
 
     def test_services(self) -> None:
-        """There is one service to ask for, and it is asked for once: asking again would start its limits anew."""
-        for names in ([b"ssh-connection"], [b"nonsense"], [b"ssh-userauth", b"ssh-userauth"]):
+        """There is one service to ask for; asking for it again starts nothing anew, and is bounded."""
+        for names in ([b"ssh-connection"], [b"nonsense"], [b"ssh-userauth", b"nonsense"]):
             pair = Pair()
             pair.pump()
             for name in names:
                 pair.send(MSG_SERVICE_REQUEST, wire.string(name))
             self.assert_ended(pair, 7, b"no such service now")
+        pair = Pair()
+        pair.begin_authentication()
+        service = pair.server.service
+        for _ in range(MAX_REQUESTS):
+            pair.send(MSG_SERVICE_REQUEST, AUTH_REQUEST)
+        self.assertEqual(pair.client.got, [(6, AUTH_REQUEST)] * (MAX_REQUESTS + 1))
+        self.assertIs(pair.server.service, service)
+        pair.send(MSG_SERVICE_REQUEST, AUTH_REQUEST)
+        self.assert_ended(pair, 14, b"too many authentication failures")
         pair = Pair()
         pair.log_in()
         pair.send(MSG_SERVICE_REQUEST, AUTH_REQUEST)
