@@ -26,6 +26,7 @@ class Shape(enum.Enum):
 
 
 FIELDS: Mapping[str, Shape] = {
+    "action": Shape.TEXT,
     "addr": Shape.TEXT,
     "addr.local": Shape.TEXT,
     "addr.remote": Shape.TEXT,
@@ -41,6 +42,7 @@ FIELDS: Mapping[str, Shape] = {
     "exitCode": Shape.TEXT,
     "exitError": Shape.TEXT,
     "expires": Shape.INSTANT,
+    "flags": Shape.TEXT,
     "interactive": Shape.FLAG,
     "kind": Shape.TEXT,
     "last_seen": Shape.INSTANT,
@@ -54,6 +56,7 @@ FIELDS: Mapping[str, Shape] = {
     "node_id": Shape.TEXT,
     "node_name": Shape.TEXT,
     "participants": Shape.TEXTS,
+    "path": Shape.TEXT,
     "principals": Shape.TEXTS,
     "proto": Shape.TEXT,
     "reason": Shape.TEXT,
@@ -168,6 +171,9 @@ _TYPES = (
     _event("exec", "T3002I/T3002E", "user login command", "exitCode exitError"),
     _event("port", "T3003I/T3003E", "user login addr", "trace"),
     _event("agent-forward", "TJ031I/TJ031W", "user login", "trace"),
+    _event("sftp", "TJ032I/TJ032W", "user login action path", "target flags rx tx attributes"),
+    _event("sftp.more", "TJ033I", "user login count", "rx tx"),
+    _event("sftp.unseen", "TJ034W", "user login reason"),
     _event("client.disconnect", "T3006I", "user reason"),
     # Hosts.
     _event("node.join", "TJ000I/TJ000W", "node_id node_name role", "token principals"),

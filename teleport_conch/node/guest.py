@@ -15,6 +15,7 @@ from teleport_conch.access.decision import AgentForward, Caller, Facts, Login, P
 from teleport_conch.errors import AccessDenied, BadParameter, TeleportError
 from teleport_conch.member import who, why
 from teleport_conch.node.environment import Place, accepts, host_environment, session_environment
+from teleport_conch.node.files import FileWatching
 from teleport_conch.node.forwarding import Forwarding
 from teleport_conch.node.monitored import Monitored
 from teleport_conch.node.watching import Watching, asked_for
@@ -34,7 +35,7 @@ from teleport_conch.ssh.monitor.orders import Program
 from teleport_conch.ssh.monitored import MonitoredLogin
 from teleport_conch.ssh.policy import Claim
 from teleport_conch.ssh.process import LocalSpawner, Process
-from teleport_conch.ssh.process_session import ProcessSession
+from teleport_conch.ssh.process_session import ProcessSession, SessionObserver
 from teleport_conch.ssh.running import Spawner
 from teleport_conch.ssh.session import SessionChannel, SessionStart
 from teleport_conch.ssh.splice import StreamChannel
@@ -164,7 +165,10 @@ class Guest:
         watching = Watching(
             self.room.reactor, self.room.emit, self.room.sessions, request, self._active(session_id, request)
         )
-        session = ProcessSession(channel, (watching,))
+        observers: list[SessionObserver] = [watching]
+        if request.kind == "subsystem":
+            observers.append(FileWatching(self.room.reactor, self.room.emit, watching.facts()))
+        session = ProcessSession(channel, observers)
         running = await self._spawner.spawn(program)
         session.attach(Process(self.room.reactor, running, session))
         watching.started()

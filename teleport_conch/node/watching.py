@@ -42,7 +42,7 @@ class Watching:
         self.sessions.started(self.session)
         terminal = self.request.terminal
         size = f"{terminal.cols}:{terminal.rows}" if terminal is not None else ""
-        self.emit("session.start", size=size, **self._facts())
+        self.emit("session.start", size=size, **self.facts())
 
     def output(self, data: bytes) -> None:
         self._sent += len(data)
@@ -59,7 +59,7 @@ class Watching:
     def ended(self, status: ExitStatus | None) -> None:
         """The process has exited, or its client has gone."""
         self.sessions.ended(self.session.id)
-        facts = self._facts()
+        facts = self.facts()
         if self.request.kind == "exec":
             self.emit("exec", success=_well(status), command=self.request.command, exitCode=_code(status), **facts)
         elif self.request.kind == "subsystem":
@@ -74,7 +74,8 @@ class Watching:
             **facts,
         )
 
-    def _facts(self) -> dict[str, object]:
+    def facts(self) -> dict[str, object]:
+        """What every event of the session says."""
         session = self.session
         return {
             "sid": session.id,

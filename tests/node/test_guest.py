@@ -16,9 +16,11 @@ from teleport_conch.access.options import Options
 from teleport_conch.access.roles import Role
 from teleport_conch.errors import AccessDenied, ConnectionProblem
 from teleport_conch.node.guest import MAX_SESSIONS
+from teleport_conch.ssh.sftp import codec as sftp
+from teleport_conch.ssh.sftp import messages as sftp_messages
 from teleport_conch.ssh.sftp.program import own_command_line
 from tests.certs import samples
-from tests.node.guests import USER, NodeCase, certificate, forced
+from tests.node.guests import SFTP_SERVER, USER, NodeCase, certificate, forced
 from tests.ssh import messages
 from tests.ssh.streams import FarEnds
 
@@ -105,6 +107,27 @@ class SessionTests(NodeCase):
         self.assertIn("This account cannot use the SFTP server of the node: it may not read /no/python or ", err)
         self.assertEqual(code, 126)
         self.assertEqual(self.events.last("subsystem")["code"], "T3001E")
+
+    async def test_files_over_sftp(self) -> None:
+        """What is done with files is in the log, whichever server did it."""
+        folder = os.path.abspath(self.mktemp())
+        asked = sftp.message(sftp_messages.INIT, None, 3, {})
+        asked += sftp.message(sftp_messages.MKDIR, 1, os.fsencode(folder), sftp.Attributes())
+        asked += sftp.message(sftp_messages.RMDIR, 2, os.fsencode(folder))
+        asked += sftp.message(sftp_messages.RMDIR, 3, os.fsencode(folder))
+        await self.enter()
+        for server in (SFTP_SERVER, own_command_line()):
+            self.guest.room, self.events.kept = evolve(self.room, sftp_server=server), []
+            channel = await self.session()
+            self.assertTrue(self.ask(channel, b"subsystem", wire.text("sftp")))
+            self.receive(conch.MSG_CHANNEL_DATA, messages.data(channel, asked))
+            await self.until(lambda: self.events.names().count("sftp") == 3)
+            self.receive(conch.MSG_CHANNEL_EOF, wire.uint32(channel))
+            await self.until_closed()
+            told = [each for each in self.events.kept if each["event"] == "sftp"]
+            self.assertEqual([each["action"] for each in told], ["mkdir", "rmdir", "rmdir"])
+            self.assertEqual([each["success"] for each in told], [True, True, False])
+            self.assertEqual({(each["path"], each["sid"]) for each in told}, {(folder, self.sessions.seen[-1].id)})
 
     async def test_nul(self) -> None:
         """What no program can be given is refused with a sentence."""
