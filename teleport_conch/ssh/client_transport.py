@@ -14,8 +14,8 @@ from teleport_conch.ssh import algorithms
 from teleport_conch.ssh.channel import OPEN_UNKNOWN_CHANNEL_TYPE, Channel, ChannelOwner, ChannelRefused, Opener
 from teleport_conch.ssh.client_auth import ClientAuth, Credentials
 from teleport_conch.ssh.connection import Connection
-from teleport_conch.ssh.exchange import ClientExchange, KeyExchange, Offer
-from teleport_conch.ssh.host_offer import HostKeyOffer, HostName, HostVerifier, check_signature
+from teleport_conch.ssh.exchange import ClientExchange, HostKeyChanged, KeyExchange, Offer
+from teleport_conch.ssh.host_offer import HostKeyOffer, HostKeyRefused, HostName, HostVerifier, check_signature
 from teleport_conch.ssh.keepalive import KeepAlive, KeepAliveRhythm
 from teleport_conch.ssh.plain_text import plain_text
 from teleport_conch.ssh.rekeying import RekeyLimits
@@ -154,7 +154,6 @@ class ClientTransport(Transport):
         """It has not; the reason is what our caller hears."""
         self._note(failure.value or RuntimeError())
         self.sendDisconnect(DISCONNECT_BY_APPLICATION, b"there is nothing left to try")
-        self._fail()
 
     # Is the server still there?
 
@@ -180,8 +179,22 @@ class ClientTransport(Transport):
 
     def refused(self, problem: BaseException) -> None:
         """The server is not believed, or does not speak SSH as it should."""
+        if isinstance(problem, HostKeyChanged):
+            problem = HostKeyRefused(
+                f"{self.options.name} showed another host key in the middle of the connection, which was ended. "
+                "Somebody may stand between you and this host."
+            )
         self._note(problem)
         super().refused(problem)
+
+    def _say_goodbye(self, reason: int, desc: bytes) -> None:
+        super()._say_goodbye(reason, desc)
+        self._fail()
+
+    def ssh_DISCONNECT(self, packet: bytes) -> None:
+        """Whoever waits for the login need not wait for the end of TCP."""
+        super().ssh_DISCONNECT(packet)
+        self._fail()
 
     def receiveError(self, reasonCode: int, description: bytes) -> None:
         """The server's reason, which a person may read."""
