@@ -85,8 +85,8 @@ class Party(Protocol):
         """The client's version, and the server's."""
 
     @property
-    def logged_in(self) -> bool:
-        """Whether compression may begin with new keys."""
+    def compresses(self) -> bool:
+        """Whether the login is over, so that compression begins with new keys."""
 
     def transmit(self, number: int, *parts: bytes) -> None:
         """Sends a message now."""
@@ -207,7 +207,7 @@ class KeyExchange:
             self.session_id, self.host_key_blob = hashed, host_key_blob
         outgoing, incoming = self._keys(agreement, secret, hashed)
         self._compressions = self._ways(agreement.compression)
-        compresses = [self._party.logged_in and each == DELAYED for each in self._compressions]
+        compresses = [self._party.compresses and each == DELAYED for each in self._compressions]
         self._incoming = incoming.opener(), compresses[1]
         self._party.transmit(MSG_NEWKEYS)
         self._party.writer.switch(outgoing.sealer(), compresses[0], self.strict)

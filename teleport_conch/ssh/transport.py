@@ -49,8 +49,9 @@ from teleport_conch.ssh.violation import PROTOCOL_ERROR, ProtocolViolation
 
 REKEY_S = 30.0
 """How long an exchange of keys may take, while what services have to say waits for it."""
-MAX_UNREAD_PONG_BYTES = 64 << 10
-"""How much a peer may ping while it does not read."""
+MAX_UNREAD_BYTES = 64 << 10
+REPLY_BYTES = 64
+"""How many bytes of replies to pings and to unknown messages a peer may leave unread, and what each is at least."""
 BULK_BYTES = 256 << 10
 """After the login: what is read from the socket at once, and what waits in it before producers are paused."""
 
@@ -65,12 +66,12 @@ class Transport(Leaving):
 
     rekey_limits = RekeyLimits()
     host_key_blob = b""
-    logged_in = False
+    logged_in = compresses = False
 
     _exchange: KeyExchange
     _peer_exchanges: PeerExchanges
     _keyed_at = 0.0
-    _pong_bytes = 0
+    _unread_bytes = 0
     _working: Deferred[None] | None = None
     _exchange_due: IDelayedCall | None = None
 
@@ -140,6 +141,13 @@ class Transport(Leaving):
         """The login succeeded: bulk may follow, and the time for the login is over."""
         self.logged_in = True
         self.transport.bufferSize = BULK_BYTES
+        if self.isClient:
+            self._begin_compression()
+
+    def _begin_compression(self) -> None:
+        """Behind the message of success, of which a server says when it is sent."""
+        self.compresses = True
+        self._exchange.start_compression()
 
     @property
     def phase(self) -> str:
@@ -175,7 +183,7 @@ class Transport(Leaving):
                 break
             self._number = message[0]
             self.dispatchMessage(*message)
-        if self._exchange.may_receive and self._keys_are_worn():
+        if not self._ended and self._exchange.may_receive and self._keys_are_worn():
             self._exchange.begin()
 
     def _keys_are_worn(self) -> bool:
@@ -232,6 +240,7 @@ class Transport(Leaving):
         elif number == MSG_EXT_INFO:
             self.ssh_EXT_INFO(payload)
         elif self.logged_in and number < MSG_USERAUTH_FIRST:
+            self._count_reply(payload)
             self.sendUnimplemented()
         else:
             raise NotDue(number)
@@ -251,12 +260,17 @@ class Transport(Leaving):
         self.peerExtensions = parse_extensions(packet)
 
     def _pong(self, payload: bytes) -> None:
-        """The answer to a ping (OpenSSH's PROTOCOL, section 1.9), unless too many of them are not read."""
+        """The answer to a ping (OpenSSH's PROTOCOL, section 1.9)."""
         data = parse_string(payload)
-        self._pong_bytes = self._pong_bytes + len(payload) if getattr(self.service, "congested", False) else 0
-        if self._pong_bytes > MAX_UNREAD_PONG_BYTES:
-            raise ProtocolViolation("too many pings whose answers are not read")
+        self._count_reply(payload)
         self.sendPacket(MSG_PONG, wire.string(data))
+
+    def _count_reply(self, payload: bytes) -> None:
+        """A peer that does not read cannot have any number of replies sent."""
+        congested = getattr(self.service, "congested", False)
+        self._unread_bytes = self._unread_bytes + len(payload) + REPLY_BYTES if congested else 0
+        if self._unread_bytes > MAX_UNREAD_BYTES:
+            raise ProtocolViolation("too many replies wait to be read")
 
     # What is sent.
 
@@ -278,7 +292,7 @@ class Transport(Leaving):
         """Sends a message now."""
         self.transport.write(self.writer.pack(number, *parts))
         if number == MSG_USERAUTH_SUCCESS:
-            self._exchange.start_compression()
+            self._begin_compression()
 
     def sendUnimplemented(self) -> None:
         """The message that is being handled is not known here."""
