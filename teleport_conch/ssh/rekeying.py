@@ -9,8 +9,8 @@ REKEY_S = 3600.0
 """RFC 4253, section 9, recommends both."""
 
 PEER_EXCHANGES_AT_ONCE = 32
-BYTES_PER_EXCHANGE = 64 << 10
-"""What earns the peer one more exchange, beside each second: a peer may change keys often while it moves much data."""
+BYTES_PER_EXCHANGE = 8 << 10
+"""What earns the peer one more exchange, beside each second: half of the least that OpenSSH's ``RekeyLimit`` may be."""
 
 
 @frozen

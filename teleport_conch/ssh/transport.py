@@ -214,7 +214,7 @@ class Transport(Leaving):
 
     def _exchange_message(self, number: int, payload: bytes) -> None:
         if number == MSG_KEXINIT and not self._exchange.under_way:
-            moved = self.reader.opened_bytes + self.writer.sealed_bytes
+            moved = self.reader.opened_bytes + self.writer.sealed_bytes if self.logged_in else 0
             if not self._peer_exchanges.begin(self.clock.seconds(), moved):
                 raise ProtocolViolation("keys are exchanged too often")
         if number in (MSG_KEXINIT, MSG_NEWKEYS) or number >= MSG_METHOD_FIRST:
