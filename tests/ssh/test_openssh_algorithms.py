@@ -91,7 +91,4 @@ class RekeyTests(OpenSSHCase):
     async def test_by_both(self) -> None:
         """And both at once, with compression that begins anew each time."""
         self.patch(ServerTransport, "rekey_limits", RekeyLimits(1 << 20))
-        await self.both_ways(b"aes128-ctr", "-o", "RekeyLimit=1M")
-        data = b"compressible " * 200_000
-        done = await self.at_web1("cat", options=("-C", "-o", "RekeyLimit=16K"), stdin=data)
-        self.assertEqual((done.code, done.out == data), (0, True), done.err)
+        await self.both_ways(b"aes128-ctr", "-o", "RekeyLimit=1M", "-C")
