@@ -317,7 +317,10 @@ def _hold(library: pam.Library, born: Birth, report: socket.socket) -> None:
 def _environment(born: Birth, from_pam: dict[str, str]) -> dict[str, str]:
     program = born.order.program
     on_terminal = {"SSH_TTY": born.tty, "TERM": program.terminal.term} if program.terminal is not None else {}
-    return {**program.environment, **from_pam, **on_terminal}
+    given = dict(program.environment)
+    if born.settings.pam_service:
+        given.pop("MAIL", None)  # pam_mail's to say, as with sshd
+    return {**given, **from_pam, **on_terminal}
 
 
 def _groups(account: Account) -> list[int]:
