@@ -29,7 +29,7 @@ from teleport_conch.ssh.admission import Bounds, Startups
 from teleport_conch.ssh.factory import ServerLimits
 from teleport_conch.ssh.hostkeys import HostKeys, host_keys
 from teleport_conch.ssh.keepalive import KeepAliveRhythm
-from teleport_conch.ssh.policy import Claim
+from teleport_conch.ssh.policy import Attempt, Claim
 from teleport_conch.starting import Reactor
 from teleport_conch.storage.backend import IBackend
 from teleport_conch.storage.memory import MemoryBackend
@@ -197,9 +197,10 @@ class Member(MultiService):
         return ServerLimits(bounds=bounds, keep_alive=rhythm)
 
 
-def who(claim: Claim) -> dict[str, object]:
-    """The fields by which every event names a person who logs in."""
-    return {"user": claim.certificate.key_id, "login": claim.user, "addr_remote": claim.client_address}
+def who(claim: Claim | Attempt) -> dict[str, object]:
+    """The fields by which every event names a person who logs in; who shows nothing that can be read has no name."""
+    user = claim.certificate.key_id if isinstance(claim, Claim) else ""
+    return {"user": user, "login": claim.user, "addr_remote": claim.client_address}
 
 
 def why(refusal: TeleportError) -> dict[str, object]:

@@ -17,7 +17,7 @@ from teleport_conch.errors import AccessDenied, TeleportError
 from teleport_conch.member import who, why
 from teleport_conch.node.guest import Guest, GuestRoom
 from teleport_conch.ssh.account import Account, lookup
-from teleport_conch.ssh.policy import Claim, LoginPolicy
+from teleport_conch.ssh.policy import Attempt, Claim, LoginPolicy
 
 Emit = Callable[..., object]
 
@@ -58,7 +58,7 @@ class NodeLogin(LoginPolicy):
         self.emit("auth", **who(claim))
         return Guest(self.room, caller, account, claim, self.target, login)
 
-    def refused(self, claim: Claim, error: TeleportError) -> None:
+    def refused(self, claim: Claim | Attempt, error: TeleportError) -> None:
         """Says so in the audit log."""
         self.emit("auth", success=False, **who(claim), **why(error))
 

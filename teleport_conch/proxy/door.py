@@ -30,7 +30,7 @@ from teleport_conch.ssh.channel import (
     Opener,
 )
 from teleport_conch.ssh.forwarding import DirectTCPIP
-from teleport_conch.ssh.policy import Claim, LoginPolicy
+from teleport_conch.ssh.policy import Attempt, Claim, LoginPolicy
 from teleport_conch.ssh.session import SessionChannel, SessionStart
 
 
@@ -113,7 +113,7 @@ class DoorPolicy(LoginPolicy):
         self.check(claim)
         return Visitor(claim, self.router)
 
-    def refused(self, claim: Claim, error: TeleportError) -> None:
+    def refused(self, claim: Claim | Attempt, error: TeleportError) -> None:
         """See :class:`~teleport_conch.ssh.policy.LoginPolicy`."""
         self.emit("auth", success=False, error=error.sentence, **who(claim))
 

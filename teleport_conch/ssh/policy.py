@@ -146,5 +146,8 @@ class LoginPolicy:
         """A login with a password, which is neither empty nor longer than ``MAX_ANSWER_BYTES``, and holds no NUL."""
         raise AccessDenied("Passwords are not accepted here.")
 
-    def refused(self, claim: Claim, error: TeleportError) -> None:
-        """A certificate was refused, by this policy or for its signature; for the audit log."""
+    def refused(self, claim: Claim | Attempt, error: TeleportError) -> None:
+        """A certificate was refused, by this policy or for its signature; for the audit log.
+
+        It is an :class:`Attempt` where what was shown as a certificate cannot be read as one.
+        """

@@ -11,14 +11,14 @@ from collections.abc import Callable
 from attrs import evolve, frozen
 
 from teleport_conch import wire
-from teleport_conch.errors import AccessDenied, TeleportError
+from teleport_conch.errors import AccessDenied, CertificateRefused, TeleportError
 from teleport_conch.ssh.algorithms import PLAIN_SIGNATURES, SIGNATURES_BY_ALGORITHM
 from teleport_conch.ssh.policy import Answer, Attempt, Claim, KeyClaim, LoginPolicy
 from teleport_conch.ssh.proof import HOSTBOUND, LoginProof, offered_certificate, offered_key
 from teleport_conch.wire import Reader
 
 METHODS = (b"publickey", HOSTBOUND)
-Tell = Callable[[Claim | KeyClaim, TeleportError], None]
+Tell = Callable[[Claim | KeyClaim | Attempt, TeleportError], None]
 
 
 class NotOffered(AccessDenied):
@@ -63,7 +63,7 @@ class PublicKeyMethod:
 
     :param session_id: the identifier of the connection.
     :param host_key: the server's host key as the first key exchange had it.
-    :param tell: hears why a claim that could be read was refused.
+    :param tell: hears why a claim was refused, or that what was shown as a certificate cannot be read.
     """
 
     session_id: bytes
@@ -100,7 +100,11 @@ class PublicKeyMethod:
     def _claim(self, policy: LoginPolicy, attempt: Attempt, request: KeyRequest) -> Claim | KeyClaim:
         if request.host_key is not None and not (request.host_key == self.host_key != b""):
             raise AccessDenied("The login is bound to the host key of another server.")
-        return request.claim(attempt, policy.plain_keys)
+        try:
+            return request.claim(attempt, policy.plain_keys)
+        except CertificateRefused as unreadable:
+            self.tell(attempt, unreadable)
+            raise
 
     def _proof(self, attempt: Attempt, request: KeyRequest) -> LoginProof:
         return LoginProof(

@@ -240,7 +240,7 @@ class UserAuth(SSHService):
         methods = self._policy.methods((self._user or b"").decode("utf-8", "replace"))
         self.transport.sendPacket(conch.MSG_USERAUTH_FAILURE, wire.name_list(methods) + wire.boolean(partial))
 
-    def _tell(self, claim: Claim | KeyClaim, refusal: TeleportError) -> None:
+    def _tell(self, claim: Claim | KeyClaim | Attempt, refusal: TeleportError) -> None:
         """A claim was refused: for the log, for the audit log, and for the person at the keyboard, once."""
         if refusal.sentence in self._told:
             return
@@ -249,13 +249,13 @@ class UserAuth(SSHService):
             "{client} was refused as {user!r} with {key}: {why}",
             client=claim.client_address,
             user=claim.user,
-            key=f"the certificate of {claim.certificate.key_id!r}" if isinstance(claim, Claim) else "a plain key",
+            key=_shown(claim),
             why=refusal.sentence,
         )
-        if isinstance(claim, Claim):
+        if not isinstance(claim, KeyClaim):
             self.transport.login_policy.refused(claim, refusal)
-            if isinstance(refusal, CertificateRefused | AccessDenied):
-                self._say(refusal.sentence)
+        if isinstance(claim, Claim) and isinstance(refusal, CertificateRefused | AccessDenied):
+            self._say(refusal.sentence)
 
     def _note(self, user: bytes, refusal: TeleportError) -> None:
         """The same where nothing was claimed that could be believed, for the log only."""
@@ -290,6 +290,13 @@ class UserAuth(SSHService):
     def _send_away(self, reason: int, why: bytes) -> None:
         self._done = True
         self.transport.sendDisconnect(reason, why)
+
+
+def _shown(claim: Claim | KeyClaim | Attempt) -> str:
+    """What was shown to log in with, for the log."""
+    if isinstance(claim, Claim):
+        return f"the certificate of {claim.certificate.key_id!r}"
+    return "a plain key" if isinstance(claim, KeyClaim) else "an unreadable certificate"
 
 
 def _user_name(user: bytes) -> str:

@@ -10,6 +10,7 @@ from teleport_conch.errors import (
     AccessDenied,
     CertificateAuthorityUnknown,
     CertificateExpired,
+    CertificateMalformed,
     CertificatePrincipal,
     CertificateSourceAddress,
     CertificateType,
@@ -17,7 +18,7 @@ from teleport_conch.errors import (
 )
 from teleport_conch.node.guest import Guest
 from teleport_conch.node.login import caller_of
-from teleport_conch.ssh.policy import Claim
+from teleport_conch.ssh.policy import Attempt, Claim
 from tests.certs import samples
 from tests.node.guests import USER, NodeCase, certificate, claim
 
@@ -147,6 +148,15 @@ class RefusedTests(NodeCase):
             ["T3007W", "alice", "daemon", "because", "192.0.2.7:50000"],
         )
         self.assertNotIn("trace", event)
+
+    def test_event_of_a_stranger(self) -> None:
+        """Whose certificate cannot be read has no name; the login that was wanted, and the address, are known."""
+        self.policy.refused(Attempt("daemon", "192.0.2.7:50000"), CertificateMalformed("The certificate is torn."))
+        event = self.events.last("auth")
+        self.assertEqual(
+            [event[key] for key in ("code", "user", "login", "error", "addr.remote")],
+            ["T3007W", "", "daemon", "The certificate is torn.", "192.0.2.7:50000"],
+        )
 
     def test_trace(self) -> None:
         """Where roles refused it, the event says role by role why; the person hears less."""

@@ -30,7 +30,7 @@ from teleport_conch.ssh.factory import ServerFactory
 from teleport_conch.ssh.forwarding import DirectTCPIP, connect, connect_unix, parse_direct_streamlocal
 from teleport_conch.ssh.hostkeys import host_keys
 from teleport_conch.ssh.listening import ListenRules, RemoteForwards
-from teleport_conch.ssh.policy import Answer, Claim, LoginPolicy
+from teleport_conch.ssh.policy import Answer, Attempt, Claim, LoginPolicy
 from teleport_conch.ssh.process import Process
 from teleport_conch.ssh.process_session import ProcessSession
 from teleport_conch.ssh.session import SessionChannel, SessionStart
@@ -146,7 +146,7 @@ class OnePerson(LoginPolicy):
         self.logins.append(Shells(evolve(lookup(USER), home="/")))
         return self.logins[-1]
 
-    def refused(self, claim: Claim, error: TeleportError) -> None:
+    def refused(self, claim: Claim | Attempt, error: TeleportError) -> None:
         self.refusals.append(error.sentence)
 
 

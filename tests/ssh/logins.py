@@ -22,7 +22,7 @@ from teleport_conch.certs.trust import check_ssh_certificate
 from teleport_conch.errors import TeleportError
 from teleport_conch.ssh.admission import Admission, Bounds, Visit
 from teleport_conch.ssh.hostkeys import HostKeys
-from teleport_conch.ssh.policy import Answer, Claim, LoginPolicy
+from teleport_conch.ssh.policy import Answer, Attempt, Claim, LoginPolicy
 from tests.certs import samples
 from tests.ssh.recording import RecordingOwner
 
@@ -171,7 +171,7 @@ class SamplePolicy(LoginPolicy):
     problem: Exception | None = None
     checked: list[Claim] = field(factory=list)
     logged_in: list[Claim] = field(factory=list)
-    refusals: list[tuple[Claim, str]] = field(factory=list)
+    refusals: list[tuple[Claim | Attempt, str]] = field(factory=list)
 
     def check(self, claim: Claim) -> None:
         self.checked.append(claim)
@@ -183,7 +183,7 @@ class SamplePolicy(LoginPolicy):
             authorities=[pair.public_blob for pair in samples.USER_CA.ssh_keys],
             now=samples.NOW,
             principal=claim.user,
-            source_address="192.0.2.7",
+            source_address=claim.client[0],
         )
 
     async def login(self, claim: Claim) -> Answer:
@@ -192,7 +192,7 @@ class SamplePolicy(LoginPolicy):
         self.logged_in.append(claim)
         return self.owner
 
-    def refused(self, claim: Claim, error: TeleportError) -> None:
+    def refused(self, claim: Claim | Attempt, error: TeleportError) -> None:
         self.refusals.append((claim, error.sentence))
 
 

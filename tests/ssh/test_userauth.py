@@ -14,6 +14,7 @@ from teleport_conch import wire
 from teleport_conch.errors import AccessDenied, StorageFull
 from teleport_conch.ssh.connection import Connection
 from teleport_conch.ssh.counts import MAX_FAILURES, MAX_OFFERS, MAX_REQUESTS, TOO_MANY_FAILURES
+from teleport_conch.ssh.policy import Attempt
 from tests.certs import samples
 from tests.ssh.auth_case import FAILURE, NOTHING, PLAIN, SUCCESS, AuthCase, banner
 from tests.ssh.logins import (
@@ -356,6 +357,22 @@ class LimitTests(AuthCase):
 
 
 class MalformedTests(AuthCase):
+    def test_unreadable_certificate(self) -> None:
+        """What is shown as a certificate and is none is told once, with whoever shows it, offered or signed."""
+        lying = evolve(ed25519_client(), plain=b"no certificate")
+        with capturedLogs() as logged:
+            self.ask(lying.request(signed=False))
+            self.ask(lying.request())
+        attempt = Attempt("root", self.transport.client_address)
+        ((told, sentence),) = self.policy.refusals
+        self.assertEqual(told, attempt)
+        self.assertIn("This is not a certificate", sentence)
+        said = [formatEvent(entry) for entry in logged]
+        self.assertEqual(
+            said, [f"{attempt.client_address} was refused as 'root' with an unreadable certificate: {sentence}"]
+        )
+        self.assert_nobody()
+
     def test_truncated(self) -> None:
         """A request that ends too early, or goes on too long, ends the connection without a traceback."""
         for whole in (ed25519_client().request(), ed25519_client().request(signed=False)):
