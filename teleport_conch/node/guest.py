@@ -210,6 +210,7 @@ class Guest:
         return self._forwards
 
     def _may_forward(self, host: str, port: int) -> None:
+        self._account_stayed()
         self._extension("permit-port-forwarding", "port forwarding")
         self._decide(PortForward(self.account.name, host, port))
 

@@ -55,7 +55,7 @@ class Opening:
         self._owner = owner
         self._send = send
         self._failed = failed
-        self._pending: set[Deferred[None]] = set()
+        self._pending: list[Deferred[None]] = []
         self._no_more_sessions = False
 
     def end_sessions(self) -> None:
@@ -79,12 +79,13 @@ class Opening:
             raise ProtocolViolation("a session was asked for behind no-more-sessions")
         opening = Deferred.fromCoroutine(self._admit(kind, remote_id, window, max_packet, reader.rest()))
         if not opening.called:
-            self._pending.add(opening)
+            self._pending.append(opening)
         opening.addBoth(self._ended, opening)
         opening.addErrback(self._failed)
 
     def _ended(self, result: Failure | None, opening: Deferred[None]) -> Failure | None:
-        self._pending.discard(opening)
+        if opening in self._pending:
+            self._pending.remove(opening)
         return result
 
     async def _admit(self, kind: bytes, remote_id: int, window: int, max_packet: int, payload: bytes) -> None:
