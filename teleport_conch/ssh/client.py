@@ -109,6 +109,9 @@ async def _connect(clock: IReactorTime, endpoint: IStreamClientEndpoint, options
     except CancelledError:
         transport.abort()
         raise
+    except TeleportError:
+        await transport.gone  # which is soon: who fails leaves nothing open behind
+        raise
     return ClientConnection(transport)
 
 

@@ -101,7 +101,10 @@ class ClientCase(SynchronousTestCase):
         self.policy.owner.answers[kind] = make
 
     def problem_of(self, dialled: Deferred[ClientConnection], kind: type[Exception]) -> str:
-        """The sentence with which a connection failed."""
+        """The sentence with which a connection failed, once TCP is closed."""
+        if self.wire.tcp.losing and not self.wire.tcp.aborted:
+            self.assertNoResult(dialled)
+            self.wire.lose()
         return str(self.failureResultOf(dialled, kind).value)
 
     def ending_of(self, client: ClientConnection) -> object:
