@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 
@@ -57,9 +58,13 @@ class ClientConnection:
         """Runs a command with this input to its end. Raises as :meth:`open_session` does, and TooLarge."""
         collected = Collected(max_bytes)
         session = await self.open_session(SessionStart("exec", command), collected)
-        session.write(stdin)
-        session.send_eof()
-        return await collected.finished()
+        try:
+            session.write(stdin)
+            session.send_eof()
+            return await collected.finished()
+        except BaseException:
+            session.close()
+            raise
 
     def to(self, host: str, port: int) -> JumpEndpoint:
         """An endpoint that connects from the server to somewhere else."""
@@ -100,6 +105,8 @@ async def _connect(clock: IReactorTime, endpoint: IStreamClientEndpoint, options
     transport = ClientTransport(clock, options)
     try:
         await endpoint.connect(_OneTransport(transport))
+    except ConnectingCancelledError as given_up:
+        raise CancelledError from given_up
     except (TeleportError, CancelledError):
         raise
     except Exception as problem:

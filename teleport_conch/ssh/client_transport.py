@@ -22,7 +22,7 @@ from teleport_conch.ssh.rekeying import RekeyLimits
 from teleport_conch.ssh.transport import Transport
 from teleport_conch.ssh.transport_messages import MSG_SERVICE_ACCEPT, MSG_SERVICE_REQUEST
 from teleport_conch.ssh.violation import ProtocolViolation
-from teleport_conch.wire import Reader
+from teleport_conch.wire import Reader, WireError
 
 VERSION = b"SSH-2.0-Teleport"
 LOGIN_S = 120.0
@@ -187,6 +187,12 @@ class ClientTransport(Transport):
         self._note(problem)
         super().refused(problem)
 
+    def sendDisconnect(self, reason: int, desc: bytes) -> None:
+        """Where we do not close, and no better reason is known, the server did something that a service refuses."""
+        if not self._closing and not self._ended:
+            self._note(ProtocolViolation(desc.decode("utf-8", "replace")))
+        super().sendDisconnect(reason, desc)
+
     def _say_goodbye(self, reason: int, desc: bytes) -> None:
         super()._say_goodbye(reason, desc)
         self._fail()
@@ -220,13 +226,16 @@ class ClientTransport(Transport):
     def _note(self, problem: BaseException) -> None:
         """The first reason is the one that counts."""
         if self._problem is None:
-            self._problem = problem if isinstance(problem, TeleportError) else _not_ssh(self.options.name, problem)
+            self._problem = problem if isinstance(problem, TeleportError) else _told(self.options.name, problem)
 
     def _fail(self) -> None:
         if not self.ready.called:
             self.ready.errback(self._problem or ConnectionProblem("The connection was closed."))
 
 
-def _not_ssh(name: HostName, problem: BaseException) -> ConnectionProblem:
+def _told(name: HostName, problem: BaseException) -> ConnectionProblem:
+    """What ended a connection: the server, or a fault of whoever decides about hosts or answers its questions."""
     why = plain_text(str(problem).encode(), MAX_REASON_CHARS).rstrip(".")
-    return ConnectionProblem(f"{name} does not speak SSH as it should: {why}.")
+    if isinstance(problem, ProtocolViolation | WireError):
+        return ConnectionProblem(f"{name} does not speak SSH as it should: {why}.")
+    return ConnectionProblem(f"The connection to {name} ended for a fault on this side: {why}.")

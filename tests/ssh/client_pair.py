@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from teleport_conch import wire
 from teleport_conch.ssh.channel import Channel
 from teleport_conch.ssh.client import ClientConnection, connect
 from teleport_conch.ssh.client_auth import Credentials
@@ -30,6 +31,26 @@ from tests.ssh.logins import SamplePolicy
 
 NAME = HostName("web1", 3022)
 KNOWN = line("*", CA_BLOB, "@cert-authority")
+
+
+class EchoChannel(Channel):
+    """Runs any command: repeats the input until its end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.requests: list[tuple[bytes, bytes]] = []
+
+    async def request_received(self, name: bytes, payload: bytes) -> bool:
+        self.requests.append((name, payload))
+        return name != b"pty-req"
+
+    def data_received(self, data: bytes) -> None:
+        self.write(data)
+        self.consumed(len(data))
+
+    def eof_received(self) -> None:
+        self.send_request(b"exit-status", wire.uint32(3))
+        self.close()
 
 
 @implementer(IStreamClientEndpoint)
