@@ -47,7 +47,7 @@ from teleport_conch.ssh.transport_messages import (
 from teleport_conch.ssh.unsent import Unsent
 from teleport_conch.ssh.violation import PROTOCOL_ERROR, ProtocolViolation
 
-REKEY_S = 30.0
+EXCHANGE_S = 30.0
 """How long an exchange of keys may take, while what services have to say waits for it."""
 MAX_UNREAD_BYTES = 64 << 10
 REPLY_BYTES = 64
@@ -332,7 +332,7 @@ class Transport(Leaving):
     def exchange_begun(self) -> None:
         """Our offer is sent. Services wait, but not for ever."""
         if not self._exchange.first:
-            self._exchange_due = self.clock.callLater(REKEY_S, self._exchange_overdue)
+            self._exchange_due = self.clock.callLater(EXCHANGE_S, self._exchange_overdue)
             self._tell_service("hold")
 
     def _exchange_overdue(self) -> None:
