@@ -78,8 +78,10 @@ def _data(view: memoryview, at: int) -> tuple[memoryview, int]:
 
 
 def _string(view: memoryview, at: int) -> tuple[bytes, int]:
-    found, at = _data(view, at)
-    return bytes(found), at
+    end = at + 4 + _UINT32.unpack_from(view, at)[0]
+    if end > len(view):
+        raise MalformedError("a string goes beyond the end of its message")
+    return bytes(view[at + 4 : end]), end
 
 
 def _path(view: memoryview, at: int) -> tuple[bytes, int]:
@@ -90,10 +92,10 @@ def _path(view: memoryview, at: int) -> tuple[bytes, int]:
 
 
 def _handle(view: memoryview, at: int) -> tuple[bytes, int]:
-    found, at = _string(view, at)
-    if len(found) > MAX_HANDLE_BYTES:
+    size = _UINT32.unpack_from(view, at)[0]
+    if size > MAX_HANDLE_BYTES:
         raise MalformedError(f"a handle of more than {MAX_HANDLE_BYTES} bytes")
-    return found, at
+    return _string(view, at)
 
 
 def _attributes(view: memoryview, at: int) -> tuple[Attributes, int]:

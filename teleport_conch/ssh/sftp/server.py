@@ -92,7 +92,7 @@ class Server:
     def _add(self, part: bytes | memoryview) -> None:
         self._parts.append(part)
         self._size += len(part)
-        if self._size >= FLUSH_BYTES:
+        if self._size >= FLUSH_BYTES or len(self._parts) >= MAX_PARTS:
             self.flush()
 
     def _answer(self, frame: memoryview) -> Answer:
@@ -127,17 +127,14 @@ class Server:
 
     def flush(self) -> None:
         """Writes what there is to say."""
-        parts, self._parts, self._size = self._parts, [], 0
-        for first in range(0, len(parts), MAX_PARTS):
-            _write_all(self._output, parts[first : first + MAX_PARTS])
-
-
-def _write_all(output: int, parts: list[bytes | memoryview]) -> None:
-    left = sum(map(len, parts)) - os.writev(output, parts)
-    if left:
-        rest = memoryview(b"".join(parts))[-left:]
-        while rest:
-            rest = rest[os.write(output, rest) :]
+        if not self._parts:
+            return
+        parts, size, self._parts, self._size = self._parts, self._size, [], 0
+        written = os.writev(self._output, parts)
+        if written < size:
+            rest = memoryview(b"".join(parts))[written:]
+            while rest:
+                rest = rest[os.write(self._output, rest) :]
 
 
 class FrameReader:

@@ -6,9 +6,12 @@ import os
 import pwd
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from teleport_conch.ssh.sftp import messages, server
+from twisted.trial.unittest import SynchronousTestCase
+
+from teleport_conch.ssh.sftp import codec, messages, server
 from teleport_conch.ssh.sftp.messages import FLAG_READ
 from tests.ssh.sftp import driving, requests
 from tests.ssh.sftp.requests import NOTHING
@@ -78,6 +81,44 @@ class OwnTests(driving.ServerCase):
         home = pwd.getpwuid(os.getuid()).pw_dir.encode()
         _, (names,) = self.server.extended(messages.HOME_DIRECTORY, b"")
         self.assertEqual(names, [(home, home, NOTHING)])
+
+
+class WritingTests(SynchronousTestCase):
+    def test_short_writes(self) -> None:
+        """What the operating system did not take at once is written all the same."""
+
+        def three_bytes(fd: int, parts: Sequence[bytes]) -> int:
+            return os.write(fd, b"".join(parts)[:3])
+
+        self.patch(os, "writev", three_bytes)
+        reader, writer = os.pipe()
+        self.addCleanup(os.close, reader)
+        answering = server.Server(writer)
+        answering.received(memoryview(codec.message(messages.INIT, None, 3, {}))[4:])
+        answering.received(memoryview(codec.message(messages.REALPATH, 1, b"/"))[4:])
+        answering.flush()
+        os.close(writer)
+        answers = os.read(reader, 1 << 16)
+        second = codec.message(messages.NAME, 1, [(b"/", b"/", NOTHING)])
+        self.assertEqual(answers, codec.message(messages.FXP_VERSION, None, 3, dict(messages.EXTENSIONS)) + second)
+
+    def test_many_small_answers(self) -> None:
+        """More answers than one call can write are written in their order."""
+        reader, writer = os.pipe()
+        self.addCleanup(os.close, reader)
+        answering = server.Server(writer)
+        answering.received(memoryview(codec.message(messages.INIT, None, 3, {}))[4:])
+        for number in range(server.MAX_PARTS + 100):
+            answering.received(memoryview(codec.message(messages.CLOSE, number, b"none"))[4:])
+        answering.flush()
+        os.close(writer)
+        at, found = 0, []
+        answers = os.read(reader, 1 << 20)
+        while at < len(answers):
+            size = int.from_bytes(answers[at : at + 4], "big")
+            found.append(codec.parse(memoryview(answers)[at + 4 : at + 4 + size])[1])
+            at += 4 + size
+        self.assertEqual(found, [None, *range(server.MAX_PARTS + 100)])
 
 
 class StartTests(driving.ServerCase):
