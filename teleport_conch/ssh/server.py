@@ -126,6 +126,11 @@ class ServerTransport(Transport):
         told = {b"server-sig-algs": algorithms.server_sig_algs(), b"publickey-hostbound@openssh.com": b"0"}
         return {**told, **super().extensions()}
 
+    def _end(self) -> None:
+        super()._end()
+        if isinstance(self.service, UserAuth):
+            self.service.saying_goodbye()
+
     def _too_slow(self) -> None:
         self.visit.too_slow = True
         self.sendDisconnect(BY_APPLICATION, b"the time to log in is over")

@@ -97,6 +97,7 @@ class UserAuth(SSHService):
         self._interaction: Interaction | None = None
         self._told: set[str] = set()
         self._done = False
+        self._succeeded = False
 
     def serviceStarted(self) -> None:
         """The client may ask."""
@@ -106,9 +107,13 @@ class UserAuth(SSHService):
 
     def serviceStopped(self) -> None:
         """The connection went away, or the login succeeded."""
-        if not self._done:
-            self._done = True
+        self._done = True
+        if not self._succeeded:
             self._queue.stop()
+
+    def saying_goodbye(self) -> None:
+        """The connection is about to end: a login that is still being decided comes to nothing."""
+        self._done = True
 
     def packetReceived(self, messageNum: int, packet: bytes) -> None:
         """Takes requests, and answers that are due; all else ends the connection (RFC 4252, section 6)."""
@@ -210,20 +215,23 @@ class UserAuth(SSHService):
         finally:
             self._interaction = None
         if interaction.abandoned:
+            _give_up(answer)
             raise Abandoned
         return answer
 
     # What comes of it.
 
     def _follow(self, answer: Answer | None) -> None:
-        if isinstance(answer, Partial):
+        if self._done:
+            _give_up(answer)
+        elif isinstance(answer, Partial):
             self._policy = answer.then
             self._send_failure(partial=True)
         elif answer is not None:
             self._succeed(answer)
 
     def _succeed(self, owner: ChannelOwner) -> None:
-        self._done = True
+        self._done = self._succeeded = True
         self.transport.authenticated()
         self.transport.sendPacket(conch.MSG_USERAUTH_SUCCESS, b"")
         proof = HostKeyProof(self.transport.sessionID, self.transport.host_keys)
@@ -297,6 +305,12 @@ def _shown(claim: Claim | KeyClaim | Attempt) -> str:
     if isinstance(claim, Claim):
         return f"the certificate of {claim.certificate.key_id!r}"
     return "a plain key" if isinstance(claim, KeyClaim) else "an unreadable certificate"
+
+
+def _give_up(answer: Answer | None) -> None:
+    """A login came too late: whoever made its owner has to hear that there will be no channels."""
+    if answer is not None and not isinstance(answer, Partial):
+        answer.connection_ended()
 
 
 def _user_name(user: bytes) -> str:

@@ -9,6 +9,7 @@ from types import FrameType
 
 from attrs import evolve
 from cryptography.hazmat.primitives import hashes
+from twisted.internet.defer import Deferred
 
 from teleport_conch import wire
 from teleport_conch.certs import keys
@@ -289,6 +290,21 @@ class T31AfterSuccess(VisitorCase):
             visitor.client.sendPacket(50, ed25519_client().request(user, session_id=visitor.session_id))
         visitor.pump()
         self.assertEqual([claim.user for claim in self.policy.logged_in], ["root"])
+
+
+class T31BehindAGoodbye(VisitorCase):
+    """A login that is decided when the connection has already said goodbye."""
+
+    def test_comes_to_nothing(self) -> None:
+        """Nobody is logged in, and who made the owner of the channels hears that there will be none."""
+        visitor = self.visitor()
+        self.policy.wait = Deferred()
+        visitor.log_in_as(ed25519_client())
+        visitor.ask(b"", 80)
+        self.assertTrue(visitor.server_tcp.losing)
+        self.policy.wait.callback(None)
+        self.assertEqual((visitor.logged_in, self.policy.owner.ended), (False, 1))
+        self.assertEqual(self.factory.admission.logged_in, {})
 
 
 class T32Replay(VisitorCase):
