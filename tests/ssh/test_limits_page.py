@@ -1,4 +1,4 @@
-"""``docs/protocol/limits.rst`` says the numbers that the code of logins and of new connections has."""
+"""``docs/protocol/limits.rst`` says the numbers that the code of transports, logins and new connections has."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from teleport_conch.ssh.admission import Bounds, Startups
 
 PAGE = Path(__file__).parents[2] / "docs" / "protocol" / "limits.rst"
-MODULES = ("counts", "userauth", "interactive", "factory", "penalties", "admission")
+LOGIN = ("counts", "userauth", "interactive", "factory", "penalties", "admission")
+TRANSPORT = ("greeting", "packets", "transport_messages", "rekeying", "transport", "unsent", "goodbye")
+MODULES = (*LOGIN, *TRANSPORT)
 ROW = re.compile(r"   \* - ``([A-Z_]+)``\n     - ([0-9.,]+)\n     - .*\n     - ``(\w+)``")
 
 
