@@ -9,6 +9,7 @@ from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 
 from teleport_conch.ssh.exit_status import ExitStatus
+from teleport_conch.ssh.process_session import SessionObserver
 from teleport_conch.ssh.sftp import messages
 from teleport_conch.ssh.sftp.codec import Attributes
 from teleport_conch.ssh.sftp.observer import Observer, Operation
@@ -27,8 +28,8 @@ _FLAGS = {
 }
 
 
-@define
-class FileWatching:
+@define(slots=False)
+class FileWatching(SessionObserver):
     """The :class:`~teleport_conch.ssh.process_session.SessionObserver` of sessions that are SFTP.
 
     :param facts: what every event of the session says.
@@ -55,9 +56,6 @@ class FileWatching:
 
     def input(self, data: bytes) -> None:
         self._observer.from_client(data)
-
-    def resized(self, cols: int, rows: int) -> None:
-        """There is no terminal."""
 
     def ended(self, status: ExitStatus | None) -> None:
         self._observer.ended()

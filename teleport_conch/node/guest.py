@@ -35,7 +35,7 @@ from teleport_conch.ssh.monitor.orders import Program
 from teleport_conch.ssh.monitored import MonitoredLogin
 from teleport_conch.ssh.policy import Claim
 from teleport_conch.ssh.process import LocalSpawner, Process
-from teleport_conch.ssh.process_session import ProcessSession, SessionObserver
+from teleport_conch.ssh.process_session import Party, ProcessSession, SessionObserver
 from teleport_conch.ssh.running import Spawner
 from teleport_conch.ssh.session import SessionChannel, SessionStart
 from teleport_conch.ssh.splice import StreamChannel
@@ -144,13 +144,13 @@ class Guest:
     def accepts_variable(self, name: str) -> bool:
         return accepts(name, self.room.accept_env)
 
-    async def start(self, request: SessionStart, channel: SessionChannel) -> ProcessSession:
+    async def start(self, request: SessionStart, channel: SessionChannel) -> Party:
         """Starts the shell, the command or the SFTP server, as the account of the login."""
         session_id = str(uuid.uuid4())
         with self._refusals_told("session.start", sid=session_id, **asked_for(request)):
             return await self._started(session_id, request, channel)
 
-    async def _started(self, session_id: str, request: SessionStart, channel: SessionChannel) -> ProcessSession:
+    async def _started(self, session_id: str, request: SessionStart, channel: SessionChannel) -> Party:
         self._decide(Login(self.account.name))
         self._account_stayed()
         request = self._bound(request)
@@ -168,11 +168,17 @@ class Guest:
         observers: list[SessionObserver] = [watching]
         if request.kind == "subsystem":
             observers.append(FileWatching(self.room.reactor, self.room.emit, watching.facts()))
-        session = ProcessSession(channel, observers)
-        running = await self._spawner.spawn(program)
+        session = ProcessSession(observers)
+        party = session.join(channel)
+        try:
+            await session.begin()
+            running = await self._spawner.spawn(program)
+        except BaseException:
+            session.abandon()
+            raise
         session.attach(Process(self.room.reactor, running, session))
         watching.started()
-        return session
+        return party
 
     async def forward_agent(self, channel: SessionChannel) -> None:
         """A socket for the client's agent, if the certificate and the roles permit it."""

@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from teleport_conch.resources.session import ActiveSession
 from teleport_conch.ssh.exit_status import ExitStatus
+from teleport_conch.ssh.process_session import SessionObserver
 from teleport_conch.ssh.session import SessionStart
 
 Emit = Callable[..., object]
@@ -25,8 +26,8 @@ class Sessions(Protocol):
         """It is over."""
 
 
-@define
-class Watching:
+@define(slots=False)
+class Watching(SessionObserver):
     """The :class:`~teleport_conch.ssh.process_session.SessionObserver` that every session has."""
 
     clock: IReactorTime
@@ -36,9 +37,11 @@ class Watching:
     session: ActiveSession
     _received: int = field(init=False, default=0)
     _sent: int = field(init=False, default=0)
+    _running: bool = field(init=False, default=False)
 
     def started(self) -> None:
         """The process runs."""
+        self._running = True
         self.sessions.started(self.session)
         terminal = self.request.terminal
         size = f"{terminal.cols}:{terminal.rows}" if terminal is not None else ""
@@ -57,7 +60,9 @@ class Watching:
         """Sizes belong into recordings, of which there are none."""
 
     def ended(self, status: ExitStatus | None) -> None:
-        """The process has exited, or its client has gone."""
+        """The process has exited, or its client has gone. Of one that was never started others tell."""
+        if not self._running:
+            return
         self.sessions.ended(self.session.id)
         facts = self.facts()
         if self.request.kind == "exec":

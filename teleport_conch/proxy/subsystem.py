@@ -37,5 +37,9 @@ class NodeSession:
     def signal(self, name: str) -> None:
         """There is no process."""
 
+    def send_break(self) -> bool:
+        """There is no terminal."""
+        return False
+
     def channel_closed(self) -> None:
         self.stream.abandon()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import termios
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol
@@ -240,6 +241,13 @@ class Process:
         """Give the terminal another size; nothing without one."""
         if self._terminal is not None:
             self._terminal.resize(rows, cols, xpixel, ypixel)
+
+    def send_break(self) -> bool:
+        """Send a break to the terminal; False without one."""
+        if self._terminal is None or self._terminal.master < 0:
+            return False
+        termios.tcsendbreak(self._terminal.master, 0)
+        return True
 
     def send_signal(self, name: str) -> None:
         """Send a signal to the process group; nothing when the process has exited.

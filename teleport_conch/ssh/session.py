@@ -60,6 +60,9 @@ class Session(Protocol):
     def signal(self, name: str) -> None:
         """The client sends a signal, by its name without SIG (section 6.9)."""
 
+    def send_break(self) -> bool:
+        """The client sends a break (RFC 4335); whether there was a terminal for it."""
+
     def channel_closed(self) -> None:
         """The client has gone."""
 
@@ -162,6 +165,12 @@ class SessionChannel(Channel):
             self._session.signal(name)
         return self._session is not None
 
+    async def _break(self, reader: Reader) -> bool:
+        """RFC 4335, section 3. The length is the terminal's to choose, as with ``sshd``."""
+        reader.uint32()
+        reader.end()
+        return self._session is not None and self._session.send_break()
+
     async def _shell(self, reader: Reader) -> bool:
         reader.end()
         return await self._start("shell", "")
@@ -218,6 +227,7 @@ class SessionChannel(Channel):
         b"pty-req": _pty_req,
         b"window-change": _window_change,
         b"signal": _signal,
+        b"break": _break,
         b"eow@openssh.com": _eow,
         b"shell": _shell,
         b"exec": _exec,

@@ -32,7 +32,7 @@ from teleport_conch.ssh.hostkeys import host_keys
 from teleport_conch.ssh.listening import ListenRules, RemoteForwards
 from teleport_conch.ssh.policy import Answer, Attempt, Claim, LoginPolicy
 from teleport_conch.ssh.process import Process
-from teleport_conch.ssh.process_session import ProcessSession
+from teleport_conch.ssh.process_session import Party, ProcessSession
 from teleport_conch.ssh.session import SessionChannel, SessionStart
 from teleport_conch.ssh.terminal import Terminal
 from tests.certs import samples
@@ -94,7 +94,7 @@ class Shells:
     def accepts_variable(self, name: str) -> bool:
         return name == "LC_TEST"
 
-    async def start(self, request: SessionStart, channel: SessionChannel) -> ProcessSession:
+    async def start(self, request: SessionStart, channel: SessionChannel) -> Party:
         terminal, environment = None, {"PATH": os.defpath, "HOME": "/", **request.environment}
         if request.terminal is not None:
             size = request.terminal
@@ -102,7 +102,8 @@ class Shells:
             environment["TERM"] = size.term
         if self.agents:
             environment["SSH_AUTH_SOCK"] = self.agents[0].path
-        session = ProcessSession(channel)
+        session = ProcessSession()
+        party = session.join(channel)
         argv = {
             "shell": ["/bin/sh"],
             "exec": ["/bin/sh", "-c", request.command],
@@ -110,7 +111,7 @@ class Shells:
         }[request.kind]
         reactor = cast(IReactorFDSet, installed_reactor)
         session.attach(Process.start(reactor, self.account, argv, environment, False, terminal, session))
-        return session
+        return party
 
     async def forward_agent(self, channel: SessionChannel) -> None:
         connection = channel.connection

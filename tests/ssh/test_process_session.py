@@ -12,13 +12,15 @@ from twisted.internet import reactor as installed_reactor
 from twisted.internet.interfaces import IReactorFDSet
 
 from teleport_conch import wire
+from teleport_conch.errors import AccessDenied, TeleportError
 from teleport_conch.ssh.account import Account, lookup
 from teleport_conch.ssh.channel import HIGH_WATER_BYTES
 from teleport_conch.ssh.exit_status import ExitStatus
 from teleport_conch.ssh.process import Process
-from teleport_conch.ssh.process_session import ProcessSession
+from teleport_conch.ssh.process_session import Party, ProcessSession, SessionObserver
 from teleport_conch.ssh.session import SessionChannel, SessionStart
 from teleport_conch.ssh.terminal import Terminal
+from teleport_conch.ssh.x11 import X11Request
 from tests.ssh.recording import RecordingLink
 from tests.ssh.streams import StreamCase
 
@@ -29,14 +31,26 @@ def own_account() -> Account:
     return evolve(lookup(pwd.getpwuid(os.geteuid()).pw_name), home="/")
 
 
-@define(slots=False)
-class RecordingObserver:
+@define(slots=False, eq=False)
+class RecordingObserver(SessionObserver):
     """Takes down what happens in a session; output and input as one text each."""
 
     output_text: bytes = b""
     input_text: bytes = b""
     sizes: list[tuple[int, int]] = field(factory=list)
     ends: list[ExitStatus | None] = field(factory=list)
+    requests: list[str] = field(factory=list)
+    refusal: TeleportError | None = None
+    hold: bool = False
+
+    async def begins(self, session: ProcessSession) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+        if self.hold:
+            session.hold(self)
+
+    def requested(self, name: str) -> None:
+        self.requests.append(name)
 
     def output(self, data: bytes) -> None:
         self.output_text += data
@@ -60,19 +74,25 @@ class Starter:
     def __init__(self, observer: RecordingObserver) -> None:
         self.observer = observer
         self.process: Process | None = None
+        self.session = ProcessSession()
 
     def accepts_variable(self, name: str) -> bool:
         return False
 
-    async def start(self, request: SessionStart, channel: SessionChannel) -> ProcessSession:
+    async def start(self, request: SessionStart, channel: SessionChannel) -> Party:
         account, terminal = own_account(), None
         if request.terminal is not None:
             terminal = Terminal.open(account, request.terminal.rows, request.terminal.cols)
-        session = ProcessSession(channel, (self.observer,))
+        self.session = session = ProcessSession((self.observer,))
+        party = session.join(channel)
+        await session.begin()
         argv: Sequence[str] = ["/bin/sh", "-c", request.command]
         self.process = Process.start(descriptors, account, argv, {}, False, terminal, session)
         session.attach(self.process)
-        return session
+        return party
+
+    async def forward_x11(self, channel: SessionChannel, request: X11Request) -> None:
+        raise AccessDenied("no windows")
 
     async def forward_agent(self, channel: SessionChannel) -> None:
         """Nothing to forward."""
@@ -242,6 +262,118 @@ class ControlTests(ProcessSessionCase):
         self.assertTrue(await self.channel.request_received(b"signal", wire.text("USR1")))
         await self.until_closed()
         self.assertEqual(self.link.data_of(0), b"ready\ncaught\n")
+
+    async def test_break(self) -> None:
+        """A break is for a terminal (RFC 4335)."""
+        await self.run_command(
+            "trap 'echo broken; exit' INT; stty brkint; echo ready; while :; do sleep 0.01; done", terminal=True
+        )
+        await self.until(lambda: b"ready" in self.link.data_of(0))
+        self.assertTrue(await self.channel.request_received(b"break", wire.uint32(500)))
+        self.assertEqual(self.observer.requests, ["BREAK"])
+
+    async def test_break_without_a_terminal(self) -> None:
+        await self.run_command("cat")
+        self.assertFalse(await self.channel.request_received(b"break", wire.uint32(500)))
+
+
+class ObserverTests(ProcessSessionCase):
+    """What observers can do beside watching."""
+
+    async def test_refused_start(self) -> None:
+        """An observer that refuses the start is heard before anything is started."""
+        self.observer.refusal = AccessDenied("This session cannot be recorded.")
+        self.channel.connect(7, 1 << 20, 1 << 15)
+        self.assertTrue(await self.channel.request_received(b"exec", wire.text("touch /nowhere/at/all")))
+        self.channel.request_answered(b"exec")
+        self.assertIsNone(self.starter.process)
+        self.assertEqual(self.link.data_of(1), b"This session cannot be recorded.\r\n")
+
+    async def test_held_output(self) -> None:
+        """An observer may hold the output: nothing is lost, and nothing arrives meanwhile."""
+        await self.run_command("echo one; read line; echo two")
+        await self.until(lambda: self.link.data_of(0) == b"one\n")
+        self.starter.session.hold(self.observer)
+        self.starter.session.hold(self.observer)
+        self.type_in(b"\n")
+        await self.turns()
+        self.assertEqual(self.observer.output_text, b"one\n")
+        self.starter.session.release("somebody else")
+        self.starter.session.release(self.observer)
+        await self.until_closed()
+        self.assertEqual(self.observer.output_text, b"one\ntwo\n")
+
+    async def test_held_from_the_start(self) -> None:
+        """Also before the process runs."""
+        self.observer.hold = True
+        await self.run_command("echo one")
+        await self.turns()
+        self.assertEqual(self.observer.output_text, b"")
+        self.starter.session.release(self.observer)
+        await self.until_closed()
+        self.assertEqual(self.observer.output_text, b"one\n")
+
+
+class PartyTests(ProcessSessionCase):
+    """Several parties in one session."""
+
+    async def second(self, window: int = 1 << 20) -> tuple[SessionChannel, RecordingLink, Party]:
+        """Another channel in the same session."""
+        link, channel = RecordingLink(), SessionChannel(self.starter)
+        channel.bind(link, 1)
+        channel.connect(8, window, 1 << 15)
+        party = self.starter.session.join(channel)
+        channel._session = party
+        return channel, link, party
+
+    async def test_all_see_and_type(self) -> None:
+        """Who joins sees what comes from then on, may type, and hears the end."""
+        await self.run_command("echo begin; read a; echo $a; read b; echo $b; exit 4")
+        await self.until(lambda: self.link.data_of(0) == b"begin\n")
+        self.link.take()
+        other, link, _ = await self.second()
+        self.type_in(b"first\n")
+        await self.until(lambda: link.data_of(0) == b"first\n")
+        other.receive_window.charge(7)
+        other.data_received(b"second\n")
+        await self.until_closed()
+        self.assertEqual((self.link.data_of(0), link.data_of(0)), (b"first\nsecond\n",) * 2)
+        status = ("request", b"exit-status", wire.uint32(4))
+        self.assertIn(status, self.link.said)
+        self.assertIn(status, link.said)
+
+    async def test_one_leaves(self) -> None:
+        """The session goes on while somebody is there, also when the first party leaves."""
+        await self.run_command("cat")
+        other, link, _ = await self.second()
+        self.channel.close_received()
+        self.assertEqual(self.observer.ends, [])
+        other.receive_window.charge(3)
+        other.data_received(b"on\n")
+        await self.until(lambda: link.data_of(0) == b"on\n")
+        other.lost()
+        self.assertEqual(self.observer.ends, [None])
+
+    async def test_end_of_input(self) -> None:
+        """The input ends when the last party has ended it."""
+        await self.run_command("cat; echo over")
+        other, link, _ = await self.second()
+        self.channel.eof_received()
+        other.receive_window.charge(3)
+        other.data_received(b"on\n")
+        await self.until(lambda: link.data_of(0) == b"on\n")
+        other.eof_received()
+        await self.until_closed()
+        self.assertEqual(link.data_of(0), b"on\nover\n")
+
+    async def test_slow_party(self) -> None:
+        """A party that does not read holds the process, and holds it no longer when it leaves."""
+        await self.run_command("head -c 4000000 /dev/zero")
+        other, _, _ = await self.second(window=0)
+        await self.until(lambda: bool(self.starter.session._holders))
+        other.lost()
+        await self.until_closed()
+        self.assertEqual(len(self.link.data_of(0)), 4_000_000)
 
 
 class GoneTests(ProcessSessionCase):

@@ -52,6 +52,10 @@ class SampleSession:
     def signal(self, name: str) -> None:
         self.told.append(name)
 
+    def send_break(self) -> bool:
+        self.told.append(("break",))
+        return True
+
     def channel_closed(self) -> None:
         self.told.append("closed")
 
