@@ -23,7 +23,7 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from teleport_conch import wire
-from teleport_conch.errors import AccessDenied, CertificateRefused, TeleportError
+from teleport_conch.errors import AccessDenied, TeleportError
 from teleport_conch.ssh.admission import Visit
 from teleport_conch.ssh.channel import ChannelOwner
 from teleport_conch.ssh.connection import Connection
@@ -39,9 +39,10 @@ from teleport_conch.ssh.interactive import (
     read_interactive,
     read_password,
 )
-from teleport_conch.ssh.policy import Answer, Attempt, Claim, KeyClaim, LoginPolicy, Partial
+from teleport_conch.ssh.policy import Answer, Attempt, LoginPolicy, Partial
 from teleport_conch.ssh.proof import PUBLICKEY
 from teleport_conch.ssh.publickey import METHODS, KeyRequest, NotOffered, PublicKeyMethod
+from teleport_conch.ssh.refusals import Refusals
 from teleport_conch.ssh.requests import RequestQueue
 from teleport_conch.wire import Reader, WireError
 
@@ -95,7 +96,6 @@ class UserAuth(SSHService):
         self._user: bytes | None = None
         self._policy = LoginPolicy()
         self._interaction: Interaction | None = None
-        self._told: set[str] = set()
         self._done = False
         self._succeeded = False
 
@@ -103,7 +103,8 @@ class UserAuth(SSHService):
         """The client may ask."""
         transport = self.transport
         self._policy = transport.login_policy
-        self._keys = PublicKeyMethod(transport.sessionID, transport.host_key_blob, self._tell)
+        self._refusals = Refusals(transport)
+        self._keys = PublicKeyMethod(transport.sessionID, transport.host_key_blob, self._refusals.of_claim)
 
     def serviceStopped(self) -> None:
         """The connection went away, or the login succeeded."""
@@ -163,7 +164,7 @@ class UserAuth(SSHService):
     def _begin(self, user: bytes) -> None:
         """Says the banner first of all; under another user name nothing counts that was proven before."""
         if self._user is None and self._policy.banner:
-            self._say(*self._policy.banner.splitlines())
+            self._refusals.say(*self._policy.banner.splitlines())
         if user != self._user:
             self._user, self._policy = user, self.transport.login_policy
 
@@ -175,7 +176,7 @@ class UserAuth(SSHService):
             attempt = Attempt(_user_name(user), self.transport.client_address)
             answer = await self._answer(attempt, method, reader, began)
         except TeleportError as refusal:
-            self._note(user, refusal)
+            self._refusals.of_request(user, refusal)
             self.transport.visit.failed = True
             await self._moment(began)
             self._counts.failure()
@@ -248,39 +249,6 @@ class UserAuth(SSHService):
         methods = self._policy.methods((self._user or b"").decode("utf-8", "replace"))
         self.transport.sendPacket(conch.MSG_USERAUTH_FAILURE, wire.name_list(methods) + wire.boolean(partial))
 
-    def _tell(self, claim: Claim | KeyClaim | Attempt, refusal: TeleportError) -> None:
-        """A claim was refused: for the log, for the audit log, and for the person at the keyboard, once."""
-        if refusal.sentence in self._told:
-            return
-        self._told.add(refusal.sentence)
-        self._log.info(
-            "{client} was refused as {user!r} with {key}: {why}",
-            client=claim.client_address,
-            user=claim.user,
-            key=_shown(claim),
-            why=refusal.sentence,
-        )
-        if not isinstance(claim, KeyClaim):
-            self.transport.login_policy.refused(claim, refusal)
-        if isinstance(claim, Claim) and isinstance(refusal, CertificateRefused | AccessDenied):
-            self._say(refusal.sentence)
-
-    def _note(self, user: bytes, refusal: TeleportError) -> None:
-        """The same where nothing was claimed that could be believed, for the log only."""
-        if refusal.sentence not in self._told and not isinstance(refusal, NotOffered):
-            self._told.add(refusal.sentence)
-            self._log.info(
-                "{client} was refused as {user!r}: {why}",
-                client=self.transport.client_address,
-                user=user[:MAX_USER_CHARS].decode("utf-8", "backslashreplace"),
-                why=refusal.sentence,
-            )
-
-    def _say(self, *lines: str) -> None:
-        """To the person at the keyboard (RFC 4252, section 5.4)."""
-        shown = "".join("".join(filter(str.isprintable, line)) + "\r\n" for line in lines)
-        self.transport.sendPacket(conch.MSG_USERAUTH_BANNER, wire.text(shown) + wire.text("en"))
-
     # The end without a login.
 
     def _failed(self, failure: Failure) -> None:
@@ -298,13 +266,6 @@ class UserAuth(SSHService):
     def _send_away(self, reason: int, why: bytes) -> None:
         self._done = True
         self.transport.sendDisconnect(reason, why)
-
-
-def _shown(claim: Claim | KeyClaim | Attempt) -> str:
-    """What was shown to log in with, for the log."""
-    if isinstance(claim, Claim):
-        return f"the certificate of {claim.certificate.key_id!r}"
-    return "a plain key" if isinstance(claim, KeyClaim) else "an unreadable certificate"
 
 
 def _give_up(answer: Answer | None) -> None:
