@@ -24,13 +24,26 @@ from teleport_conch.access.question import (
     OnNode,
     PortForward,
     Target,
+    X11Forward,
     denied_verbs,
 )
 from teleport_conch.access.roles import Role
 from teleport_conch.access.trace import Trace, explain
 from teleport_conch.errors import AccessDenied, Fact
 
-__all__ = ["Action", "AgentForward", "Caller", "Denial", "Facts", "Grant", "Login", "PortForward", "Target", "decide"]
+__all__ = [
+    "Action",
+    "AgentForward",
+    "Caller",
+    "Denial",
+    "Facts",
+    "Grant",
+    "Login",
+    "PortForward",
+    "Target",
+    "X11Forward",
+    "decide",
+]
 
 
 class Denial(AccessDenied):

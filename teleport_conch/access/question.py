@@ -155,7 +155,21 @@ class AgentForward:
         return "agent forwarding denied"
 
 
-OnNode = Login | PortForward | AgentForward
+@frozen
+class X11Forward:
+    """The windows of what runs on a node as ``login``, shown on the client's display."""
+
+    login: str
+
+    def sentence(self, target: Target) -> str:
+        return f"forward X11 as {shown(self.login)}@{shown(target.name)}"
+
+    @property
+    def refusal(self) -> str:
+        return "X11 forwarding denied"
+
+
+OnNode = Login | PortForward | AgentForward | X11Forward
 AnyAction = Action | OnNode
 
 
@@ -178,5 +192,5 @@ def denied_verbs(verb: str) -> tuple[str, ...]:
     return (verb, "readnosecrets") if verb == "read" else (verb,)
 
 
-OPTIONS = {PortForward: "port_forwarding", AgentForward: "forward_agent"}
+OPTIONS = {PortForward: "port_forwarding", AgentForward: "forward_agent", X11Forward: "permit_x11_forwarding"}
 """The option that an action needs beside the login; any role of the caller may grant it."""

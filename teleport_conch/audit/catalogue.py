@@ -170,6 +170,7 @@ _TYPES = (
     _event("subsystem", "T3001I/T3001E", "user login name", "exitError"),
     _event("exec", "T3002I/T3002E", "user login command", "exitCode exitError"),
     _event("port", "T3003I/T3003E", "user login addr", "trace"),
+    _event("x11-forward", "T3008I/T3008W", "user login", "trace"),
     _event("agent-forward", "TJ031I/TJ031W", "user login", "trace"),
     _event("sftp", "TJ032I/TJ032W", "user login action path", "target flags rx tx attributes"),
     _event("sftp.more", "TJ033I", "user login count", "rx tx"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from teleport_conch.access.decision import AgentForward, Caller, Facts, Login, PortForward, Target, decide
+from teleport_conch.access.decision import AgentForward, Caller, Facts, Login, PortForward, Target, X11Forward, decide
 from teleport_conch.errors import AccessDenied, BadParameter, TeleportError
 from teleport_conch.member import who, why
 from teleport_conch.node.environment import Place, accepts, host_environment, session_environment
@@ -39,6 +40,8 @@ from teleport_conch.ssh.process_session import Party, ProcessSession, SessionObs
 from teleport_conch.ssh.running import Spawner
 from teleport_conch.ssh.session import SessionChannel, SessionStart
 from teleport_conch.ssh.splice import StreamChannel
+from teleport_conch.ssh.x11 import X11Display, X11Request
+from teleport_conch.ssh.xauth import tell_xauth
 from teleport_conch.starting import Reactor
 
 MAX_SESSIONS = 10
@@ -61,6 +64,7 @@ class GuestRoom:
 
     :param accept_env: variables that clients may set.
     :param sftp_server: what serves SFTP, as a command line for any shell.
+    :param x11: whether X11 may be forwarded, where certificates and roles permit it, too.
     :param login_defs, locales: the texts of the host's files.
     :param monitored: where sessions are started for logins that are verified once more; None where this process starts
         them itself, of its own account only.
@@ -78,6 +82,7 @@ class GuestRoom:
     login_defs: str
     locales: Sequence[str]
     monitored: Monitored | None = None
+    x11: bool = False
 
 
 @define
@@ -91,6 +96,7 @@ class Guest:
     target: Callable[[], Target]
     login: MonitoredLogin | None = None
     _agents: dict[SessionChannel, agent.AgentSocket] = field(factory=dict)
+    _displays: dict[SessionChannel, X11Display] = field(factory=dict)
     _open: set[SessionChannel] = field(factory=set)
     _forwards: Forwarding | None = None
     _log = Logger()
@@ -195,13 +201,35 @@ class Guest:
         self._agents[channel] = agent.AgentSocket(self.room.reactor, self.room.reactor, self.account, open_channel)
         self.room.emit("agent-forward", **who(self.claim))
 
+    async def forward_x11(self, channel: SessionChannel, request: X11Request) -> None:
+        """A display that leads to the client's, if node, certificate and roles permit it."""
+        with self._refusals_told("x11-forward"):
+            if not self.room.x11:
+                raise AccessDenied("This node does not forward X11.")
+            self._extension("permit-X11-forwarding", "X11 forwarding")
+            self._decide(X11Forward(self.account.name))
+            connection = channel.connection
+            if channel in self._displays or not isinstance(connection, Connection):
+                raise AccessDenied("This session has a display already.")
+            environment = self._environment(SessionStart("exec"), channel, self._place(""))
+            reactor = self.room.reactor
+            display = X11Display(reactor, reactor, connection, request, os.urandom)
+            self._displays[channel] = display
+            try:
+                await tell_xauth(reactor, reactor, self._spawner, environment, display.authority)
+            except TeleportError:
+                self._displays.pop(channel, None)
+                await display.close()
+                raise
+        self.room.emit("x11-forward", **who(self.claim))
+
     def channel_closed(self, channel: SessionChannel) -> None:
         """Takes away what the channel had."""
         self._open.discard(channel)
-        socket = self._agents.pop(channel, None)
-        if socket is not None:
-            closing = Deferred.fromCoroutine(socket.close())
-            closing.addErrback(lambda failure: self._log.failure("the agent's socket stays", failure=failure))
+        for had in (self._agents.pop(channel, None), self._displays.pop(channel, None)):
+            if had is not None:
+                closing = Deferred.fromCoroutine(had.close())
+                closing.addErrback(lambda failure: self._log.failure("a socket of a session stays", failure=failure))
 
     # Decisions and what follows from them.
 
@@ -249,7 +277,7 @@ class Guest:
             name = self.account.name
             raise AccessDenied(f"The account {name} is not the one that it was at the login: log in again.")
 
-    def _decide(self, action: Login | PortForward | AgentForward) -> None:
+    def _decide(self, action: Login | PortForward | AgentForward | X11Forward) -> None:
         decide(self.caller, action, self.target(), Facts(), self.room.reactor.seconds())
 
     def _extension(self, name: str, called: str) -> None:
@@ -289,6 +317,8 @@ class Guest:
 
     def _environment(self, request: SessionStart, channel: SessionChannel, place: Place) -> Mapping[str, str]:
         extra = {"SSH_AUTH_SOCK": self._agents[channel].path} if channel in self._agents else {}
+        if channel in self._displays:
+            extra["DISPLAY"] = self._displays[channel].name
         host = host_environment(self.account, self.room.login_defs, self.room.locales)
         return session_environment(self.account, place, host, request.environment, extra)
 

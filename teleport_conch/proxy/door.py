@@ -32,6 +32,7 @@ from teleport_conch.ssh.channel import (
 from teleport_conch.ssh.forwarding import DirectTCPIP
 from teleport_conch.ssh.policy import Attempt, Claim, LoginPolicy
 from teleport_conch.ssh.session import SessionChannel, SessionStart
+from teleport_conch.ssh.x11 import X11Request
 
 
 class Cluster(Protocol):
@@ -169,6 +170,9 @@ class Visitor:
 
     async def forward_agent(self, channel: SessionChannel) -> None:
         raise AccessDenied("The proxy has no use for an agent.")
+
+    async def forward_x11(self, channel: SessionChannel, request: X11Request) -> None:
+        raise AccessDenied("The proxy has no windows to show.")
 
     def channel_closed(self, channel: SessionChannel) -> None:
         """The session hears it from its channel."""

@@ -70,18 +70,19 @@ class Accepted(StreamProtocol):
         elif factory.admits is not None and not factory.admits(uid := peer_uid(self._socket())):
             self._cut_off(f"uid {uid} may not connect")
         else:
-            super().connectionMade()
-            self._ask()
+            self.accepted()
 
-    def _socket(self) -> socket.socket:
-        connected: socket.socket = self.transport.socket  # type: ignore[attr-defined]  # Twisted's servers have it
-        return connected
-
-    def _ask(self) -> None:
+    def accepted(self) -> None:
+        """The connection may be there: asks the client for a channel, and couples the two."""
+        super().connectionMade()
         try:
             self._factory.open_channel(self._stream_channel, self._address)
         except ChannelRefused as refusal:
             self._cut_off(refusal.sentence)
+
+    def _socket(self) -> socket.socket:
+        connected: socket.socket = self.transport.socket  # type: ignore[attr-defined]  # Twisted's servers have it
+        return connected
 
     def _cut_off(self, why: str) -> None:
         self._log.warn("a connection to {called} is cut off: {why}", called=self._factory.called, why=why)

@@ -18,6 +18,7 @@ from teleport_conch.errors import TeleportError
 from teleport_conch.ssh.channel import EXTENDED_STDERR, Channel
 from teleport_conch.ssh.exit_status import ExitStatus
 from teleport_conch.ssh.monitor import orders
+from teleport_conch.ssh.x11 import X11Request
 from teleport_conch.wire import Reader, WireError
 
 TerminalRequest = orders.Terminal
@@ -78,6 +79,9 @@ class SessionOwner(Protocol):
 
     async def forward_agent(self, channel: SessionChannel) -> None:
         """Lets programs of the session use the client's agent. Raises :class:`TeleportError` to refuse."""
+
+    async def forward_x11(self, channel: SessionChannel, request: X11Request) -> None:
+        """Shows the windows of the session's programs at the client. Raises :class:`TeleportError` to refuse."""
 
     def channel_closed(self, channel: SessionChannel) -> None:
         """The channel is gone, whether or not a session was started."""
@@ -193,6 +197,15 @@ class SessionChannel(Channel):
             return False
         return True
 
+    async def _x11(self, reader: Reader) -> bool:
+        if self._starting:
+            return False
+        try:
+            await self._owner.forward_x11(self, X11Request.parse(reader))
+        except (TeleportError, WireError):
+            return False
+        return True
+
     async def _start(self, kind: str, command: str) -> bool:
         """Starts the one session of this channel; what refused it is told to the client."""
         if self._starting:
@@ -233,6 +246,7 @@ class SessionChannel(Channel):
         b"exec": _exec,
         b"subsystem": _subsystem,
         b"auth-agent-req@openssh.com": _agent,
+        b"x11-req": _x11,
     }
 
     # From the session.

@@ -26,6 +26,7 @@ from teleport_conch.ssh.policy import Claim
 from teleport_conch.ssh.session import Session, SessionChannel, SessionStart
 from teleport_conch.ssh.sftp import codec
 from teleport_conch.ssh.violation import ProtocolViolation
+from teleport_conch.ssh.x11 import X11Request
 from teleport_conch.wire import WireError
 from tests.certs import samples
 from tests.ssh.in_memory import Pair, plain_packet, sample_host_keys
@@ -133,6 +134,9 @@ class _Owner:
 
     async def start(self, request: SessionStart, channel: SessionChannel) -> Session:
         raise AccessDenied("Nothing is started here.")
+
+    async def forward_x11(self, channel: SessionChannel, request: X11Request) -> None:
+        raise AccessDenied("no windows")
 
     async def forward_agent(self, channel: SessionChannel) -> None:
         raise AccessDenied("Nothing is forwarded here.")

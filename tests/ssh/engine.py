@@ -31,10 +31,12 @@ from teleport_conch.ssh.forwarding import DirectTCPIP, connect, connect_unix, pa
 from teleport_conch.ssh.hostkeys import host_keys
 from teleport_conch.ssh.listening import ListenRules, RemoteForwards
 from teleport_conch.ssh.policy import Answer, Attempt, Claim, LoginPolicy
-from teleport_conch.ssh.process import Process
+from teleport_conch.ssh.process import LocalSpawner, Process
 from teleport_conch.ssh.process_session import Party, ProcessSession
 from teleport_conch.ssh.session import SessionChannel, SessionStart
 from teleport_conch.ssh.terminal import Terminal
+from teleport_conch.ssh.x11 import X11Display, X11Request
+from teleport_conch.ssh.xauth import tell_xauth
 from tests.certs import samples
 from tests.interop.requirements import require
 from tests.ssh.streams import StreamCase, clock, tcp
@@ -60,6 +62,8 @@ class Shells:
 
     account: Account
     agents: list[AgentSocket] = field(factory=list)
+    displays: list[X11Display] = field(factory=list)
+    xauthority: str = "/dev/null"
     sockets: BrokeredSockets = field(init=False)
     forwards: RemoteForwards = field(init=False)
     ended: Deferred[None] = field(factory=Deferred)
@@ -88,6 +92,8 @@ class Shells:
         Deferred.fromCoroutine(self._end()).chainDeferred(self.ended)
 
     async def _end(self) -> None:
+        for display in self.displays:
+            await display.close()
         await self.forwards.stop()
         await self.sockets.stop()
 
@@ -100,6 +106,8 @@ class Shells:
             size = request.terminal
             terminal = Terminal.open(self.account, size.rows, size.cols, 0, 0, size.modes)
             environment["TERM"] = size.term
+        if self.displays:
+            environment |= {"DISPLAY": self.displays[0].name, "XAUTHORITY": self.xauthority}
         if self.agents:
             environment["SSH_AUTH_SOCK"] = self.agents[0].path
         session = ProcessSession()
@@ -112,6 +120,13 @@ class Shells:
         reactor = cast(IReactorFDSet, installed_reactor)
         session.attach(Process.start(reactor, self.account, argv, environment, False, terminal, session))
         return party
+
+    async def forward_x11(self, channel: SessionChannel, request: X11Request) -> None:
+        assert isinstance(channel.connection, Connection)
+        display = X11Display(tcp, clock, channel.connection, request, os.urandom)
+        self.displays.append(display)
+        environment = {"PATH": os.defpath, "XAUTHORITY": self.xauthority}
+        await tell_xauth(fds, clock, LocalSpawner(fds, self.account), environment, display.authority)
 
     async def forward_agent(self, channel: SessionChannel) -> None:
         connection = channel.connection
@@ -129,6 +144,7 @@ class Shells:
 class OnePerson(LoginPolicy):
     """Lets in who has a certificate of the samples' user authority for the login."""
 
+    xauthority: str = "/dev/null"
     logins: list[Shells] = field(factory=list)
     refusals: list[str] = field(factory=list)
 
@@ -144,7 +160,7 @@ class OnePerson(LoginPolicy):
 
     async def login(self, claim: Claim) -> Answer:
         self.check(claim)
-        self.logins.append(Shells(evolve(lookup(USER), home="/")))
+        self.logins.append(Shells(evolve(lookup(USER), home="/"), xauthority=self.xauthority))
         return self.logins[-1]
 
     def refused(self, claim: Claim | Attempt, error: TeleportError) -> None:

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from teleport_conch import wire
 from teleport_conch.errors import AccessDenied
 from teleport_conch.ssh.session import Session, SessionChannel, SessionStart
+from teleport_conch.ssh.x11 import X11Request
 from tests.ssh.test_spawn import SpawnCase
 
 COMMAND = b"printf %s caf\xe9 \xed\xa0\x80 \xff'\xfe' \xe2\x82\xac"
@@ -28,6 +29,9 @@ class _Owner:
     async def start(self, request: SessionStart, channel: SessionChannel) -> Session:
         self.asked.append(request)
         raise AccessDenied("This is a test.")
+
+    async def forward_x11(self, channel: SessionChannel, request: X11Request) -> None:
+        raise AccessDenied("no windows")
 
     async def forward_agent(self, channel: SessionChannel) -> None:
         raise AccessDenied("This is a test.")

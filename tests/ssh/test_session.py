@@ -18,6 +18,7 @@ from teleport_conch.ssh.session import (
     SessionStart,
     TerminalRequest,
 )
+from teleport_conch.ssh.x11 import X11Request
 from tests.ssh import messages
 from tests.ssh.connections import ConnectionCase
 
@@ -77,6 +78,9 @@ class SampleOwner:
         if isinstance(self.answer, Exception):
             raise self.answer
         return await self.answer if isinstance(self.answer, Deferred) else self.answer
+
+    async def forward_x11(self, channel: SessionChannel, request: X11Request) -> None:
+        raise AccessDenied("no windows")
 
     async def forward_agent(self, channel: SessionChannel) -> None:
         if self.agent is not None:
