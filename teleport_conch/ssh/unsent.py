@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 from teleport_conch.ssh.violation import ProtocolViolation
 
 MAX_UNSENT_MESSAGES = 4096
@@ -16,7 +14,7 @@ class Unsent:
     """The queue of one connection. Services hold back what may grow; here wait their answers, and the like."""
 
     def __init__(self) -> None:
-        self._messages: deque[tuple[int, Parts]] = deque()
+        self._messages: list[tuple[int, Parts]] = []
         self._bytes = 0
 
     def put(self, number: int, parts: Parts) -> None:
@@ -26,8 +24,8 @@ class Unsent:
         if len(self._messages) > MAX_UNSENT_MESSAGES or self._bytes > MAX_UNSENT_BYTES:
             raise ProtocolViolation("too much waits for the end of a key exchange")
 
-    def take(self) -> deque[tuple[int, Parts]]:
+    def take(self) -> list[tuple[int, Parts]]:
         """All that waits, which then waits no more."""
-        messages, self._messages = self._messages, deque()
+        messages, self._messages = self._messages, []
         self._bytes = 0
         return messages

@@ -18,10 +18,12 @@ from teleport_conch.ssh.connection import Connection
 from teleport_conch.ssh.exchange import Names, Offer, ServerExchange
 from teleport_conch.ssh.hostkeys import HostKey, LocalHostKey
 from teleport_conch.ssh.kex import METHODS
+from teleport_conch.ssh.negotiation import KexInit
 from teleport_conch.ssh.rekeying import RekeyLimits
 from tests.ssh import messages
 from tests.ssh.ends import OFFER, Ends
 from tests.ssh.in_memory import sample_host_keys
+from tests.ssh.raw import OFFERED, POINT, STRICT, Raw
 from tests.ssh.recording import RecordingChannel
 from tests.ssh.sealing import combinations
 
@@ -195,6 +197,37 @@ class ExtensionTests(EndsCase):
             self.assertLess(len(ends.server_tcp.written), 256 << 10)
             ends.pump()
             self.assertEqual(ends.client.errors, [(2, b"too many replies wait to be read")])
+
+
+class GuessTests(SynchronousTestCase):
+    """A client that lets its first message follow its offer, before it knows the server's (RFC 4253, section 7)."""
+
+    def heard(self, offered: KexInit, *said: bytes) -> list[int]:
+        raw = Raw()
+        raw.offer(evolve(offered, first_kex_packet_follows=True))
+        for public in said:
+            raw.say(30, wire.string(public))
+        return [number for number, _ in raw.heard()]
+
+    def test_right(self) -> None:
+        """A guess that is right saves a round trip."""
+        first, *_ = METHODS
+        guessed = evolve(OFFERED, kex=(first,), host_key=tuple(sample_host_keys()))
+        self.assertEqual(self.heard(guessed, METHODS[first].start().public), [20, 31, 21])
+
+    def test_wrong(self) -> None:
+        """One that is wrong is passed over, once, and what follows it counts."""
+        for guessed in (OFFERED, STRICT):
+            self.assertEqual(self.heard(guessed, b"a guess"), [20])
+            self.assertEqual(self.heard(guessed, b"a guess", POINT), [20, 31, 21])
+            self.assertEqual(self.heard(guessed, b"a guess", b"another"), [20, 1])
+
+    def test_not_announced(self) -> None:
+        """Without the announcement nothing is passed over."""
+        raw = Raw()
+        raw.offer()
+        raw.say(30, wire.string(b"a guess"))
+        self.assertEqual([number for number, _ in raw.heard()], [20, 1])
 
 
 class RekeyTests(EndsCase):

@@ -12,7 +12,7 @@ from teleport_conch.ssh.admission import Bounds, Startups
 
 PAGE = Path(__file__).parents[2] / "docs" / "protocol" / "limits.rst"
 LOGIN = ("counts", "userauth", "interactive", "factory", "penalties", "admission")
-TRANSPORT = ("greeting", "packets", "transport_messages", "rekeying", "transport", "unsent", "goodbye")
+TRANSPORT = ("greeting", "packets", "transport_messages", "receiving", "rekeying", "transport", "unsent", "goodbye")
 MODULES = (*LOGIN, *TRANSPORT)
 ROW = re.compile(r"   \* - ``([A-Z_]+)``\n     - ([0-9.,]+)\n     - .*\n     - ``(\w+)``")
 
