@@ -146,6 +146,12 @@ class SSHCertificate:
     def _blob(self) -> bytes:
         return self.signed_part() + wire.string(self.signature)
 
+    @cached_property
+    def _verified(self) -> bool:
+        """Whether the signature is good, which is found out once; a bad one raises each time."""
+        _verify(self)
+        return True
+
     def to_line(self, comment: str = "") -> str:
         """One line, as in ``id_ed25519-cert.pub``."""
         line = f"{self.kind} {base64.b64encode(self.to_blob()).decode('ascii')}"
@@ -171,6 +177,10 @@ def verify_signature(certificate: SSHCertificate) -> None:
         below 2048 bits, another certificate.
     :raises CertificateSignature: the signature is not this authority's over this certificate.
     """
+    _ = certificate._verified  # which raises where it is not
+
+
+def _verify(certificate: SSHCertificate) -> None:
     check_authority_type(certificate.signature_key)
     try:
         authority = public_key.parse(certificate.signature_key)

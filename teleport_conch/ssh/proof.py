@@ -6,6 +6,8 @@ itself. The algorithm that is announced, the type of the key and the algorithm o
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from attrs import field, frozen
 
 from teleport_conch import wire
@@ -21,6 +23,9 @@ from teleport_conch.wire import WireError
 PUBLICKEY = b"publickey"
 HOSTBOUND = b"publickey-hostbound-v00@openssh.com"
 """The same with the server's host key in what is signed (OpenSSH's PROTOCOL, section 3.1)."""
+
+REMEMBERED_CERTIFICATES = 64
+"""How many of the last certificates are not read, nor their signatures verified, once more; each is 64 KiB at most."""
 
 _REQUEST = 50
 _SERVICE = b"ssh-connection"
@@ -111,10 +116,16 @@ def offered_certificate(algorithm: bytes, blob: bytes) -> SSHCertificate:
     """
     if algorithm not in SIGNATURES_BY_ALGORITHM:
         raise CertificateType("Only certificates are accepted here.")
-    certificate = SSHCertificate.parse(blob)
+    certificate = _read(blob)
     if certificate.kind != _RSA_CERTIFICATES.get(algorithm, algorithm.decode("ascii")):
         raise AccessDenied(f"The certificate is not of the announced algorithm {algorithm.decode('ascii')}.")
     return certificate
+
+
+@lru_cache(maxsize=REMEMBERED_CERTIFICATES)
+def _read(blob: bytes) -> SSHCertificate:
+    """The certificate in ``blob``; one that is offered is most often signed with next, and used again tomorrow."""
+    return SSHCertificate.parse(blob)
 
 
 def offered_key(algorithm: bytes, blob: bytes) -> PublicKey:

@@ -9,8 +9,11 @@ from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from teleport_conch import wire
+from teleport_conch import errors, wire
 from teleport_conch.certs import public_key
+from teleport_conch.certs.authority import Authority
+from teleport_conch.certs.certificate import CertificateType, verify_signature
+from teleport_conch.certs.trust import check_ssh_certificate
 from teleport_conch.errors import AccessDenied
 from teleport_conch.ssh.policy import Attempt, Claim, KeyClaim, LoginPolicy
 from teleport_conch.ssh.proof import LoginProof, offered_certificate, signature_algorithm
@@ -195,6 +198,30 @@ class ProofTests(SynchronousTestCase):
                 AccessDenied, altered.verify, offered_certificate(altered.algorithm, altered.blob)
             )
             self.assertTrue(refusal.sentence.startswith("The signature of the login is not accepted: "))
+
+    def test_remembered(self) -> None:
+        """A certificate is read once, and its signature verified once; whether it is believed is decided each time."""
+        client = ed25519_client()
+        blob = client.certificate.to_blob()
+        certificate = offered_certificate(client.algorithm, blob)
+        self.assertIs(offered_certificate(client.algorithm, bytes(bytearray(blob))), certificate)
+
+        def check(authority: Authority, now: float) -> None:
+            check_ssh_certificate(
+                certificate,
+                type=CertificateType.USER,
+                authorities=authority.public().ssh_keys,
+                now=now,
+                principal="root",
+                source_address=None,
+            )
+
+        check(samples.USER_CA, samples.NOW)
+        self.assertRaises(errors.CertificateAuthorityUnknown, check, samples.OTHER_USER_CA, samples.NOW)
+        self.assertRaises(errors.CertificateExpired, check, samples.USER_CA, samples.NOW + 86_400)
+        forged = evolve(certificate, principals=("daemon",))
+        self.assertRaises(errors.CertificateSignature, verify_signature, forged)
+        self.assertRaises(errors.CertificateSignature, verify_signature, forged)
 
     def test_secrets(self) -> None:
         """A proof is printed without what is in it."""
