@@ -9,6 +9,13 @@ CIPHERS = tuple(ciphers.CIPHERS)
 MACS = tuple(ciphers.MACS)
 COMPRESSIONS = (compression.NONE, compression.DELAYED)
 
+SERVER_KEY_EXCHANGES = tuple(name for name in KEY_EXCHANGES if not name.startswith(b"ecdh-"))
+SERVER_MACS = tuple(name for name in MACS if b"-etm@" in name)
+"""What servers offer: neither the curves of NIST nor MACs over the plain text, which no present client needs.
+
+See ``docs/decisions/algorithms-of-servers.rst``.
+"""
+
 ED25519_CERTIFICATE = b"ssh-ed25519-cert-v01@openssh.com"
 ED25519 = b"ssh-ed25519"
 

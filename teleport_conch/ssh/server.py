@@ -70,10 +70,15 @@ class ServerTransport(Transport):
 
     ``client_address`` is the address of the client, which behind a proxy is not that of the TCP peer; ``host:port``.
     ``visit`` is the connection as the limits on new connections see it.
+
+    :cvar key_exchanges: the methods that are offered, most wanted first; a program with older clients takes more of
+        :data:`~teleport_conch.ssh.algorithms.KEY_EXCHANGES`. So with ``macs``.
     """
 
     factory: Factory
     ourVersionString = VERSION
+    key_exchanges = algorithms.SERVER_KEY_EXCHANGES
+    macs = algorithms.SERVER_MACS
     client_address = ""
     visit: Visit
     login_policy: LoginPolicy
@@ -119,7 +124,8 @@ class ServerTransport(Transport):
     def make_exchange(self) -> KeyExchange:
         """The connection keeps the host keys of the moment in which it began."""
         host_keys = self.factory.host_keys
-        return ServerExchange(self, Offer(tuple(host_keys)), host_keys)
+        offer = Offer(tuple(host_keys), self.key_exchanges, macs=self.macs)
+        return ServerExchange(self, offer, host_keys)
 
     def extensions(self) -> Mapping[bytes, bytes]:
         """Tells which algorithms users may sign with (RFC 8308, section 3.1), which are not those of the host."""

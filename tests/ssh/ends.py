@@ -20,7 +20,7 @@ from teleport_conch.ssh.exchange import ClientExchange, KeyExchange, Offer
 from teleport_conch.ssh.factory import ServerFactory
 from teleport_conch.ssh.hostkeys import HostKeys
 from teleport_conch.ssh.transport import Transport
-from tests.ssh.in_memory import MemoryTCP, sample_host_keys
+from tests.ssh.in_memory import MemoryTCP, offer_everything, sample_host_keys
 from tests.ssh.logins import SamplePolicy, ed25519_client
 
 OFFER = Offer((ED25519,))
@@ -85,6 +85,7 @@ class Ends:
         self.factory = ServerFactory(self.clock, self.policy, keys)
         self.server = self.factory.buildProtocol(IPv4Address("TCP", "192.0.2.7", 50000))
         self.client = OurClient(self.clock, offer)
+        offer_everything(self.server)
         self.server_tcp, self.client_tcp = MemoryTCP(), MemoryTCP()
         self.server.makeConnection(self.server_tcp)
         self.client.makeConnection(self.client_tcp)

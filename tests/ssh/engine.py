@@ -20,7 +20,7 @@ from teleport_conch.certs import keys
 from teleport_conch.certs.certificate import CertificateType, SSHCertificate
 from teleport_conch.certs.trust import check_ssh_certificate
 from teleport_conch.errors import AccessDenied, TeleportError
-from teleport_conch.ssh import listening
+from teleport_conch.ssh import algorithms, listening
 from teleport_conch.ssh.account import Account, lookup
 from teleport_conch.ssh.account_sockets import BrokeredSockets
 from teleport_conch.ssh.agent import AGENT_CHANNEL, AgentSocket
@@ -33,6 +33,7 @@ from teleport_conch.ssh.listening import ListenRules, RemoteForwards
 from teleport_conch.ssh.policy import Answer, Attempt, Claim, LoginPolicy
 from teleport_conch.ssh.process import LocalSpawner, Process
 from teleport_conch.ssh.process_session import Party, ProcessSession
+from teleport_conch.ssh.server import ServerTransport
 from teleport_conch.ssh.session import SessionChannel, SessionStart
 from teleport_conch.ssh.terminal import Terminal
 from teleport_conch.ssh.x11 import X11Display, X11Request
@@ -204,6 +205,11 @@ class OpenSSHCase(StreamCase):
         (authority,) = samples.HOST_CA.public().ssh_keys
         self.write("known_hosts", f"@cert-authority * {keys.public_line(authority)}\n")
         self.write("config", self.config())
+
+    def offer_everything(self) -> None:
+        """The server offers all that the engine speaks from now on, and not only what no audit finds fault with."""
+        self.patch(ServerTransport, "key_exchanges", algorithms.KEY_EXCHANGES)
+        self.patch(ServerTransport, "macs", algorithms.MACS)
 
     def config(self) -> str:
         return f"""\

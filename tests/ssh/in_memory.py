@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 
 from teleport_conch import wire
 from teleport_conch.certs import keys
+from teleport_conch.ssh import algorithms
 from teleport_conch.ssh.factory import ServerFactory
 from teleport_conch.ssh.hostkeys import HostKeys, host_keys
 from teleport_conch.ssh.server import ServerTransport
@@ -110,6 +111,11 @@ def sample_host_keys() -> HostKeys:
     return host_keys(keys.ssh_private_pem(samples.SSH_KEY), samples.host_certificate())
 
 
+def offer_everything(server: ServerTransport) -> None:
+    """Has a server offer all that the engine speaks, as Conch's client has no MAC of those that servers offer."""
+    server.key_exchanges, server.macs = algorithms.KEY_EXCHANGES, algorithms.MACS
+
+
 class Pair:
     """A server and a client that is connected to it; nothing moves before :meth:`pump`."""
 
@@ -125,6 +131,7 @@ class Pair:
         self.server: ServerTransport = self.factory.buildProtocol(client_address)
         self.server_tcp, self.client_tcp = MemoryTCP(), MemoryTCP()
         self.client = client or MemoryClient()
+        offer_everything(self.server)
         self.server.makeConnection(self.server_tcp)
         self.client.makeConnection(self.client_tcp)
 

@@ -31,12 +31,14 @@ class AlgorithmTests(OpenSSHCase):
 
     async def test_macs(self) -> None:
         """Every MAC."""
+        self.offer_everything()
         for mac in algorithms.MACS:
             done = await self.there_and_back("-c", "aes256-ctr", "-m", mac.decode())
             self.assertIn(b"MAC: " + mac, done.err)
 
     async def test_key_exchanges(self) -> None:
         """Every key exchange that the installed client knows."""
+        self.offer_everything()
         known = (await self.program(self.ssh, "-Q", "kex")).out.split()
         for method in algorithms.KEY_EXCHANGES:
             if method in known:
@@ -54,6 +56,13 @@ class AlgorithmTests(OpenSSHCase):
         if b"kex-strict-c-v00@openssh.com" in (await self.there_and_back("-vv")).err:
             self.assertIn(b"will use strict KEX ordering", (await self.there_and_back("-vvv")).err)
         self.assertEqual(done.code, 0)
+
+    async def test_hardened(self) -> None:
+        """What an audit finds fault with is spoken, and not offered unless a program wants it."""
+        for options in (("-o", "KexAlgorithms=ecdh-sha2-nistp256"), ("-m", "hmac-sha2-256", "-c", "aes128-ctr")):
+            done = await self.at_web1("true", options=options)
+            self.assertEqual(done.code, 255)
+            self.assertIn(b"no matching", done.err)
 
     async def test_nothing_old(self) -> None:
         """What is not offered is not used either, and the person reads what is offered instead."""
