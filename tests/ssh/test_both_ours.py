@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 from attrs import evolve
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.interfaces import IStreamClientEndpoint
 
 from teleport_conch.certs import keys
-from teleport_conch.errors import ConnectionProblem
+from teleport_conch.errors import AccessDenied, ConnectionProblem
 from teleport_conch.ssh import algorithms
 from teleport_conch.ssh.client import ClientConnection, connect
-from teleport_conch.ssh.client_auth import Credentials, LoginRefused
+from teleport_conch.ssh.client_auth import Credentials, LoginRefused, Questions
 from teleport_conch.ssh.client_session import OUT, ClientSession, Ending
 from teleport_conch.ssh.client_transport import ClientOptions
 from teleport_conch.ssh.host_offer import HostName
 from teleport_conch.ssh.identities import KeyIdentity
 from teleport_conch.ssh.known_hosts import KnownHosts, KnownHostsVerifier
+from teleport_conch.ssh.policy import Answer, Ask, Attempt, Claim, LoginPolicy, Partial, Question
 from teleport_conch.ssh.rekeying import RekeyLimits
 from teleport_conch.ssh.session import SessionStart, TerminalRequest
 from tests.certs import samples
-from tests.ssh.engine import USER, OpenSSHCase, user_certificate
+from tests.ssh.engine import USER, OnePerson, OpenSSHCase, user_certificate
 from tests.ssh.hosts import CA_BLOB
 from tests.ssh.streams import clock, tcp
 
@@ -114,14 +117,84 @@ class ProgramTests(BothCase):
         self.assertIn("The certificate is not for 'somebody'.", "".join(banners))
 
 
+class Asks(LoginPolicy):
+    """Two questions, or a password; then it lets in whom it was made for."""
+
+    def __init__(self, let_in: Callable[[], Awaitable[Answer]]) -> None:
+        self._let_in = let_in
+
+    def methods(self, user: str) -> Sequence[str]:
+        return ("keyboard-interactive", "password")
+
+    async def interact(self, attempt: Attempt, ask: Ask) -> Answer:
+        given = await ask(Question("Code: "), Question("Colour: ", echo=True), name="Factor", instruction="Two things.")
+        if given != ("123456", "blau"):
+            raise AccessDenied("The answers are wrong.")
+        return await self._let_in()
+
+    async def password(self, attempt: Attempt, password: str) -> Answer:
+        if password != "größer":
+            raise AccessDenied("The password is wrong.")
+        return await self._let_in()
+
+
+class CertificateAndMore(OnePerson):
+    """A certificate, and then what :class:`Asks` wants."""
+
+    async def login(self, claim: Claim) -> Answer:
+        self.check(claim)
+        return Partial(Asks(partial(super().login, claim)))
+
+
+class StepsTests(BothCase):
+    """Logins of several steps, between both of ours."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.policy = CertificateAndMore()
+        self.factory.login_policy = self.policy
+
+    async def test_certificate_and_questions(self) -> None:
+        """A certificate, then questions, of which the first answers were wrong."""
+        asked: list[Questions] = []
+        answers = [("0", ""), ("123456", "blau")]
+
+        async def answer(questions: Questions) -> Sequence[str]:
+            asked.append(questions)
+            return answers.pop(0)
+
+        options = self.options()
+        options = evolve(options, credentials=evolve(options.credentials, answer=answer))
+        client = await self.connected(options)
+        self.assertEqual((await client.run("echo in")).out, b"in\n")
+        wanted = (Question("Code: "), Question("Colour: ", echo=True))
+        self.assertEqual(asked, [Questions("Factor", "Two things.", wanted)] * 2)
+
+    async def test_certificate_and_password(self) -> None:
+        """A certificate, then a password."""
+
+        async def password() -> str:
+            return "größer"
+
+        options = self.options()
+        client = await self.connected(evolve(options, credentials=evolve(options.credentials, password=password)))
+        self.assertEqual((await client.run("echo in")).out, b"in\n")
+
+    async def test_the_first_step_is_not_enough(self) -> None:
+        """The certificate alone; the sentence says what else the server takes."""
+        with self.assertRaisesRegex(LoginRefused, "It takes: keyboard-interactive, password. Tried: ssh-ed25519-cert"):
+            await self.connected()
+
+
 class BytesTests(BothCase):
     async def test_every_algorithm(self) -> None:
         """Each method, cipher and MAC, with compression and without, and new keys in the middle."""
+        self.offer_everything()
         data = hashlib.shake_256(b"data").digest(400_000)
-        first = (algorithms.SERVER_KEY_EXCHANGES[0], algorithms.CIPHERS[0], algorithms.SERVER_MACS[0], b"none")
-        choices = [(each, *first[1:]) for each in algorithms.SERVER_KEY_EXCHANGES]
+        first = (algorithms.KEY_EXCHANGES[0], algorithms.CIPHERS[0], algorithms.MACS[0], b"none")
+        choices = [(each, *first[1:]) for each in algorithms.KEY_EXCHANGES]
         choices += [(first[0], each, *first[2:]) for each in algorithms.CIPHERS]
-        choices += [(first[0], b"aes128-ctr", each, b"none") for each in algorithms.SERVER_MACS]
+        choices += [(first[0], b"aes128-ctr", each, b"none") for each in algorithms.MACS]
         choices += [(*first[:3], each) for each in algorithms.COMPRESSIONS]
         limits = RekeyLimits(data_bytes=1 << 17)
         for kex, cipher, mac, compression in choices:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from attrs import evolve
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.internet import error
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
@@ -121,8 +123,8 @@ class LoginTests(ClientCase):
         self.assertEqual(str(problem), "[web1]:3022 cannot be reached: Connection refused.")
 
 
-class ServerTests(ClientCase):
-    """Servers that the test plays, before there are keys."""
+class PlayedServer(ClientCase):
+    """A server that the test plays, before there are keys."""
 
     def dial_to(self, said: bytes) -> Deferred[object]:
         """A server that says this, and nothing else."""
@@ -136,6 +138,8 @@ class ServerTests(ClientCase):
             self.wire.lose()
         self.assertEqual(str(self.failureResultOf(dialled, ConnectionProblem).value), sentence)
 
+
+class ServerTests(PlayedServer):
     def test_silence(self) -> None:
         """TCP ends without a word."""
         self.assert_problem(
@@ -183,6 +187,21 @@ class ServerTests(ClientCase):
             self.assert_problem(
                 dialled, f"[web1]:3022 does not speak SSH as it should: message {number} is not due now."
             )
+
+
+class AnyServerTests(PlayedServer):
+    @settings(max_examples=60)
+    @given(st.binary(max_size=200), st.lists(st.tuples(st.integers(0, 255), st.binary(max_size=60)), max_size=4))
+    def test_any_bytes(self, raw: bytes, messages: list[tuple[int, bytes]]) -> None:
+        """Whatever a server says, there is one sentence in the end, and nothing is raised."""
+        for said in (
+            raw,
+            b"SSH-2.0-x\r\n" + raw,
+            b"SSH-2.0-x\r\n" + b"".join(plain_packet(*each) for each in messages),
+        ):
+            dialled = self.dial_to(said)
+            self.wire.lose()
+            self.assertTrue(str(self.failureResultOf(dialled, ConnectionProblem).value).startswith("[web1]:3022 "))
 
 
 class HostTests(ClientCase):
