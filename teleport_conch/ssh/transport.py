@@ -127,6 +127,15 @@ class Transport(Receiving):
         self.compresses = True
         self._exchange.start_compression()
 
+    def isEncrypted(self, direction: str = "out") -> bool:
+        """Whether ``out``, ``in`` or ``both`` is behind its first new keys."""
+        sent, received = bool(self._exchange.session_id), not self._exchange.first
+        return {"out": sent, "in": received, "both": sent and received}[direction]
+
+    def isVerified(self, direction: str = "out") -> bool:
+        """The same: there is no encryption without a tag."""
+        return self.isEncrypted(direction)
+
     # What arrives.
 
     def dataReceived(self, data: bytes) -> None:

@@ -27,6 +27,10 @@ SIGNATURES: dict[Callable[..., object], tuple[str, ...]] = {
     SSHTransportBase.sendPacket: ("self", "messageType", "payload"),
     SSHTransportBase.sendDisconnect: ("self", "reason", "desc"),
     SSHTransportBase.setService: ("self", "service"),
+    SSHTransportBase.isEncrypted: ("self", "direction"),
+    SSHTransportBase.isVerified: ("self", "direction"),
+    SSHTransportBase.receiveError: ("self", "reasonCode", "description"),
+    SSHTransportBase.sendUnimplemented: ("self",),
     SSHTransportBase.ssh_DISCONNECT: ("self", "packet"),
     SSHTransportBase.ssh_EXT_INFO: ("self", "packet"),
     SSHFactory.startFactory: ("self",),
@@ -55,6 +59,18 @@ class SignatureTests(SynchronousTestCase):
 
 
 class TransportTests(SynchronousTestCase):
+    def test_encrypted(self) -> None:
+        """Nothing is encrypted before new keys, and each direction is behind its own."""
+        pair = Pair()
+        server = pair.server
+        self.assertFalse(any(server.isEncrypted(direction) for direction in ("in", "out", "both")))
+        pair.client.dataReceived(pair.server_tcp.take())
+        server.dataReceived(pair.client_tcp.take())
+        server_only = (server.isEncrypted("out"), server.isEncrypted("in"), server.isEncrypted("both"))
+        pair.pump()
+        self.assertEqual(server_only, (True, False, False))
+        self.assertTrue(all(server.isVerified(direction) for direction in ("in", "out", "both")))
+
     def test_services(self) -> None:
         """A service gets its transport before it starts, and stops when another takes its place."""
         told: list[str] = []

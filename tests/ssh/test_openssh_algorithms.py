@@ -77,6 +77,8 @@ class AlgorithmTests(OpenSSHCase):
 
 
 class RekeyTests(OpenSSHCase):
+    timeout = 600
+
     async def both_ways(self, cipher: bytes, *options: str) -> Done:
         """Sends as much as comes back."""
         data = os.urandom(1 << 20) * (BOTH_WAYS_BYTES >> 20)
