@@ -11,6 +11,7 @@ from twisted.conch.ssh.transport import DISCONNECT_BY_APPLICATION
 from twisted.internet.interfaces import IAddress, IReactorTime
 
 from teleport_conch.ssh.admission import USUAL_BOUNDS, Admission, Bounds, Refusal
+from teleport_conch.ssh.allocator import keep_freed_memory
 from teleport_conch.ssh.hostkeys import HostKeys
 from teleport_conch.ssh.keepalive import KeepAliveRhythm
 from teleport_conch.ssh.policy import LoginPolicy
@@ -65,7 +66,8 @@ class ServerFactory(SSHFactory):
         self.admission = Admission(clock, limits.random, limits.bounds)
 
     def startFactory(self) -> None:
-        """Nothing to prepare: the keys are given."""
+        """The keys are given; what is left to prepare is room for bulk data."""
+        keep_freed_memory()
 
     def buildProtocol(self, addr: IAddress | None) -> ServerTransport:  # type: ignore[override]  # not Conch's own
         """A transport for the client at ``addr``."""
