@@ -145,7 +145,6 @@ class ClientTransport(Transport):
     def authenticated(self) -> None:
         """The server has let us in."""
         super().authenticated()
-        self._exchange.start_compression()
         self.setService(self.connection)
         self._alive.start()
         self.ready.callback(None)

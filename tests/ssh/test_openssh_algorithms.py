@@ -92,6 +92,13 @@ class RekeyTests(OpenSSHCase):
             done = await self.both_ways(cipher, "-o", "RekeyLimit=1M")
             self.assertGreater(len(re.findall(rb"SSH2_MSG_KEXINIT sent", done.err)), BOTH_WAYS_BYTES >> 21)
 
+    async def test_as_often_as_possible(self) -> None:
+        """The smallest limit that the client knows means new keys for every packet, and is not too often."""
+        data = os.urandom(2_000_000)
+        done = await self.at_web1("cat", options=("-v", "-o", "RekeyLimit=16K"), stdin=data)
+        self.assertEqual((done.code, done.out == data), (0, True), done.err[-2000:])
+        self.assertGreater(len(re.findall(rb"SSH2_MSG_KEXINIT sent", done.err)), 60)
+
     async def test_by_the_server(self) -> None:
         """So does the server."""
         self.patch(ServerTransport, "rekey_limits", RekeyLimits(1 << 20))
