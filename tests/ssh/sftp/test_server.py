@@ -71,10 +71,13 @@ class OwnTests(driving.ServerCase):
             self.assertEqual(self.lines(self.server, folder), self.lines(theirs, folder))
 
     def lines(self, which: driving.Served, folder: bytes) -> dict[bytes, bytes]:
-        """Of the first hundred files; the folders themselves are not looked at, as another test may use them."""
-        _, (names,) = which.ask(messages.READDIR, which.handle(messages.OPENDIR, folder))
-        assert isinstance(names, list)
-        return {name: line for name, line, _ in names if name not in (b".", b"..")}
+        """Of all files; the folders themselves are not looked at, as another test may use them."""
+        handle, found = which.handle(messages.OPENDIR, folder), {}
+        while (answer := which.ask(messages.READDIR, handle))[0] == messages.NAME:
+            (names,) = answer[1]
+            assert isinstance(names, list)
+            found |= {name: line for name, line, _ in names if name not in (b".", b"..")}
+        return found
 
     def test_home_directory(self) -> None:
         """Of whoever runs the server, where OpenSSH 9.2 fails."""
