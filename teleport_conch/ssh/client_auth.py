@@ -72,7 +72,7 @@ class Credentials:
     identities: Sequence[Identity] = ()
     password: Callable[[], Awaitable[str | None]] | None = None
     answer: Callable[[Questions], Awaitable[Sequence[str] | None]] | None = None
-    banner: Callable[[str], None] = field(default=_hear_nothing)
+    banner: Callable[[str], object] = field(default=_hear_nothing)
 
 
 class LoginTransport(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from twisted.internet import reactor as installed_reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, UNIXClientEndpoint
 from twisted.internet.interfaces import IReactorUNIX, IStreamClientEndpoint
+from twisted.internet.utils import getProcessOutputAndValue
 
 from teleport_conch.certs import keys
 from teleport_conch.certs.certificate import SSHCertificate
@@ -618,3 +620,33 @@ class JumpTests(ClientCase):
         first.close()
         problem = await second.ended()
         self.assertEqual(str(problem), "[web1]:3022 ended the connection without saying why.")
+
+
+class ExampleTests(ClientCase):
+    """The example of the manual."""
+
+    async def run_example(self, *words: str) -> tuple[bytes, bytes, int]:
+        agent = start_agent(self, self.folder, self.folder / "key")
+        (self.folder / ".ssh").mkdir()
+        (self.folder / ".ssh" / "known_hosts").write_text(self.known)
+        script = Path(__file__).parents[2] / "examples" / "ssh_run.py"
+        variables = {"HOME": str(self.folder), "SSH_AUTH_SOCK": str(agent), "PATH": os.defpath}
+        target = f"{USER}@127.0.0.1:{self.server.port}"
+        ended = getProcessOutputAndValue(sys.executable, [str(script), target, *words], env=variables)
+        out, err, code = await ended
+        return out, err, code
+
+    async def test_run(self) -> None:
+        """What a command says, and its status."""
+        self.server.start(self)
+        self.known = f"[127.0.0.1]:{self.server.port} {self.server.public('host_ed25519')}\n"
+        self.assertEqual(await self.run_example("echo", "out;", "echo err >&2;", "exit 7"), (b"out\n", b"err\n", 7))
+
+    async def test_refused(self) -> None:
+        """A sentence, and no traceback."""
+        self.server.start(self)
+        self.known = ""
+        out, err, code = await self.run_example("id")
+        self.assertEqual((out, code), (b"", 1))
+        self.assertTrue(err.startswith(b"No host key is known for [127.0.0.1]:"), err)
+        self.assertEqual(err.count(b"\n"), 1, err)
