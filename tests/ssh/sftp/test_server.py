@@ -72,7 +72,8 @@ class OwnTests(driving.ServerCase):
 
     def lines(self, which: driving.Served, folder: bytes) -> dict[bytes, bytes]:
         """Of all files; the folders themselves are not looked at, as another test may use them."""
-        handle, found = which.handle(messages.OPENDIR, folder), {}
+        found: dict[bytes, bytes] = {}
+        handle = which.handle(messages.OPENDIR, folder)
         while (answer := which.ask(messages.READDIR, handle))[0] == messages.NAME:
             (names,) = answer[1]
             assert isinstance(names, list)
