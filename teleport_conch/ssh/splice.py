@@ -15,6 +15,8 @@ from zope.interface import implementer
 
 from teleport_conch.ssh.channel import Channel
 
+READ_BYTES = 256 << 10
+"""How much is read of a stream at once; Twisted's own 64 KiB cost bulk data four times as many turns."""
 LINGER_S = 60.0
 """How long a stream that is over may take for what it has not sent yet; who reads nothing is cut off then."""
 
@@ -77,6 +79,8 @@ class StreamProtocol(Protocol):
     def start(self) -> None:
         """The channel is open: what the stream says may be passed on from now on."""
         self._started = True
+        if self._connected:
+            self.transport.bufferSize = READ_BYTES  # type: ignore[attr-defined]  # Twisted's streams have it
         self.resumeProducing()
 
     def dataReceived(self, data: bytes) -> None:
