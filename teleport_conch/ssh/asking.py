@@ -56,11 +56,7 @@ class GlobalRequests:
             self._send(reply, data)
 
     def behind(self, call: Callable[[], None]) -> None:
-        """Calls ``call`` when everything that was asked so far has been answered; at once, most often.
-
-        A client that asks for a port and then for a session expects to hear of the port first, as from ``sshd``, and
-        may leave where it does not get it.
-        """
+        """Calls ``call`` when everything that was asked so far has been answered; at once, most often."""
 
         async def later() -> None:
             call()

@@ -77,9 +77,9 @@ class Connection(SSHService):
         self._unread_answers = 0
         self._table = ChannelTable()
         send, failed = self._send, self._failed
-        self._opening = Opening(self._table, self, owner, send, failed)
-        self._requests = ChannelRequests(self._table, send, failed)
         self._global = GlobalRequests(self._answer_global, send, failed)
+        self._opening = Opening(self._table, self, owner, send, self._global.behind, failed)
+        self._requests = ChannelRequests(self._table, send, failed)
 
     def _send(self, number: int, payload: bytes) -> None:
         self.transport.sendPacket(number, payload)
@@ -212,7 +212,7 @@ class Connection(SSHService):
         conch.MSG_GLOBAL_REQUEST: lambda self, reader: self._global.received(reader),
         conch.MSG_REQUEST_SUCCESS: lambda self, reader: self._global.granted(reader),
         conch.MSG_REQUEST_FAILURE: lambda self, reader: self._global.refused(reader),
-        conch.MSG_CHANNEL_OPEN: lambda self, reader: self._global.behind(lambda: self._opening.requested(reader)),
+        conch.MSG_CHANNEL_OPEN: lambda self, reader: self._opening.requested(reader),
         conch.MSG_CHANNEL_OPEN_CONFIRMATION: lambda self, reader: self._opening.confirmed(reader),
         conch.MSG_CHANNEL_OPEN_FAILURE: lambda self, reader: self._opening.refused(reader),
         conch.MSG_CHANNEL_WINDOW_ADJUST: _window_adjust,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from twisted.conch.ssh import connection as conch
 from twisted.internet.defer import Deferred
@@ -37,10 +38,11 @@ class Opening:
     :param link: what the channels belong to.
     :param owner: decides on what the peer asks for.
     :param send: sends a message.
+    :param behind: calls something when all global requests so far have been answered.
     :param failed: called for a failure of ours.
     """
 
-    __slots__ = ("_failed", "_link", "_no_more_sessions", "_owner", "_pending", "_send", "_table")
+    __slots__ = ("_behind", "_failed", "_link", "_no_more_sessions", "_owner", "_pending", "_send", "_table")
 
     def __init__(
         self,
@@ -48,12 +50,14 @@ class Opening:
         link: Link,
         owner: ChannelOwner,
         send: Send,
+        behind: Callable[[Callable[[], None]], None],
         failed: Callable[[Failure], None],
     ) -> None:
         self._table = table
         self._link = link
         self._owner = owner
         self._send = send
+        self._behind = behind
         self._failed = failed
         self._pending: list[Deferred[None]] = []
         self._no_more_sessions = False
@@ -72,12 +76,21 @@ class Opening:
     def requested(self, reader: Reader) -> None:
         """CHANNEL_OPEN.
 
-        :raises ProtocolViolation: a session, behind the promise that there would be no more.
+        A session waits for the answers to what was asked before it. A client that asks for a port and then for a
+        session expects to hear of the port first, as from ``sshd``, and may leave where it does not get it.
         """
         kind, remote_id, window, max_packet = reader.string(), reader.uint32(), reader.uint32(), reader.uint32()
+        begin = partial(self._begin, kind, remote_id, window, max_packet, reader.rest())
+        if kind == SESSION:
+            self._behind(begin)
+        else:
+            begin()
+
+    def _begin(self, kind: bytes, remote_id: int, window: int, max_packet: int, payload: bytes) -> None:
+        """Raises :class:`ProtocolViolation` for a session behind the promise that there would be no more."""
         if kind == SESSION and self._no_more_sessions:
             raise ProtocolViolation("a session was asked for behind no-more-sessions")
-        opening = Deferred.fromCoroutine(self._admit(kind, remote_id, window, max_packet, reader.rest()))
+        opening = Deferred.fromCoroutine(self._admit(kind, remote_id, window, max_packet, payload))
         if not opening.called:
             self._pending.append(opening)
         opening.addBoth(self._ended, opening)

@@ -268,6 +268,41 @@ class GlobalRequestTests(ConnectionCase):
         self.assertEqual((self.transport.take(), self.transport.disconnects), ([], []))
 
 
+class OrderTests(ConnectionCase):
+    """A session waits for the answers to what was asked before it, as a client of sshd may expect."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.slow: Deferred[bytes] = Deferred()
+        self.owner.global_answers[b"slow"] = self.slow
+        self.owner.answers |= {b"session": RecordingChannel, b"direct-tcpip": RecordingChannel}
+        self.receive(conch.MSG_GLOBAL_REQUEST, messages.global_request(b"slow"))
+
+    def open(self, kind: bytes) -> list[int]:
+        """The numbers of the messages that were sent."""
+        self.receive(conch.MSG_CHANNEL_OPEN, messages.open_channel(kind, 1, 100, 100))
+        return [number for number, _ in self.transport.take()]
+
+    def test_a_session(self) -> None:
+        """The answer leaves before the confirmation; nobody is asked about the session before."""
+        self.assertEqual((self.open(b"session"), len(self.owner.asked)), ([], 1))
+        self.slow.callback(b"port")
+        sent = [number for number, _ in self.transport.take()]
+        self.assertEqual(sent, [conch.MSG_REQUEST_SUCCESS, conch.MSG_CHANNEL_OPEN_CONFIRMATION])
+
+    def test_other_channels(self) -> None:
+        """What does not depend on it does not wait."""
+        self.assertEqual(self.open(b"direct-tcpip"), [conch.MSG_CHANNEL_OPEN_CONFIRMATION])
+
+    def test_no_more_sessions_behind_it(self) -> None:
+        """A promise that waits is held all the same."""
+        self.receive(conch.MSG_GLOBAL_REQUEST, messages.global_request(b"no-more-sessions@openssh.com", False))
+        self.assertEqual(self.open(b"session"), [])
+        self.slow.callback(b"")
+        self.assert_ended("a session was asked for behind no-more-sessions")
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+
 class OurGlobalRequestTests(ConnectionCase):
     def ask(self, name: bytes = b"keepalive@openssh.com") -> Deferred[bytes]:
         return self.connection.global_request(name, b"payload")
