@@ -9,14 +9,15 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from teleport_conch import wire
-from teleport_conch.errors import AccessDenied, ConnectionProblem, TeleportError
+from teleport_conch.errors import ConnectionProblem, TeleportError
 from teleport_conch.ssh import algorithms
-from teleport_conch.ssh.channel import OPEN_UNKNOWN_CHANNEL_TYPE, Channel, ChannelOwner, ChannelRefused, Opener
+from teleport_conch.ssh.channel import ChannelOwner
 from teleport_conch.ssh.client_auth import ClientAuth, Credentials
 from teleport_conch.ssh.connection import Connection
 from teleport_conch.ssh.exchange import ClientExchange, HostKeyChanged, KeyExchange, Offer
 from teleport_conch.ssh.host_offer import HostKeyOffer, HostKeyRefused, HostName, HostVerifier, check_signature
 from teleport_conch.ssh.keepalive import KeepAlive, KeepAliveRhythm
+from teleport_conch.ssh.owners import OpensNothing
 from teleport_conch.ssh.plain_text import plain_text
 from teleport_conch.ssh.rekeying import RekeyLimits
 from teleport_conch.ssh.transport import Transport
@@ -42,22 +43,6 @@ _REASONS = {
     14: "no more authentication methods",
     15: "illegal user name",
 }
-
-
-class OpensNothing:
-    """Lets the server open no channel, and grants it no request."""
-
-    def connection_started(self, connection: Opener) -> None:
-        """Nothing is opened."""
-
-    async def open_channel(self, kind: bytes, payload: bytes) -> Channel:
-        raise ChannelRefused(OPEN_UNKNOWN_CHANNEL_TYPE, "A server opens no channels here.")
-
-    async def global_request(self, name: bytes, payload: bytes) -> bytes:
-        raise AccessDenied("A server asks for nothing here.")
-
-    def connection_ended(self) -> None:
-        """Nothing was kept."""
 
 
 @frozen

@@ -14,19 +14,18 @@ from teleport_conch import wire
 from teleport_conch.certs import keys, public_key
 from teleport_conch.certs.certificate import SSHCertificate, verify_signature
 from teleport_conch.certs.signatures import AlgorithmRefused, BadSignature, Signature
-from teleport_conch.errors import AccessDenied, CertificateRefused, TeleportError
+from teleport_conch.errors import CertificateRefused, TeleportError
 from teleport_conch.proxy_protocol import HeaderRefused, header_length
-from teleport_conch.ssh.channel import OPEN_UNKNOWN_CHANNEL_TYPE, Channel, ChannelOwner, ChannelRefused, Opener
+from teleport_conch.ssh.channel import ChannelOwner
 from teleport_conch.ssh.factory import ServerFactory
 from teleport_conch.ssh.host_offer import HostKeyOffer, HostName
 from teleport_conch.ssh.known_hosts import KnownHosts
 from teleport_conch.ssh.negotiation import KexInit
+from teleport_conch.ssh.owners import OpensSessions
 from teleport_conch.ssh.packets import PacketReader
 from teleport_conch.ssh.policy import Claim
-from teleport_conch.ssh.session import Session, SessionChannel, SessionStart
 from teleport_conch.ssh.sftp import codec
 from teleport_conch.ssh.violation import ProtocolViolation
-from teleport_conch.ssh.x11 import X11Request
 from teleport_conch.wire import WireError
 from tests.certs import samples
 from tests.ssh.in_memory import Pair, plain_packet, sample_host_keys
@@ -112,42 +111,9 @@ def _login_seeds() -> Sequence[bytes]:
     return [b"".join(_framed(50, each) for each in requests), _framed(50, none), _framed(61, wire.uint32(0))]
 
 
-class _Owner:
-    """Opens sessions that start nothing, and refuses the rest as a node would."""
-
-    def connection_started(self, connection: Opener) -> None:
-        """Nothing is opened."""
-
-    async def open_channel(self, kind: bytes, payload: bytes) -> Channel:
-        if kind != b"session":
-            raise ChannelRefused(OPEN_UNKNOWN_CHANNEL_TYPE, "Sessions, and nothing else.")
-        return SessionChannel(self)
-
-    async def global_request(self, name: bytes, payload: bytes) -> bytes:
-        raise AccessDenied("Nothing is granted here.")
-
-    def connection_ended(self) -> None:
-        """Nothing is kept."""
-
-    def accepts_variable(self, name: str) -> bool:
-        return True
-
-    async def start(self, request: SessionStart, channel: SessionChannel) -> Session:
-        raise AccessDenied("Nothing is started here.")
-
-    async def forward_x11(self, channel: SessionChannel, request: X11Request) -> None:
-        raise AccessDenied("no windows")
-
-    async def forward_agent(self, channel: SessionChannel) -> None:
-        raise AccessDenied("Nothing is forwarded here.")
-
-    def channel_closed(self, channel: SessionChannel) -> None:
-        """Nothing is kept."""
-
-
 class _Policy(SamplePolicy):
     async def login(self, claim: Claim) -> ChannelOwner:
-        return _Owner()
+        return OpensSessions()
 
 
 def _guest(data: bytes) -> None:
