@@ -93,12 +93,26 @@ class Member(MultiService):
         self._choice = choice
         self._backend: IBackend | None = None
         self._cache: Cache | None = None
+        self._retired = False
         membership = choice.membership
         self.uplink = Uplink(reactor, choice.data_dir, membership, choice.record, os.urandom, random.random)
-        defaults = {"server_id": self.uplink.host_uuid, "server_hostname": membership.node_name}
-        spool = choice.data_dir / "log" / "spool" / membership.role.lower()
-        self._trail = Trail(reactor, spool, self._ship, defaults)
-        self.emit = self._trail.emit
+        self._trail = self._make_trail(membership.role.lower())
+
+    def _make_trail(self, name: str) -> Trail:
+        uuid, node_name = self.uplink.host_uuid, self._choice.membership.node_name
+        defaults = {"server_id": uuid, "server_hostname": node_name}
+        return Trail(self._reactor, self._choice.data_dir / "log" / "spool" / name, self._ship, defaults)
+
+    def emit(self, name: str, /, *, success: bool = True, **fields: object) -> bool:
+        """See :meth:`teleport_conch.audit.trail.Trail.emit`."""
+        return self._trail.emit(name, success=success, **fields)
+
+    async def retire(self) -> None:
+        """Leaves the host's place in the cluster to another process, and goes on telling what happens in this one."""
+        self._retired = True
+        self._trail = self._make_trail(f"{self._choice.membership.role.lower()}.{os.getpid()}")
+        self._trail.startService()
+        await self._stop()
 
     async def joined(self) -> HostIdentity:
         """Starts, and waits until the host has an identity and knows its cluster, from auth or from its own disk."""
@@ -145,7 +159,11 @@ class Member(MultiService):
 
     def stopService(self) -> Deferred[None]:
         """Says goodbye, and closes the copy last."""
-        return Deferred.fromCoroutine(self._stop())
+        return Deferred.fromCoroutine(self._end() if self._retired else self._stop())
+
+    async def _end(self) -> None:
+        await self._trail.stopService()
+        await self.uplink.client.close()
 
     async def _stop(self) -> None:
         stopping = super().stopService()

@@ -102,9 +102,14 @@ def as_plugin(service: StartingService, settings: Settings) -> IService:
     """What every ``makeService`` adds to its service: the sentences of each start, steady timers, and the pid file."""
     for notice in settings.notices:
         _log.warn("{notice}", notice=notice)
+    PidFile(settings.teleport.pid_file).setServiceParent(service)
+    return as_part(service)
+
+
+def as_part(service: StartingService) -> IService:
+    """The same for a process that another one of ours started."""
     reactor = cast(Reactor, service._reactor)
     SteadyTimers(reactor, reactor.callFromThread, time.time, time.monotonic).setServiceParent(service)
-    PidFile(settings.teleport.pid_file).setServiceParent(service)
     return service
 
 

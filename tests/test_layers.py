@@ -28,6 +28,7 @@ LINES = (
     ("cli",),
     ("auth", "proxy", "node"),
     ("web",),
+    ("supervisor",),
     ("member",),
     ("cache",),
     ("audit",),

@@ -73,6 +73,11 @@ class ActiveSessions(Service):
         self._sessions.pop(session_id, None)
         self._tell(session_id)
 
+    @property
+    def count(self) -> int:
+        """How many run."""
+        return len(self._sessions)
+
     def _refresh(self) -> None:
         now = self._clock.seconds()
         for session in list(self._sessions.values()):

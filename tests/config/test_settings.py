@@ -107,6 +107,7 @@ ROWS = {
         "0.0.0.0",
         ": nobody can connect to 0.0.0.0: write the address under which others reach this host",
     ),
+    "teleport.account": Row("tc", "[a, b]", ": one value is due here, not a list"),
     "teleport.connection_limits.max_connections": Row("1000", "0", ": '0' is not a whole number from 1 to 1000000"),
     "teleport.connection_limits.max_startups": Row(
         "10:30:100", "10:0:100", ": '10:0:100' is not start:rate:full with a start from 1, a rate from 1 to 100"

@@ -1,0 +1,208 @@
+"""A node whose network side runs as an account of its own: what it can do, and sessions that outlive it."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import pwd
+import shlex
+import signal
+import unittest
+from functools import cache
+from pathlib import Path
+
+from tests.interop.accounts import guest_account, is_root
+from tests.interop.case import InteropTests
+from tests.interop.cluster import LOGIN, STATIC_TOKEN, Cluster
+from tests.interop.person import Person
+from tests.interop.programs import check, eventually, installed, run
+from tests.interop.requirements import require
+from tests.interop.services import Service
+from tests.interop.terminals import Terminal
+
+ACCOUNT = f"tc-worker-{os.getpid()}"
+
+
+@cache
+def account() -> None:
+    """Makes the workers' account, which has to be able to run our programs."""
+    check(run(require("useradd", "passwd"), "--system", "--shell", "/usr/sbin/nologin", ACCOUNT))
+    atexit.register(lambda: run(require("userdel", "passwd"), "--force", ACCOUNT))
+
+
+def can_run() -> bool:
+    account()
+    setpriv = require("setpriv", "util-linux")
+    before = (setpriv, f"--reuid={ACCOUNT}", f"--regid={ACCOUNT}", "--init-groups")
+    return run(*before, installed("teleport"), "version").code == 0
+
+
+@cache
+def cluster() -> Cluster:
+    """One with a supervised node, whose workers' account is made for it."""
+    account()
+    made = Cluster(heartbeat="1s").start()
+    made.folder.chmod(0o711)
+    supervised(made).start()
+    made.know("web1")
+    return made
+
+
+def supervised(made: Cluster) -> Service:
+    node = made.node("web1", teleport={"account": ACCOUNT}, token=STATIC_TOKEN)
+    # The configuration has to be readable for the workers, as with the account teleport.
+    script = f'chmod 711 {node.folder}; chown {ACCOUNT} "$2"; exec {installed("twist")} teleport-node -c "$2"'
+    node.line = f"/bin/sh -c {shlex.quote(script)} sh"
+    return node
+
+
+@cache
+def dora() -> Person:
+    return cluster().person("dora", (guest_account().pw_name, LOGIN))
+
+
+class WorkerCase(InteropTests):
+    def setUp(self) -> None:
+        if not is_root():
+            raise unittest.SkipTest("a supervisor needs root")
+        if not can_run():
+            raise unittest.SkipTest(f"{installed('teleport')} cannot be run by other accounts than root")
+        self.login = guest_account().pw_name
+        self.node = cluster().nodes["web1"]
+        if self.node.process is None:
+            self.node.start()
+
+    def worker(self) -> int:
+        """The process that serves."""
+        (pid,) = [pid for pid in _children(self._main()) if _uid(pid) == pwd.getpwnam(ACCOUNT).pw_uid and _alive(pid)]
+        return pid
+
+    def _main(self) -> int:
+        assert self.node.process is not None
+        return self.node.process.pid
+
+
+class PrivilegeTests(WorkerCase):
+    """Who does what."""
+
+    def test_accounts(self) -> None:
+        """What speaks with the network has no right of root's, and neither has its folder an owner who is root."""
+        status = dict(line.split(":", 1) for line in Path(f"/proc/{self.worker()}/status").read_text().splitlines())
+        account = pwd.getpwnam(ACCOUNT)
+        self.assertEqual(status["Uid"].split(), [str(account.pw_uid)] * 4)
+        self.assertEqual(int(status["CapEff"], 16), 0)
+        self.assertEqual(self.node.data_dir.stat().st_uid, account.pw_uid)
+
+    def test_sessions(self) -> None:
+        """It has sessions of every account started all the same."""
+        for login in (self.login, "root"):
+            self.assertEqual(check(dora().ssh(f"{login}@web1", "id -un")).text.strip(), login)
+
+    def test_anchors(self) -> None:
+        """The authorities were taken at the first start, into a file that workers cannot write."""
+        path = self.node.data_dir.with_name("data.monitor") / "authorities"
+        facts = path.stat()
+        self.assertEqual((facts.st_uid, facts.st_mode & 0o777), (0, 0o644))
+        self.assertIn("ssh-ed25519 ", path.read_text())
+
+    def test_other_anchors(self) -> None:
+        """What an administrator takes out of the file opens nothing, whatever the worker believes."""
+        path = self.node.data_dir.with_name("data.monitor") / "authorities"
+        before = path.read_text()
+        path.write_text("# nobody\n")
+        self.addCleanup(path.write_text, before)
+        done = dora().ssh(f"{self.login}@web1", "true")
+        self.assertEqual(done.code, 255)
+        self.assertIn("is signed by an authority that is not trusted here", done.complaint)
+
+
+class RestartTests(WorkerCase):
+    """Sessions outlive the service that they came through."""
+
+    def test_restart_inside_a_session(self) -> None:
+        """A script that restarts the node runs to its end in a session through that node."""
+        old = self.worker()
+        main = self._main()
+        waiting = f"while [ -e /proc/{main}/exe ]; do sleep 0.1; done"
+        script = f"kill -TERM {main}; {waiting}; echo stopped; cat; echo over"
+        words = ("-F", str(dora().jump_config), "-tt", "root@web1", script)
+        with Terminal(require("ssh", "openssh-client"), *words) as terminal:
+            terminal.read_until(b"stopped")
+            self.node.ended()
+            self.node.start()
+            eventually(lambda: dora().ssh(f"{self.login}@web1", "true").code == 0, "the new worker serves")
+            self.assertNotEqual(self.worker(), old)
+            terminal.type("still here\n\x04")
+            terminal.read_until(b"still here\r\nover")
+            self.assertEqual(terminal.ended(), 0)
+        eventually(lambda: not _alive(old), "the old worker ends with its last session")
+
+    def test_hang_up(self) -> None:
+        """SIGHUP starts a new worker; the supervisor stays, and no connection is refused meanwhile."""
+        main, old = self._main(), self.worker()
+        with Terminal(
+            require("ssh", "openssh-client"), "-F", str(dora().jump_config), "-tt", "root@web1", "echo on; cat"
+        ) as terminal:
+            terminal.read_until(b"on\r\n")
+            os.kill(main, signal.SIGHUP)
+            eventually(lambda: len(_children(main)) > 2 and self._new_worker(old), "another worker")
+            check(dora().ssh(f"{self.login}@web1", "true"))
+            terminal.type("still here\n\x04")
+            terminal.read_until(b"still here")
+            self.assertEqual(terminal.ended(), 0)
+        eventually(lambda: not _alive(old), "the old worker ends with its last session")
+        self.assertEqual(self._main(), main)
+
+    def _new_worker(self, old: int) -> bool:
+        account = pwd.getpwnam(ACCOUNT).pw_uid
+        return any(pid != old and _uid(pid) == account for pid in _children(self._main()))
+
+    def test_killed_worker(self) -> None:
+        """Another takes its place."""
+        old = self.worker()
+        os.kill(old, signal.SIGKILL)
+        eventually(lambda: self._new_worker(old), "another worker")
+        eventually(lambda: dora().ssh(f"{self.login}@web1", "true").code == 0, "it serves")
+
+    def test_killed_supervisor(self) -> None:
+        """Its worker serves those who are there, and nobody else; another supervisor starts."""
+        old = self.worker()
+        with Terminal(
+            require("ssh", "openssh-client"), "-F", str(dora().jump_config), "-tt", "root@web1", "echo on; cat"
+        ) as terminal:
+            terminal.read_until(b"on\r\n")
+            self.node.kill()
+            self.node.start()
+            cluster().know("web1")
+            eventually(lambda: dora().ssh(f"{self.login}@web1", "true").code == 0, "the new worker serves")
+            terminal.type("still here\n\x04")
+            terminal.read_until(b"still here")
+            self.assertEqual(terminal.ended(), 0)
+        eventually(lambda: not _alive(old), "the old worker ends with its last session")
+
+    def test_port_in_use(self) -> None:
+        """A second one says who has the port, and starts nobody."""
+        other = supervised(cluster())
+        other.settings["ssh_service"] = {**other.settings["ssh_service"], "listen_addr": f"127.0.0.1:{self.node.port}"}
+        other.launch()
+        self.assertEqual(other.ended(), 1)
+        self.assertIn("it is in use by", other.log)
+        cluster().nodes["web1"] = self.node
+
+
+def _children(pid: int) -> list[int]:
+    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _uid(pid: int) -> int:
+    try:
+        return Path(f"/proc/{pid}").stat().st_uid
+    except FileNotFoundError:
+        return -1
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
