@@ -76,7 +76,7 @@ class ForwardingCase(OpenSSHCase):
 
         async def stop() -> None:
             if process.pid is not None:
-                process.signalProcess(signal.SIGTERM)
+                process.signalProcess(signal.SIGKILL)  # OpenSSH's client can miss a SIGTERM, and then waits on
             await running.ended
 
         self.addCleanup(lambda: Deferred.fromCoroutine(stop()))
@@ -98,6 +98,17 @@ class ForwardingCase(OpenSSHCase):
         await self.until(lambda: "eof" in program.ends or "lost" in program.ends)
         program.transport.abortConnection()
         return bytes(program.received)
+
+    async def serves(self, path: str) -> UNIXClientEndpoint:
+        """When somebody listens at ``path``, which is there a moment before."""
+        endpoint = UNIXClientEndpoint(unix, path)
+        while True:
+            try:
+                await self.ask(endpoint, 0)
+            except ConnectError:
+                await self.turns()
+            else:
+                return endpoint
 
     async def silent(self, endpoint: IStreamClientEndpoint) -> None:
         """Waits until nobody listens there any more; the client does not wait for that."""
@@ -157,9 +168,8 @@ class UnixTests(ForwardingCase):
         """``-R`` with a socket of the host, which goes with the connection."""
         path = f"{self.sockets}/remote"
         ssh = self.background("-N", "-R", f"{path}:{LOOPBACK}:{self.counting}")
-        await self.until(lambda: os.path.exists(path))
-        await self.assert_counts(UNIXClientEndpoint(unix, path))
-        ssh.transport.signalProcess(signal.SIGTERM)  # type: ignore[union-attr]  # it runs
+        await self.assert_counts(await self.serves(path))
+        ssh.transport.signalProcess(signal.SIGKILL)  # type: ignore[union-attr]  # it runs
         await self.until(lambda: not os.path.exists(path))
 
     async def test_local(self) -> None:
@@ -168,8 +178,7 @@ class UnixTests(ForwardingCase):
         port = unix.listenUNIX(there, CountingServer())
         self.addCleanup(port.stopListening)
         self.background("-N", "-L", f"{here}:{there}")
-        await self.until(lambda: os.path.exists(here))
-        await self.assert_counts(UNIXClientEndpoint(unix, here))
+        await self.assert_counts(await self.serves(here))
 
     async def test_both(self) -> None:
         """Both at once: to the host and back to the client."""
@@ -177,8 +186,8 @@ class UnixTests(ForwardingCase):
         port = unix.listenUNIX(f"{self.sockets}/end", CountingServer())
         self.addCleanup(port.stopListening)
         self.background("-N", "-R", f"{there}:{self.sockets}/end", "-L", f"{here}:{there}")
-        await self.until(lambda: os.path.exists(here) and os.path.exists(there))
-        await self.assert_counts(UNIXClientEndpoint(unix, here))
+        await self.serves(there)
+        await self.assert_counts(await self.serves(here))
 
     async def test_refused(self) -> None:
         """A path that is taken."""
