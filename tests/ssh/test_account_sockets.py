@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import stat
 from pathlib import Path
@@ -131,11 +132,16 @@ class OwnAccountTests(SocketsCase):
         """Who waits hears of it, and the next one is made by a new process."""
         sockets = self.sockets()
         await sockets.listen(self.path("one"), FarEnds())
-        assert sockets._broker is not None
-        os.kill(sockets._broker._exit._pid, 9)
+        os.kill(self.broker(), signal.SIGKILL)
         refusal = await self.refused(sockets.listen(self.path("two"), FarEnds()))
         self.assertEqual(refusal, "the process that makes sockets has ended")
         await sockets.listen(self.path("two"), FarEnds())
+
+    def broker(self) -> int:
+        """The process that makes the sockets."""
+        children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+        (pid,) = (pid for pid in children if b"socket_broker.py" in Path(f"/proc/{pid}/cmdline").read_bytes())
+        return int(pid)
 
     async def test_given_up(self) -> None:
         """A socket that comes when nobody waits for it any more is closed."""
