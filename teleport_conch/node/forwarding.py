@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
@@ -12,10 +13,11 @@ from twisted.logger import Logger
 
 from teleport_conch.errors import AccessDenied
 from teleport_conch.ssh.account import Account
-from teleport_conch.ssh.account_sockets import BrokeredSockets, Sockets
+from teleport_conch.ssh.account_sockets import BrokeredSockets, MonitoredSockets, Sockets
 from teleport_conch.ssh.channel import Channel, Opener
 from teleport_conch.ssh.forwarding import DirectTCPIP, connect, connect_unix, parse_direct_streamlocal
 from teleport_conch.ssh.listening import ListenRequest, ListenRules, RemoteForwards
+from teleport_conch.ssh.monitored import MonitoredLogin
 from teleport_conch.starting import Reactor
 
 
@@ -32,6 +34,7 @@ class Forwarding:
     account: Account
     permit: Callable[[str, int], None]
     told: Callable[[str], AbstractContextManager[None]]
+    login: MonitoredLogin | None = None
     _connection: Opener | None = None
     _sockets: Sockets | None = None
     _listening: RemoteForwards | None = None
@@ -66,7 +69,7 @@ class Forwarding:
         path = parse_direct_streamlocal(payload)
         with self.told(path):
             self.permit(path, 0)
-            return await connect_unix(self.reactor, self._as_account(), path)
+            return await connect_unix(self.reactor, self.as_account(), path)
 
     async def listen(self, name: bytes, payload: bytes) -> bytes:
         """One of :data:`~teleport_conch.ssh.listening.REQUESTS`; to stop listening needs no permission."""
@@ -77,8 +80,12 @@ class Forwarding:
             self.permit(request.where, request.port or 0)
             return await self._remote().answer(request)
 
-    def _as_account(self) -> Sockets:
-        if self._sockets is None:
+    def as_account(self) -> Sockets:
+        """Sockets of the account; where we are not root, the monitor has them made."""
+        if self._sockets is None and self.login is not None and os.geteuid() != 0:
+            reactor = self.reactor
+            self._sockets = MonitoredSockets(reactor, reactor, reactor, self.account, self.login)
+        elif self._sockets is None:
             self._sockets = BrokeredSockets(self.reactor, self.reactor, self.reactor, self.account)
         return self._sockets
 
@@ -88,5 +95,5 @@ class Forwarding:
         if self._listening is None:
             rules = ListenRules(privileged=self.account.uid == 0)
             reactor = self.reactor
-            self._listening = RemoteForwards(reactor, reactor, self._connection, rules, self._as_account())
+            self._listening = RemoteForwards(reactor, reactor, self._connection, rules, self.as_account())
         return self._listening

@@ -95,7 +95,7 @@ class Guest:
     claim: Claim
     target: Callable[[], Target]
     login: MonitoredLogin | None = None
-    _agents: dict[SessionChannel, agent.AgentSocket] = field(factory=dict)
+    _agents: dict[SessionChannel, agent.AgentSocket | agent.BrokeredAgent] = field(factory=dict)
     _displays: dict[SessionChannel, X11Display] = field(factory=dict)
     _open: set[SessionChannel] = field(factory=set)
     _forwards: Forwarding | None = None
@@ -198,7 +198,12 @@ class Guest:
         def open_channel(to_agent: StreamChannel) -> None:
             connection.open(agent.AGENT_CHANNEL, to_agent)
 
-        self._agents[channel] = agent.AgentSocket(self.room.reactor, self.room.reactor, self.account, open_channel)
+        reactor = self.room.reactor
+        if self.login is not None and os.geteuid() != 0:
+            sockets = self._forwarding.as_account()
+            self._agents[channel] = await agent.brokered(reactor, self.account, sockets, open_channel)
+        else:
+            self._agents[channel] = agent.AgentSocket(reactor, reactor, self.account, open_channel)
         self.room.emit("agent-forward", **who(self.claim))
 
     async def forward_x11(self, channel: SessionChannel, request: X11Request) -> None:
@@ -240,7 +245,9 @@ class Guest:
     @property
     def _forwarding(self) -> Forwarding:
         if self._forwards is None:
-            self._forwards = Forwarding(self.room.reactor, self.account, self._may_forward, self._forward_told)
+            self._forwards = Forwarding(
+                self.room.reactor, self.account, self._may_forward, self._forward_told, self.login
+            )
         return self._forwards
 
     def _may_forward(self, host: str, port: int) -> None:

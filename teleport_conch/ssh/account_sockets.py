@@ -16,13 +16,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IProtocolFactory, IReactorFDSet, IReactorSocket, IReactorTime, IReadDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from teleport_conch.errors import AccessDenied, ConnectionProblem, SpawnFailed
 from teleport_conch.ssh.account import Account
+from teleport_conch.ssh.monitored import MonitoredLogin
 from teleport_conch.ssh.unix_port import UnixPort
 
 ANSWER_S = 10.0
@@ -67,6 +68,7 @@ class BrokeredSockets:
         self._clock = clock
         self._account = account
         self._broker: _Broker | None = None
+        self._starting = DeferredLock()
         self._ports: set[UnixPort] = set()
 
     async def connect(self, path: str, factory: IProtocolFactory) -> None:
@@ -108,11 +110,52 @@ class BrokeredSockets:
             raise ConnectionProblem("that is no absolute path")
         if len(encoded) > MAX_PATH_BYTES:
             raise ConnectionProblem(f"the path of a socket has at most {MAX_PATH_BYTES} bytes")
-        if self._broker is None or self._broker.over:
-            self._broker = _Broker(self._reactor, self._account)
-        answer = self._broker.ask(verb + encoded)
+        broker = await self._running()
+        answer = broker.ask(verb + encoded)
         answer.addTimeout(ANSWER_S, self._clock, _too_slow)
         return await answer
+
+    async def _running(self) -> _Broker:
+        await self._starting.acquire()
+        try:
+            if self._broker is None or self._broker.over:
+                self._broker = await self._start()
+            return self._broker
+        finally:
+            self._starting.release()
+
+    async def _start(self) -> _Broker:
+        control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+        with theirs:
+            theirs.setblocking(True)
+            try:
+                pid = _started(self._account, theirs)
+            except BaseException:
+                control.close()
+                raise
+        return _Broker(self._reactor, control, pid, _Exit(self._reactor, pid).reaped)
+
+
+class MonitoredSockets(BrokeredSockets):
+    """The same where the monitor starts the process, as this one may not become the account.
+
+    :param login: the login that the monitor has verified.
+    """
+
+    def __init__(
+        self,
+        reactor: IReactorFDSet,
+        adopting: IReactorSocket,
+        clock: IReactorTime,
+        account: Account,
+        login: MonitoredLogin,
+    ) -> None:
+        super().__init__(reactor, adopting, clock, account)
+        self._login = login
+
+    async def _start(self) -> _Broker:
+        process = await self._login.broker()
+        return _Broker(self._reactor, process.control, process.pid, process.reaped)
 
 
 def _too_slow(result: object, timeout_s: float) -> int | None:
@@ -121,20 +164,15 @@ def _too_slow(result: object, timeout_s: float) -> int | None:
 
 @implementer(IReadDescriptor)
 class _Broker:
-    """The process, and our end of the pair."""
+    """The process, our end of the pair, and what fires when it has ended."""
 
-    def __init__(self, reactor: IReactorFDSet, account: Account) -> None:
+    def __init__(self, reactor: IReactorFDSet, control: socket.socket, pid: int, reaped: Deferred[None]) -> None:
+        self.pid = pid
         self._reactor = reactor
         self._waiting: list[Deferred[int | None]] = []
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
-        with theirs:
-            theirs.setblocking(True)
-            try:
-                pid = _started(account, theirs)
-            except BaseException:
-                self._control.close()
-                raise
-        self._exit = _Exit(reactor, pid)
+        self._control = control
+        self._control.setblocking(False)
+        self._reaped = reaped
         self.over = False
         reactor.addReader(self)
 
@@ -195,7 +233,7 @@ class _Broker:
     async def stop(self) -> None:
         """The process removes what it has made, and ends."""
         self._close()
-        await self._exit.reaped
+        await self._reaped
 
 
 def _started(account: Account, control: socket.socket) -> int:

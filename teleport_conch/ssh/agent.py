@@ -9,15 +9,18 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Callable
 
+from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IReactorTime, IReactorUNIX
 
-from teleport_conch.errors import SpawnFailed
+from teleport_conch.errors import ConnectionProblem, SpawnFailed
 from teleport_conch.ssh.accepting import Accepting, stopped
 from teleport_conch.ssh.account import Account
+from teleport_conch.ssh.account_sockets import Sockets, Stop
 from teleport_conch.ssh.splice import StreamChannel
 
 AGENT_CHANNEL = b"auth-agent@openssh.com"
@@ -38,12 +41,7 @@ class AgentSocket:
         open_channel: Callable[[StreamChannel], None],
     ) -> None:
         self._port: IListeningPort | None = None
-        factory = Accepting(
-            clock,
-            lambda channel, _address: open_channel(channel),
-            f"the agent of {account.name}",
-            admits=(0, account.uid).__contains__,
-        )
+        factory = _accepting(clock, account, open_channel)
         try:
             self._folder = tempfile.mkdtemp(prefix="teleport-agent-")
         except OSError as problem:
@@ -64,6 +62,41 @@ class AgentSocket:
         if self._port is not None:
             await stopped(self._port)
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+@frozen
+class BrokeredAgent:
+    """The same, made by a process of the account (:mod:`teleport_conch.ssh.account_sockets`)."""
+
+    path: str
+    _stop: Stop
+
+    async def close(self) -> None:
+        """See :meth:`AgentSocket.close`."""
+        await self._stop()
+
+
+async def brokered(
+    clock: IReactorTime, account: Account, sockets: Sockets, open_channel: Callable[[StreamChannel], None]
+) -> BrokeredAgent:
+    """A socket where we may not become the account: in the folder for temporary files, where nobody else can remove it.
+
+    :raises SpawnFailed: this host cannot make it.
+    """
+    path = os.path.join(tempfile.gettempdir(), f"teleport-agent-{uuid.uuid4().hex}.sock")
+    try:
+        return BrokeredAgent(path, await sockets.listen(path, _accepting(clock, account, open_channel)))
+    except ConnectionProblem as problem:
+        raise _failed(problem) from problem
+
+
+def _accepting(clock: IReactorTime, account: Account, open_channel: Callable[[StreamChannel], None]) -> Accepting:
+    return Accepting(
+        clock,
+        lambda channel, _address: open_channel(channel),
+        f"the agent of {account.name}",
+        admits=(0, account.uid).__contains__,
+    )
 
 
 def _failed(problem: Exception) -> SpawnFailed:

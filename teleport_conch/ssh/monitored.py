@@ -74,7 +74,7 @@ class Monitor:
         self._gone = gone
         self._numbers = count(1)
         self._asked: dict[int, _Asked] = {}
-        self._processes: dict[int, MonitoredProcess] = {}
+        self._processes: dict[int, MonitoredProcess | BrokerProcess] = {}
         self._open = True
         reactor.addReader(self)
 
@@ -109,6 +109,15 @@ class Monitor:
         number, asked = self._send(orders.START, body, START_S)
         frame = await asked
         self._processes[number] = process = MonitoredProcess.of(self, number, frame)
+        return process
+
+    async def broker(self, login: int) -> BrokerProcess:
+        """Starts the process that makes Unix sockets as the account of a login."""
+        number, asked = self._send(orders.BROKER, wire.uint32(login), START_S)
+        frame = await asked
+        (control,) = frame.descriptors
+        process = BrokerProcess(Reader(frame.body).uint32(), socket.socket(fileno=control))
+        self._processes[number] = process
         return process
 
     def leave(self, login: int) -> None:
@@ -245,9 +254,30 @@ class MonitoredLogin:
     async def spawn(self, program: Program) -> MonitoredProcess:
         return await self.monitor.start(self.number, program)
 
+    async def broker(self) -> BrokerProcess:
+        """See :meth:`Monitor.broker`."""
+        return await self.monitor.broker(self.number)
+
     def leave(self) -> None:
         """The connection has ended."""
         self.monitor.leave(self.number)
+
+
+@frozen
+class BrokerProcess:
+    """The program of :mod:`teleport_conch.ssh.socket_broker`, started by the monitor.
+
+    :ivar control: the socket to it.
+    :ivar reaped: fires when it has ended.
+    """
+
+    pid: int
+    control: socket.socket
+    reaped: Deferred[None] = field(factory=Deferred)
+
+    def ended(self, status: ExitStatus) -> None:
+        """The process was waited for."""
+        self.reaped.callback(None)
 
 
 @define

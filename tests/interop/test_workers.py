@@ -98,6 +98,24 @@ class PrivilegeTests(WorkerCase):
         for login in (self.login, "root"):
             self.assertEqual(check(dora().ssh(f"{login}@web1", "id -un")).text.strip(), login)
 
+    def test_agent(self) -> None:
+        """The socket of a forwarded agent is the guest's own."""
+        said = check(run(require("ssh-agent", "openssh-client"), "-s")).text
+        socket, pid = (line.partition("=")[2].partition(";")[0] for line in said.splitlines()[:2])
+        self.addCleanup(lambda: run("kill", pid))
+        done = dora().ssh(
+            "-A", "-o", f"IdentityAgent={socket}", f"{self.login}@web1", "stat -c '%U %a' $SSH_AUTH_SOCK; ssh-add -l"
+        )
+        self.assertEqual(done.text.split("\n")[0], f"{self.login} 600", done)
+        self.assertIn("The agent has no identities.", done.text)
+
+    def test_unix_socket(self) -> None:
+        """So is one that is listened on for the client."""
+        path = f"{guest_account().pw_dir}/from-client"
+        port = str(self.node.port)
+        done = dora().ssh("-R", f"{path}:127.0.0.1:{port}", f"{self.login}@web1", f"stat -c '%U %a' {path}")
+        self.assertEqual(done.text.strip(), f"{self.login} 600", done)
+
     def test_anchors(self) -> None:
         """The authorities were taken at the first start, into a file that workers cannot write."""
         path = self.node.data_dir.with_name("data.monitor") / "authorities"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
+import sys
 import termios
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -15,10 +16,11 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from teleport_conch.ssh.monitor import host, records
-from teleport_conch.ssh.monitor.orders import Order, Settings
+from teleport_conch.ssh.monitor.orders import Account, Order, Settings
 from teleport_conch.ssh.monitor.pam import Transaction
 
 MOTD = Path("/etc/motd")
+BROKER = Path(__file__).parent.with_name("socket_broker.py")
 SYSTEM_RC = "/etc/ssh/sshrc"
 USER_RC = ".ssh/rc"
 HUSH = ".hushlogin"
@@ -75,12 +77,28 @@ def become(birth: Birth, environment: Mapping[str, str], pam: Transaction | None
         os._exit(_FAILED)
 
 
-def _open_session(birth: Birth) -> None:
-    """A new session with its descriptors, its terminal, and the signals of a fresh process."""
+def become_broker(account: Account, control: int) -> NoReturn:
+    """Turns this forked process into the program that makes sockets, which becomes the account before anything else."""
+    try:
+        _fresh_signals()
+        os.setsid()
+        os.dup2(control, 0)
+        words = [sys.executable, "-I", "-S", str(BROKER), account.name, str(account.uid), str(account.gid)]
+        os.execve(words[0], words, {})  # noqa: S606  # our own program
+    finally:
+        os._exit(_FAILED)
+
+
+def _fresh_signals() -> None:
     for each in _RESTORED_SIGNALS:
         with suppress(OSError, ValueError):
             signal.signal(each, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _open_session(birth: Birth) -> None:
+    """A new session with its descriptors, its terminal, and the signals of a fresh process."""
+    _fresh_signals()
     os.setsid()
     if birth.tty:
         fcntl.ioctl(birth.ends[0], termios.TIOCSCTTY, 0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 from collections import deque
 from contextlib import suppress
 from typing import NamedTuple
@@ -18,6 +19,8 @@ MAX_FRAME_BYTES = 160 << 10
 """Longest frame, in bytes: a command of 128 KiB, which is all that the kernel takes, with its environment."""
 
 MAX_DESCRIPTORS = 4
+_DESCRIPTOR = struct.Struct("i")
+_ROOM = socket.CMSG_SPACE(MAX_DESCRIPTORS * _DESCRIPTOR.size)
 MAX_WAITING = 1024
 """Frames that wait for a reader; one that leaves more is cut off."""
 
@@ -102,16 +105,16 @@ class Peer:
         :raises Violation: it sent what is no frame.
         """
         try:
-            data, descriptors, flags, _ = socket.recv_fds(
-                self._end, MAX_FRAME_BYTES, MAX_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
-            )
+            # Not recv_fds: before Python 3.12 it forgets its flags, and programs would inherit the descriptors.
+            data, passed, flags, _ = self._end.recvmsg(MAX_FRAME_BYTES, _ROOM, socket.MSG_CMSG_CLOEXEC)
         except (BlockingIOError, InterruptedError):
             return None
         except ConnectionError:
             raise EOFError from None
         if not data:
             raise EOFError
-        frame = Frame(data[0], int.from_bytes(data[1:5], "big"), data[5:], tuple(descriptors))
+        descriptors = tuple(number for _, _, packed in passed for (number,) in _DESCRIPTOR.iter_unpack(packed))
+        frame = Frame(data[0], int.from_bytes(data[1:5], "big"), data[5:], descriptors)
         if len(data) < 5 or flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
             frame.close()
             raise Violation("a frame that is cut")

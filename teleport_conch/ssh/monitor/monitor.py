@@ -253,6 +253,8 @@ class _Server:
             self._served.logins.pop(Reader(body).uint32(), None)
         elif frame.kind == orders.START:
             self._start(number, body)
+        elif frame.kind == orders.BROKER:
+            self._broker(number, body)
         elif frame.kind == orders.SIGNAL:
             self._signal(number, body)
         else:
@@ -266,14 +268,27 @@ class _Server:
             raise AccessDenied("The monitor knows no such login.")
         if number in self._served.orders:
             raise WireError("a number that is in use")
-        packed = orders.pack_order(login.order(program))
+        self._pass_on(number, orders.START, orders.pack_order(login.order(program)))
+
+    def _broker(self, number: int, body: bytes) -> None:
+        reader = Reader(body)
+        login = self._served.logins.get(reader.uint32())
+        reader.end()
+        if login is None:
+            raise AccessDenied("The monitor knows no such login.")
+        if number in self._served.orders:
+            raise WireError("a number that is in use")
+        self._pass_on(number, orders.BROKER, orders.pack_account(login.account))
+
+    def _pass_on(self, number: int, kind: int, packed: bytes) -> None:
+        """Orders from the starter; what it says comes back under the server's own number."""
 
         def heard(frame: Frame) -> None:
             if frame.kind != orders.DONE:
                 self._served.orders.pop(number, None)
             self._talk.send(frame.kind, number, frame.body, frame.descriptors)
 
-        self._served.orders[number] = self._monitor.order(orders.START, packed, heard)
+        self._served.orders[number] = self._monitor.order(kind, packed, heard)
 
     def _signal(self, number: int, body: bytes) -> None:
         reader = Reader(body)

@@ -23,6 +23,7 @@ LEAVE = 5
 START = 6
 SIGNAL = 7
 CHECK = 8
+BROKER = 9
 # Answers.
 DONE = 20
 REFUSED = 21

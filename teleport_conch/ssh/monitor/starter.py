@@ -70,7 +70,12 @@ class Starter:
 
     def _received(self, frame: Frame) -> None:
         frame.close()
-        handlers = {orders.START: self._start, orders.CHECK: self._check, orders.SIGNAL: self._signal}
+        handlers = {
+            orders.START: self._start,
+            orders.BROKER: self._broker,
+            orders.CHECK: self._check,
+            orders.SIGNAL: self._signal,
+        }
         try:
             handlers[frame.kind](frame.number, frame.body)
         except Refusal as refusal:
@@ -110,6 +115,23 @@ class Starter:
             else:
                 self._start_with_pam(number, born, kept, self._pam)
             ours.pop_all()
+
+    def _broker(self, number: int, body: bytes) -> None:
+        """Starts what makes Unix sockets as an account, with a socket to the server that asked for it."""
+        reader = Reader(body)
+        account = orders.read_account(reader)
+        reader.end()
+        if len(self._by_number) >= MAX_SESSIONS:
+            raise Refusal(f"This host runs {MAX_SESSIONS} sessions, and no more.", "LIMIT_EXCEEDED")
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with ours, theirs:
+            pid = _fork()
+            if pid == 0:
+                birth.become_broker(account, theirs.fileno())
+            session = Session(number, pid, None)
+            self._children[pid] = self._by_number[number] = session
+            ours.setblocking(False)
+            self._link.send(orders.DONE, number, wire.uint32(pid), (ours.detach(),))
 
     def _start_plainly(self, number: int, born: Birth, kept: tuple[int, ...]) -> None:
         pid = _fork()
