@@ -14,7 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch.errors import BadParameter, SpawnFailed
 from teleport_conch.ssh.account import Account, lookup
-from teleport_conch.ssh.terminal import MAX_CELLS, Terminal, apply_modes, decode_modes
+from teleport_conch.ssh.terminal import MAX_CELLS, Terminal, decode_modes
+from teleport_conch.ssh.terminal_setup import apply_modes
 
 
 def mode(opcode: int, argument: int) -> bytes:
