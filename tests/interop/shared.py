@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from functools import cache
 
+from tests.interop import eager
 from tests.interop.accounts import guest_account, is_root
 from tests.interop.cluster import LOGIN, Cluster
 from tests.interop.person import Person
@@ -20,8 +23,34 @@ def quiet_cluster() -> Cluster:
 @cache
 def alice() -> Person:
     """Somebody who may log in to the nodes of the quiet cluster, as root and as a guest where there is one."""
-    logins = (LOGIN, guest_account().pw_name) if is_root() else (LOGIN,)
-    return quiet_cluster().person("alice", logins)
+    return quiet_cluster().person("alice", _logins())
+
+
+def _logins() -> tuple[str, ...]:
+    return (LOGIN, guest_account().pw_name) if is_root() else (LOGIN,)
+
+
+@cache
+def eager_cluster() -> Cluster:
+    """One whose proxy and node ``web1`` exchange keys all the time."""
+    cluster = Cluster(heartbeat="5s")
+    node = cluster.node("web1", labels=LABELS["web1"])
+    for service in (cluster.proxy, node):
+        service.line = shlex.join([sys.executable, eager.__file__, "--log-format=text", service.plugin])
+    cluster.auth.start()
+    cluster.proxy.start()
+    node.start()
+    cluster.know("web1")
+    return cluster
+
+
+@cache
+def eager_alice() -> Person:
+    """Somebody there whose ``ssh`` wants new keys, too."""
+    person = eager_cluster().person("alice", _logins())
+    for config in (person.config, person.jump_config, person.command_config):
+        config.write_text(f"{config.read_text()}    RekeyLimit 256K\n")
+    return person
 
 
 @cache

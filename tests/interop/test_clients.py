@@ -9,7 +9,8 @@ import asyncssh
 import paramiko  # type: ignore[import-untyped]  # it has no types
 
 from tests.interop.case import InteropTests
-from tests.interop.cluster import LOGIN
+from tests.interop.cluster import LOGIN, Cluster
+from tests.interop.person import Person
 from tests.interop.programs import DEADLINE_S
 from tests.interop.services import LOCALHOST
 from tests.interop.shared import alice, quiet_cluster
@@ -18,12 +19,21 @@ DATA = os.urandom(3_000_000)
 Connection = asyncssh.SSHClientConnection
 
 
-class ParamikoTests(InteropTests):
+class ClientCase(InteropTests):
+    def cluster(self) -> Cluster:
+        """Where the node ``web1`` is."""
+        return quiet_cluster()
+
+    def person(self) -> Person:
+        return alice()
+
+
+class ParamikoTests(ClientCase):
     """Paramiko shows certificates. Those of hosts it does not know: it is told to believe any key."""
 
     def client(self, port: int, sock: paramiko.Channel | None = None) -> paramiko.SSHClient:
-        key = paramiko.ECDSAKey.from_private_key_file(str(alice().key))
-        key.load_certificate(str(alice().certificate))
+        key = paramiko.ECDSAKey.from_private_key_file(str(self.person().key))
+        key.load_certificate(str(self.person().certificate))
         client = paramiko.SSHClient()
         client.set_missing_host_key_policy(paramiko.AutoAddPolicy())  # noqa: S507  # loopback
         client.connect(
@@ -33,7 +43,7 @@ class ParamikoTests(InteropTests):
         return client
 
     def through_the_proxy(self, node: str) -> paramiko.SSHClient:
-        transport = self.client(quiet_cluster().proxy_port).get_transport()
+        transport = self.client(self.cluster().proxy_port).get_transport()
         assert transport is not None
         channel = transport.open_channel("direct-tcpip", (node, 0), (LOCALHOST, 0), timeout=DEADLINE_S)
         return self.client(0, channel)
@@ -53,7 +63,7 @@ class ParamikoTests(InteropTests):
             self.assertEqual(file.read(), DATA)
 
     def test_direct(self) -> None:
-        self.check_client(self.client(quiet_cluster().nodes["web1"].port))
+        self.check_client(self.client(self.cluster().nodes["web1"].port))
 
     def test_through_the_proxy(self) -> None:
         self.check_client(self.through_the_proxy("web1"))
@@ -65,7 +75,7 @@ class ParamikoTests(InteropTests):
         self.assertEqual(caught.exception.code, 2)  # SSH_OPEN_CONNECT_FAILED
 
 
-class AsyncSSHTests(InteropTests):
+class AsyncSSHTests(ClientCase):
     """AsyncSSH shows certificates, and checks those of hosts."""
 
     async def connect(self, tunnel: asyncssh.SSHClientConnection | None, host: str, port: int) -> Connection:
@@ -75,8 +85,8 @@ class AsyncSSHTests(InteropTests):
             tunnel=tunnel or (),
             config=None,
             username=LOGIN,
-            client_keys=[(str(alice().key), str(alice().certificate))],
-            known_hosts=str(alice().known_hosts),
+            client_keys=[(str(self.person().key), str(self.person().certificate))],
+            known_hosts=str(self.person().known_hosts),
             agent_path=None,
             login_timeout=DEADLINE_S,
         )
@@ -100,7 +110,7 @@ class AsyncSSHTests(InteropTests):
 
     def test_direct(self) -> None:
         async def talk() -> None:
-            async with await self.connect(None, LOCALHOST, quiet_cluster().nodes["web1"].port) as node:
+            async with await self.connect(None, LOCALHOST, self.cluster().nodes["web1"].port) as node:
                 await self.check_connection(node)
 
         asyncio.run(asyncio.wait_for(talk(), DEADLINE_S))
@@ -108,7 +118,7 @@ class AsyncSSHTests(InteropTests):
     def test_through_the_proxy(self) -> None:
         async def talk() -> None:
             async with (
-                await self.connect(None, LOCALHOST, quiet_cluster().proxy_port) as proxy,
+                await self.connect(None, LOCALHOST, self.cluster().proxy_port) as proxy,
                 await self.connect(proxy, "web1", 22) as node,
             ):
                 await self.check_connection(node)
@@ -117,7 +127,7 @@ class AsyncSSHTests(InteropTests):
 
     def test_unknown_node(self) -> None:
         async def talk() -> None:
-            async with await self.connect(None, LOCALHOST, quiet_cluster().proxy_port) as proxy:
+            async with await self.connect(None, LOCALHOST, self.cluster().proxy_port) as proxy:
                 await self.connect(proxy, "nowhere", 22)
 
         with self.assertRaises(asyncssh.ChannelOpenError) as caught:

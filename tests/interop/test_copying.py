@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from tests.interop.accounts import guest_account, is_root, may_sudo
 from tests.interop.case import InteropTests
 from tests.interop.programs import check, run
 from tests.interop.requirements import require
@@ -15,6 +16,8 @@ BIG_BYTES = 20_000_000
 
 class JumpTests(InteropTests):
     """By ProxyJump."""
+
+    big_bytes = BIG_BYTES
 
     def setUp(self) -> None:
         self.here = Path(self.mktemp()).absolute()
@@ -34,7 +37,7 @@ class JumpTests(InteropTests):
         check(run(require("scp", "openssh-client"), "-q", "-F", str(self.config()), *words))
 
     def check_scp(self, *flags: str) -> None:
-        sent = self.make(self.here, "a file", BIG_BYTES)
+        sent = self.make(self.here, "a file", self.big_bytes)
         (self.here / "a file").chmod(0o640)
         self.scp(*flags, "-p", str(self.here / "a file"), f"web1:{self.there}/copy")
         self.assertEqual((self.there / "copy").read_bytes(), sent)
@@ -52,7 +55,7 @@ class JumpTests(InteropTests):
 
     def test_sftp(self) -> None:
         """A batch of commands: put, list, get, and a failure that is one."""
-        sent = self.make(self.here, "big", BIG_BYTES)
+        sent = self.make(self.here, "big", self.big_bytes)
         batch = f"put {self.here}/big {self.there}/big\nls -1 {self.there}\nget {self.there}/big {self.here}/back\n"
         sftp = require("sftp", "openssh-client")
         done = check(run(sftp, "-q", "-F", str(self.config()), "-b", "-", "web1", stdin=batch.encode()))
@@ -67,7 +70,7 @@ class JumpTests(InteropTests):
         rsync = (require("rsync", "rsync"), "-a", "--delete", "-e", alice().shell_command(self.config()))
         for number in range(50):
             self.make(self.here, f"file {number}", 1000)
-        big = self.make(self.here, "big", BIG_BYTES)
+        big = self.make(self.here, "big", self.big_bytes)
         check(run(*rsync, f"{self.here}/", f"web1:{self.there}/copy/"))
         self.assertEqual(len(list((self.there / "copy").iterdir())), 51)
         self.assertEqual((self.there / "copy" / "big").read_bytes(), big)
@@ -76,7 +79,22 @@ class JumpTests(InteropTests):
         check(run(*rsync, f"{self.here}/", f"web1:{self.there}/copy/"))
         check(run(*rsync, f"web1:{self.there}/copy/", f"{self.here}/back/"))
         found = {path.name: path.stat().st_size for path in (self.here / "back").iterdir()}
-        self.assertEqual((len(found), found["file 1"], found["big"]), (50, 2000, BIG_BYTES))
+        self.assertEqual((len(found), found["file 1"], found["big"]), (50, 2000, self.big_bytes))
+
+    def test_rsync_by_sudo(self) -> None:
+        """As an account that becomes root for it: ``--rsync-path='sudo rsync'``."""
+        if not is_root():
+            self.skipTest("only root can make an account that may become root")
+        may_sudo()
+        self.make(self.here, "big", self.big_bytes)
+        os.chown(self.here / "big", 1234, 5678)
+        words = (require("rsync", "rsync"), "-a", "--rsync-path=sudo rsync", "-e", alice().shell_command(self.config()))
+        there = f"{guest_account().pw_name}@web1:{self.there}"
+        check(run(*words, f"{self.here}/big", f"{there}/copy"))
+        found = (self.there / "copy").stat()
+        self.assertEqual((found.st_uid, found.st_gid, found.st_size), (1234, 5678, self.big_bytes))
+        check(run(*words, f"{there}/copy", f"{self.here}/back"))
+        self.assertEqual((self.here / "back").read_bytes(), (self.here / "big").read_bytes())
 
     def test_git(self) -> None:
         """Clone, commit and push over ssh."""
@@ -85,7 +103,7 @@ class JumpTests(InteropTests):
         check(run(*git, "init", "--quiet", "--bare", "--initial-branch=main", str(self.there / "origin.git"), env=env))
         clone = self.here / "clone"
         check(run(*git, "clone", "--quiet", f"web1:{self.there}/origin.git", str(clone), env=env))
-        self.make(clone, "big", BIG_BYTES)
+        self.make(clone, "big", self.big_bytes)
         check(run(*git, "add", "big", cwd=clone, env=env))
         check(run(*git, "commit", "--quiet", "--message=A file", cwd=clone, env=env))
         check(run(*git, "push", "--quiet", "origin", "HEAD:main", cwd=clone, env=env))

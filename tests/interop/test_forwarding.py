@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from tests.interop.accounts import guest_account, is_root
 from tests.interop.case import InteropTests
 from tests.interop.certificates import signed_by_cluster
-from tests.interop.person import background
+from tests.interop.person import Person, background
 from tests.interop.programs import DEADLINE_S, Done, check, environment, eventually, run
 from tests.interop.requirements import require
 from tests.interop.services import LOCALHOST, answers, free_port
@@ -50,17 +50,45 @@ class Answering:
         self._socket.close()
 
 
-class PortTests(InteropTests):
-    """``-L`` and ``-W``: connections from the node."""
+def start_agent(case: InteropTests) -> str:
+    """The socket of an agent that ends with the test."""
+    said = check(run(require("ssh-agent", "openssh-client"), "-s")).text
+    path, pid = (found[1] for found in map(re.compile(r"=([^;]+);").search, said.splitlines()[:2]) if found)
+    case.addCleanup(lambda: run("kill", pid))
+    return path
+
+
+def socks(port: int, host: str, target: int) -> socket.socket:
+    """A connection by SOCKS 5 (RFC 1928), without a login, to a host by its name."""
+    client = socket.create_connection((LOCALHOST, port), DEADLINE_S)
+    client.sendall(b"\5\1\0")
+    assert client.recv(2, socket.MSG_WAITALL) == b"\5\0"
+    client.sendall(b"\5\1\0\3" + bytes([len(host)]) + host.encode() + target.to_bytes(2, "big"))
+    assert client.recv(10, socket.MSG_WAITALL)[:2] == b"\5\0"
+    return client
+
+
+class PersonCase(InteropTests):
+    def person(self) -> Person:
+        """Whose connections these are."""
+        return alice()
+
+
+class PortTests(PersonCase):
+    """``-L``, ``-D`` and ``-W``: connections from the node."""
 
     def forward(self, target: int) -> tuple[int, subprocess.Popen[bytes]]:
         """An ``ssh -L`` to this port, on the port that is answered."""
-        port, stack = free_port(), ExitStack()
+        port = free_port()
+        return port, self.listening(port, "-L", f"{LOCALHOST}:{port}:{LOCALHOST}:{target}")
+
+    def listening(self, port: int, *words: str) -> subprocess.Popen[bytes]:
+        """An ``ssh`` that listens on a port of its own."""
+        stack = ExitStack()
         self.addCleanup(stack.close)
-        words = ("-N", "-L", f"{LOCALHOST}:{port}:{LOCALHOST}:{target}", "web1")
-        ssh = stack.enter_context(background("-F", str(alice().jump_config), *words))
-        eventually(lambda: answers(port), f"ssh -L listens on {port}")
-        return port, ssh
+        ssh = stack.enter_context(background("-F", str(self.person().jump_config), "-N", *words, "web1"))
+        eventually(lambda: answers(port), f"ssh listens on {port}")
+        return ssh
 
     def test_request_and_answer(self) -> None:
         """Who has said everything can still hear the answer: each direction ends for itself."""
@@ -72,6 +100,17 @@ class PortTests(InteropTests):
                 client.sendall(b"x" * size)
                 client.shutdown(socket.SHUT_WR)
                 self.assertEqual(client.makefile("rb").read(), f"{size} bytes\n".encode())
+
+    def test_socks(self) -> None:
+        """``ssh -D``: each connection says where it wants to go, by name if it likes."""
+        server, port = Answering(), free_port()
+        self.addCleanup(server.close)
+        self.listening(port, "-D", f"{LOCALHOST}:{port}")
+        for host in (LOCALHOST, "localhost"):
+            with socks(port, host, server.port) as client:
+                client.sendall(b"x" * 3_000_000)
+                client.shutdown(socket.SHUT_WR)
+                self.assertEqual(client.makefile("rb").read(), b"3000000 bytes\n")
 
     def test_refused_target(self) -> None:
         """Where nobody listens, the connection ends, and ssh says why."""
@@ -87,30 +126,11 @@ class PortTests(InteropTests):
         """``ssh -W`` to a port of the node's network."""
         server = Answering()
         self.addCleanup(server.close)
-        done = alice().ssh("-W", f"{LOCALHOST}:{server.port}", "web1", stdin=b"hello")
+        done = self.person().ssh("-W", f"{LOCALHOST}:{server.port}", "web1", stdin=b"hello")
         self.assertEqual((done.text, done.code), ("5 bytes\n", 0), done)
 
-    def test_needs_permission(self) -> None:
-        """A certificate without ``permit-port-forwarding`` gets no connection."""
-        server = Answering()
-        self.addCleanup(server.close)
-        bob = signed_by_cluster(quiet_cluster(), "bob", "-O", "no-port-forwarding")
-        self.assertEqual(bob.ssh("web1", "echo in").text, "in\n")
-        done = bob.ssh("-W", f"{LOCALHOST}:{server.port}", "web1", stdin=b"hello")
-        self.assertNotEqual(done.code, 0)
-        self.assertIn("The certificate does not permit port forwarding.", done.complaint)
 
-    def test_needs_permission_to_listen(self) -> None:
-        """So with ``-R``, which ends the login where it is told to; a session alone goes on."""
-        carol = signed_by_cluster(quiet_cluster(), "carol", "-O", "no-port-forwarding")
-        listen = ("-R", f"0:{LOCALHOST}:22")
-        done = carol.ssh("-o", "ExitOnForwardFailure=yes", *listen, "web1", "echo in")
-        self.assertIn("remote port forwarding failed", done.complaint)
-        self.assertEqual(done.text, "")
-        self.assertEqual(carol.ssh(*listen, "web1", "echo in").text, "in\n")
-
-
-class RemotePortTests(InteropTests):
+class RemotePortTests(PersonCase):
     """``-R``: connections to the client."""
 
     def setUp(self) -> None:
@@ -128,7 +148,7 @@ class RemotePortTests(InteropTests):
     def running(self, *words: str) -> subprocess.Popen[bytes]:
         stack = ExitStack()
         self.addCleanup(stack.close)
-        return stack.enter_context(background("-F", str(alice().jump_config), "-N", *words, "web1"))
+        return stack.enter_context(background("-F", str(self.person().jump_config), "-N", *words, "web1"))
 
     def test_any_port(self) -> None:
         """The node tells which port it has taken; it leads to the client's network, from this host alone."""
@@ -183,9 +203,63 @@ class RemotePortTests(InteropTests):
             said = eventually(ssh.stderr.readline, "ssh says something").decode()
             self.assertIn(f"{folder}/root cannot be reached: Permission denied.", said)
             forward = ("-o", "ExitOnForwardFailure=yes", "-R", f"{folder}/new:{LOCALHOST}:1")
-            done = alice().ssh("-l", guest, *forward, "web1", "echo in")
+            done = self.person().ssh("-l", guest, *forward, "web1", "echo in")
             self.assertIn("remote port forwarding failed", done.complaint, done)
             self.assertEqual(sorted(os.listdir(folder)), ["here", "root"])
+
+
+class AgentTests(PersonCase):
+    """``-A``."""
+
+    def ssh(self, agent: str, *words: str) -> Done:
+        ssh = require("ssh", "openssh-client")
+        return run(ssh, "-F", str(self.person().jump_config), *words, env=environment(SSH_AUTH_SOCK=agent))
+
+    def test_forwarded(self) -> None:
+        """The keys of the person's agent can be used on the node, again and again, and on from there."""
+        agent = start_agent(self)
+        add = require("ssh-add", "openssh-client")
+        check(run(add, "-q", str(self.person().key), env=environment(SSH_AUTH_SOCK=agent)))
+        own = check(run(add, "-L", env=environment(SSH_AUTH_SOCK=agent))).text
+        with_agent = ("-A", "-o", f"IdentityAgent={agent}")
+        done = self.ssh(agent, *with_agent, "web1", "ssh-add -L; ssh-add -L; ls -ld $SSH_AUTH_SOCK")
+        self.assertTrue(done.text.startswith(own + own), done)
+        self.assertIn("srw-------", done.text)
+
+    def test_only_when_asked(self) -> None:
+        """Without ``-A`` there is none."""
+        done = self.ssh(start_agent(self), "web1", "echo ${SSH_AUTH_SOCK-none}")
+        self.assertEqual(done.text, "none\n", done)
+
+
+class PermissionTests(InteropTests):
+    """Certificates and accounts that do not permit what is asked for."""
+
+    def test_port_forwarding(self) -> None:
+        """A certificate without ``permit-port-forwarding`` gets no connection."""
+        server = Answering()
+        self.addCleanup(server.close)
+        bob = signed_by_cluster(quiet_cluster(), "bob", "-O", "no-port-forwarding")
+        self.assertEqual(bob.ssh("web1", "echo in").text, "in\n")
+        done = bob.ssh("-W", f"{LOCALHOST}:{server.port}", "web1", stdin=b"hello")
+        self.assertNotEqual(done.code, 0)
+        self.assertIn("The certificate does not permit port forwarding.", done.complaint)
+
+    def test_listening(self) -> None:
+        """So with ``-R``, which ends the login where it is told to; a session alone goes on."""
+        carol = signed_by_cluster(quiet_cluster(), "carol", "-O", "no-port-forwarding")
+        listen = ("-R", f"0:{LOCALHOST}:22")
+        done = carol.ssh("-o", "ExitOnForwardFailure=yes", *listen, "web1", "echo in")
+        self.assertIn("remote port forwarding failed", done.complaint)
+        self.assertEqual(done.text, "")
+        self.assertEqual(carol.ssh(*listen, "web1", "echo in").text, "in\n")
+
+    def test_agent(self) -> None:
+        """Without ``permit-agent-forwarding`` there is no agent, and the session goes on."""
+        agent = start_agent(self)
+        carol = signed_by_cluster(quiet_cluster(), "carol", "-O", "no-agent-forwarding")
+        done = carol.ssh("-A", "-o", f"IdentityAgent={agent}", "web1", "echo ${SSH_AUTH_SOCK-none}")
+        self.assertEqual((done.text, done.code), ("none\n", 0), done)
 
     def test_low_port(self) -> None:
         """Ports below 1024 are root's."""
@@ -196,81 +270,45 @@ class RemotePortTests(InteropTests):
         self.assertIn("remote port forwarding failed", done.complaint)
 
 
-class AgentTests(InteropTests):
-    """``-A``."""
-
-    def agent(self) -> str:
-        """The socket of an agent that ends with the test."""
-        said = check(run(require("ssh-agent", "openssh-client"), "-s")).text
-        path, pid = (found[1] for found in map(re.compile(r"=([^;]+);").search, said.splitlines()[:2]) if found)
-        self.addCleanup(lambda: run("kill", pid))
-        return path
-
-    def ssh(self, agent: str, *words: str) -> Done:
-        ssh = require("ssh", "openssh-client")
-        return run(ssh, "-F", str(alice().jump_config), *words, env=environment(SSH_AUTH_SOCK=agent))
-
-    def test_forwarded(self) -> None:
-        """The keys of the person's agent can be used on the node, again and again, and on from there."""
-        agent = self.agent()
-        add = require("ssh-add", "openssh-client")
-        check(run(add, "-q", str(alice().key), env=environment(SSH_AUTH_SOCK=agent)))
-        own = check(run(add, "-L", env=environment(SSH_AUTH_SOCK=agent))).text
-        with_agent = ("-A", "-o", f"IdentityAgent={agent}")
-        done = self.ssh(agent, *with_agent, "web1", "ssh-add -L; ssh-add -L; ls -ld $SSH_AUTH_SOCK")
-        self.assertTrue(done.text.startswith(own + own), done)
-        self.assertIn("srw-------", done.text)
-
-    def test_only_when_asked(self) -> None:
-        """Without ``-A`` there is none."""
-        done = self.ssh(self.agent(), "web1", "echo ${SSH_AUTH_SOCK-none}")
-        self.assertEqual(done.text, "none\n", done)
-
-    def test_needs_permission(self) -> None:
-        """A certificate without ``permit-agent-forwarding`` gets none, and the session goes on."""
-        agent = self.agent()
-        carol = signed_by_cluster(quiet_cluster(), "carol", "-O", "no-agent-forwarding")
-        done = carol.ssh("-A", "-o", f"IdentityAgent={agent}", "web1", "echo ${SSH_AUTH_SOCK-none}")
-        self.assertEqual((done.text, done.code), ("none\n", 0), done)
-
-
-class ManyTests(InteropTests):
+class ManyTests(PersonCase):
     """Much at one time."""
+
+    many = MANY
 
     def test_many_logins_at_once(self) -> None:
         """Fifty people, each with a connection through the proxy."""
 
         def one(number: int) -> Done:
-            return alice().ssh("web1", f"echo {number}", timeout_s=2 * DEADLINE_S)
+            return self.person().ssh("web1", f"echo {number}", timeout_s=2 * DEADLINE_S)
 
-        with ThreadPoolExecutor(MANY) as pool:
-            answers_ = list(pool.map(one, range(MANY)))
+        with ThreadPoolExecutor(self.many) as pool:
+            answers_ = list(pool.map(one, range(self.many)))
         wrong = [done for done in answers_ if done.code != 0]
         self.assertEqual(len(wrong), 0, "\n".join(map(str, wrong[:2])))
-        self.assertEqual([done.text for done in answers_], [f"{number}\n" for number in range(MANY)])
+        self.assertEqual([done.text for done in answers_], [f"{number}\n" for number in range(self.many)])
 
     def shared_connection(self) -> list[str]:
         """The options by which ``ssh`` uses a connection that was made once."""
-        path = alice().folder / Path(self.mktemp()).name  # paths of sockets are short
+        path = self.person().folder / Path(self.mktemp()).name  # paths of sockets are short
         shared = ["-o", f"ControlPath={path}", "-o"]
-        check(alice().ssh(*shared, "ControlMaster=yes", "-o", "ControlPersist=60", "-fN", "web1"))
-        self.addCleanup(lambda: alice().ssh(*shared, "ControlMaster=no", "-O", "exit", "web1"))
+        check(self.person().ssh(*shared, "ControlMaster=yes", "-o", "ControlPersist=60", "-fN", "web1"))
+        self.addCleanup(lambda: self.person().ssh(*shared, "ControlMaster=no", "-O", "exit", "web1"))
         return [*shared, "ControlMaster=no"]
 
     def test_sessions_of_one_connection(self) -> None:
         """A ControlMaster carries several sessions at once, and none of them disturbs the others."""
         shared = self.shared_connection()
         with ThreadPoolExecutor(8) as pool:
-            big = [pool.submit(alice().ssh, *shared, "web1", "head -c 2000000 /dev/zero") for _ in range(4)]
-            small = [pool.submit(alice().ssh, *shared, "web1", f"exit {number}") for number in range(1, 5)]
+            big = [pool.submit(self.person().ssh, *shared, "web1", "head -c 2000000 /dev/zero") for _ in range(4)]
+            small = [pool.submit(self.person().ssh, *shared, "web1", f"exit {number}") for number in range(1, 5)]
             self.assertEqual([len(each.result().out) for each in big], [2_000_000] * 4)
             self.assertEqual([each.result().code for each in small], [1, 2, 3, 4])
 
     def test_a_slow_reader_stops_nobody_else(self) -> None:
         """Who does not read what a session writes leaves the other sessions of the connection alone."""
         shared = self.shared_connection()
-        with background("-F", str(alice().jump_config), *shared, "web1", "cat /dev/zero") as slow:
+        with background("-F", str(self.person().jump_config), *shared, "web1", "cat /dev/zero") as slow:
             assert slow.stdout is not None
             slow.stdout.read(1)
-            self.assertEqual(alice().ssh(*shared, "web1", "echo still here").text, "still here\n")
-            self.assertEqual(alice().ssh("web1", "echo here too").text, "here too\n")
+            self.assertEqual(self.person().ssh(*shared, "web1", "echo still here").text, "still here\n")
+            self.assertEqual(self.person().ssh("web1", "echo here too").text, "here too\n")

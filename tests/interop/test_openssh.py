@@ -13,6 +13,7 @@ from tests.interop.cluster import CLUSTER_NAME, LOGIN
 from tests.interop.person import background
 from tests.interop.programs import DEADLINE_S, Done, eventually, run
 from tests.interop.requirements import require
+from tests.interop.services import Service
 from tests.interop.shared import alice, quiet_cluster
 from tests.interop.terminals import Terminal
 
@@ -28,6 +29,10 @@ class JumpTests(InteropTests):
 
     def config(self) -> Path:
         return alice().jump_config
+
+    def node(self) -> Service:
+        """What is called ``web1`` there."""
+        return quiet_cluster().nodes["web1"]
 
     def ssh(self, *words: str, stdin: bytes = b"") -> Done:
         return alice().ssh(*words, config=self.config(), stdin=stdin)
@@ -133,9 +138,8 @@ class JumpTests(InteropTests):
         done = self.ssh("-o", *sent, "web1", "env")
         found = dict(line.split("=", 1) for line in done.text.splitlines() if "=" in line)
         self.assertEqual({name: found.get(name) for name in (*allowed, *forbidden)}, allowed | dict.fromkeys(forbidden))
-        node = quiet_cluster().nodes["web1"]
         self.assertEqual(found["SSH_TELEPORT_USER"], "alice")
-        self.assertEqual(found["SSH_TELEPORT_HOST_UUID"], node.host_uuid)
+        self.assertEqual(found["SSH_TELEPORT_HOST_UUID"], self.node().host_uuid)
         self.assertEqual(found["SSH_TELEPORT_CLUSTER_NAME"], CLUSTER_NAME)
         account = pwd.getpwnam(LOGIN)
         self.assertEqual([found[name] for name in ("USER", "LOGNAME", "HOME", "SHELL")],
