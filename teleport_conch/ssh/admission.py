@@ -222,10 +222,10 @@ class Visit:
 
     def _count(self) -> Refusal | None:
         if why := self._admission.why_not(self._source):
-            silent = self._admission.goodbyes >= MAX_GOODBYES
-            self._goodbye = not silent
-            self._admission.goodbyes += self._goodbye
-            return Refusal(why, silent)
+            if not self._goodbye and self._admission.goodbyes < MAX_GOODBYES:
+                self._goodbye = True
+                self._admission.goodbyes += 1
+            return Refusal(why, silent=not self._goodbye)
         self._counted = self._admission.starting
         self._counted[self._source] += 1
         return None

@@ -126,6 +126,16 @@ class BoundsTests(AdmissionCase):
             visit.leave()
         self.assertEqual((self.admission.starting, self.admission.logged_in, self.admission.goodbyes), ({}, {}, 0))
 
+    def test_one_goodbye(self) -> None:
+        """A connection that is refused twice is one goodbye, and none when it is gone."""
+        self.make(Bounds(per_source_max_startups=1))
+        self.admission.visit(HERE).enter()
+        visit = self.admission.visit(HERE)
+        self.assertEqual([bool(visit.enter()), bool(visit.enter())], [True, True])
+        self.assertEqual(self.admission.goodbyes, 1)
+        visit.leave()
+        self.assertEqual(self.admission.goodbyes, 0)
+
     def test_goodbyes(self) -> None:
         """Some of the refused are told why; a flood of them is cut off without a word."""
         self.make(Bounds(per_source_max_startups=1))
