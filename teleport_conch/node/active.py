@@ -8,7 +8,7 @@ from typing import Protocol
 from attrs import evolve
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, succeed
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -17,6 +17,8 @@ from teleport_conch.errors import TeleportError
 from teleport_conch.resources.session import ActiveSession
 
 REFRESH_S = 10.0
+LASTING_S = 0.5
+"""Sessions that end sooner, in seconds, are in the audit log, and never in the list of those that run."""
 
 
 class SessionClient(Protocol):
@@ -73,11 +75,6 @@ class ActiveSessions(Service):
         self._sessions.pop(session_id, None)
         self._tell(session_id)
 
-    @property
-    def count(self) -> int:
-        """How many run."""
-        return len(self._sessions)
-
     def _refresh(self) -> None:
         now = self._clock.seconds()
         for session in list(self._sessions.values()):
@@ -108,3 +105,39 @@ class ActiveSessions(Service):
         self._calls.pop(session_id, None)
         if result is not None and not result.check(CancelledError):
             self._log.failure("telling auth of a session failed", failure=result)
+
+
+class LastingSessions:
+    """Passes on sessions that last: to tell auth of each ``ssh host true`` twice costs more than all of its session.
+
+    :param sessions: hears of those that last for :data:`LASTING_S`.
+    """
+
+    def __init__(self, clock: IReactorTime, sessions: ActiveSessions) -> None:
+        self._clock = clock
+        self._sessions = sessions
+        self._waiting: dict[str, IDelayedCall] = {}
+        self._told: set[str] = set()
+
+    @property
+    def count(self) -> int:
+        """How many run."""
+        return len(self._waiting) + len(self._told)
+
+    def started(self, session: ActiveSession) -> None:
+        """A session has begun."""
+        self._waiting[session.id] = self._clock.callLater(LASTING_S, self._lasts, session)
+
+    def ended(self, session_id: str) -> None:
+        """A session is over."""
+        call = self._waiting.pop(session_id, None)
+        if call is not None:
+            call.cancel()
+        elif session_id in self._told:
+            self._told.remove(session_id)
+            self._sessions.ended(session_id)
+
+    def _lasts(self, session: ActiveSession) -> None:
+        del self._waiting[session.id]
+        self._told.add(session.id)
+        self._sessions.started(session)

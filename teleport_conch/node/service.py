@@ -27,7 +27,7 @@ from teleport_conch.config.paths import prepare_data_dir
 from teleport_conch.config.settings import NodeSettings, PamSettings, Settings
 from teleport_conch.errors import StartError
 from teleport_conch.member import Member, MemberChoice, cache_choice, host_keys_of, membership_of
-from teleport_conch.node.active import ActiveSessions
+from teleport_conch.node.active import ActiveSessions, LastingSessions
 from teleport_conch.node.door import NodeFactory
 from teleport_conch.node.environment import LOCALES, LOGIN_DEFS, read_bounded
 from teleport_conch.node.guest import GuestRoom
@@ -107,8 +107,9 @@ class NodeService(StartingService):
         self._labels.setServiceParent(self)
         self.member.setServiceParent(self)
         identity = await self.member.joined()
-        self._sessions = sessions = ActiveSessions(self._node_reactor, lambda: self.member.uplink.client)
-        sessions.setServiceParent(self)
+        active = ActiveSessions(self._node_reactor, lambda: self.member.uplink.client)
+        active.setServiceParent(self)
+        self._sessions = sessions = LastingSessions(self._node_reactor, active)
         monitored = await self._start_monitor()
         self._factory = self._make_factory(await self._host_keys(identity), identity, sessions, monitored)
         self.member.uplink.on_identity(self._new_identity)
@@ -233,7 +234,7 @@ class NodeService(StartingService):
         return await self._monitor.host_keys(identity.ssh_key, certificate)
 
     def _make_factory(
-        self, host_keys: HostKeys, identity: HostIdentity, sessions: ActiveSessions, monitored: Monitored | None
+        self, host_keys: HostKeys, identity: HostIdentity, sessions: LastingSessions, monitored: Monitored | None
     ) -> NodeFactory:
         room = GuestRoom(
             reactor=self._node_reactor,

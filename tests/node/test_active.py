@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch.errors import ConnectionProblem
-from teleport_conch.node.active import REFRESH_S, ActiveSessions, SessionClient
+from teleport_conch.node.active import LASTING_S, REFRESH_S, ActiveSessions, LastingSessions, SessionClient
 from teleport_conch.resources.session import ActiveSession
 
 SESSION = ActiveSession(
@@ -134,3 +134,18 @@ class ActiveSessionsTests(SynchronousTestCase):
         self.assertEqual((len(cancelled), self.take()), (1, [("put", SESSION)]))
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.sessions.startService()
+
+    def test_short_sessions(self) -> None:
+        """Auth hears of sessions that last, from their beginning; of others there are events."""
+        lasting = LastingSessions(self.clock, self.sessions)
+        lasting.started(SESSION)
+        lasting.started(OTHER)
+        self.assertEqual(lasting.count, 2)
+        lasting.ended(OTHER.id)
+        self.clock.advance(LASTING_S)
+        self.assertEqual(self.take(), [("put", SESSION)])
+        self.assertEqual(lasting.count, 1)
+        lasting.ended(SESSION.id)
+        lasting.ended(SESSION.id)
+        self.assertEqual(self.take(), [("remove", SESSION.id)])
+        self.assertEqual((lasting.count, len(self.clock.getDelayedCalls())), (0, 1), "the refreshing alone")
