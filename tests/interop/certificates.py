@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from teleport_conch.certs import keys
@@ -14,6 +15,8 @@ from tests.interop.person import Person
 from tests.interop.programs import check, run
 from tests.interop.requirements import require
 from tests.interop.services import write_private
+
+ED25519 = ("-t", "ed25519")
 
 
 def keygen(*words: str) -> None:
@@ -42,14 +45,17 @@ def foreign_key(folder: Path) -> Path:
     return path
 
 
-def signed(cluster: Cluster, authority: Path, name: str, *options: str, logins: str = LOGIN) -> Person:
+def signed(
+    cluster: Cluster, authority: Path, name: str, *options: str, logins: str = LOGIN, kind: Sequence[str] = ED25519
+) -> Person:
     """Somebody with a certificate of this authority.
 
     :param options: of ``ssh-keygen``, ``-V`` and ``-O`` for instance.
+    :param kind: options with which ``ssh-keygen`` makes the key.
     """
     folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=cluster.folder))
     key = folder / name
-    keygen("-t", "ed25519", "-N", "", "-f", str(key))
+    keygen(*kind, "-N", "", "-f", str(key))
     words = options if "-V" in options else ("-V", "-5m:+1h", *options)
     keygen("-s", str(authority), "-I", name, "-n", logins, "-z", "7", *words, f"{key}.pub")
     person = Person(folder, key, logins.partition(",")[0], cluster.proxy_port)
@@ -57,7 +63,8 @@ def signed(cluster: Cluster, authority: Path, name: str, *options: str, logins: 
     return person
 
 
-def signed_by_cluster(cluster: Cluster, name: str, *options: str) -> Person:
+def signed_by_cluster(cluster: Cluster, name: str, *options: str, kind: Sequence[str] = ED25519) -> Person:
     """The same, by the cluster's own authority, with the role ``access``."""
     roles = json.dumps({"version": "v1", "roles": ["access"]})
-    return signed(cluster, authority_key(cluster), name, "-O", f"extension:teleport-roles={roles}", *options)
+    words = ("-O", f"extension:teleport-roles={roles}", *options)
+    return signed(cluster, authority_key(cluster), name, *words, kind=kind)
