@@ -84,10 +84,10 @@ class Stage:
             self._add(name, self._stack.enter_context(_sshd(self, name, options)))
 
     def start_cluster(self, proxy: bool = False, **node: object) -> None:
-        """A node with these settings, and a proxy."""
+        """A node with these settings, without PAM as the others, and a proxy."""
         if proxy:
             self._add(PROXY, self._stack.enter_context(member(self.auth, "proxy", "proxy_service")))
-        node = {"accept_env": ["SHLVL"], **node}
+        node = {"accept_env": ["SHLVL"], "pam": {"enabled": False}, **node}
         self._add(NODE, self._stack.enter_context(member(self.auth, "node", "ssh_service", node)))
         wait_until(lambda: ready_of(self.auth, NODE), "The node in the list", self.auth.folder / "auth.log")
 
