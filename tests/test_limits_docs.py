@@ -59,7 +59,7 @@ class LimitsTests(SynchronousTestCase):
         documented = {row[0].strip("`") for row in rows()}
         protocol = "".join(path.read_text("utf-8") for path in (DOCS / "protocol").glob("*.rst"))
         missing = [name for name, _ in bounds() if name not in documented and name.rpartition(".")[2] not in protocol]
-        self.assertEqual(missing, [])
+        self.assertEqual(missing, [], "each needs a row in docs/limits.rst, or one in docs/protocol")
 
     def test_numbers(self) -> None:
         """A row is about a bound that there is, and says its number, what it bounds, and what happens at it."""
