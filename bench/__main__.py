@@ -41,6 +41,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "exec": Benchmark(logins.compare_exec, 5),
     "exec-pam": Benchmark(partial(logins.compare_exec, pam=True), 5),
     "handshake": Benchmark(logins.compare_handshake, 5),
+    "handshake-node": Benchmark(partial(logins.compare_handshake, node=True), 5),
     "rate": Benchmark(logins.compare_rate, 5),
     "down-aes": Benchmark(partial(bulk.compare_down, cipher=bulk.AES, bound=1.2), 7),
     "up-aes": Benchmark(partial(bulk.compare_up, cipher=bulk.AES, bound=1.3), 7),

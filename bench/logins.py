@@ -12,7 +12,7 @@ from pathlib import Path
 from bench.figures import Comparison, at_least, at_most
 from bench.programs import family_seconds, timed
 from bench.ssh_load import SSHLoad, load_on
-from bench.stage import ASYNCSSH, JUMP, NODE, PROXY, TARGET, stage
+from bench.stage import ASYNCSSH, ENGINE, JUMP, NODE, PROXY, TARGET, stage
 
 AT_ONCE = 8
 LOGINS = 160
@@ -47,16 +47,23 @@ def compare_exec(folder: Path, rounds: int, pam: bool = False) -> Comparison:
     return Comparison(f"processor time of a login with true, {name} (sshd)", "s", at_most(0.3), ours_s, theirs_s)
 
 
-def compare_handshake(folder: Path, rounds: int) -> Comparison:
-    """Processor seconds of the server for one connection that logs in and hangs up, against a server of AsyncSSH."""
+def compare_handshake(folder: Path, rounds: int, node: bool = False) -> Comparison:
+    """Processor seconds of the server for one connection that logs in and hangs up, against a server of AsyncSSH.
+
+    :param node: ours is a whole node, and not the engine alone.
+    """
+    name = NODE if node else ENGINE
     with stage(folder) as on:
         on.start_asyncssh()
-        on.start_cluster()
-        with load_on(on, NODE) as ours, load_on(on, ASYNCSSH) as theirs:
-            one = SSHLoad.handshakes
-            pids = on.servers[NODE].pid, on.servers[ASYNCSSH].pid
-            ours_s, theirs_s = _processor_seconds(ours, theirs, one, *pids, rounds)
-    return Comparison("processor time of a login alone (AsyncSSH)", "s", at_most(0.75), ours_s, theirs_s)
+        if node:
+            on.start_cluster()
+        else:
+            on.start_engine()
+        with load_on(on, name) as ours, load_on(on, ASYNCSSH) as theirs:
+            pids = on.servers[name].pid, on.servers[ASYNCSSH].pid
+            ours_s, theirs_s = _processor_seconds(ours, theirs, SSHLoad.handshakes, *pids, rounds)
+    what = f"processor time of a login alone, {'a node' if node else 'the engine'} (AsyncSSH)"
+    return Comparison(what, "s", at_most(0.75), ours_s, theirs_s)
 
 
 def compare_rate(folder: Path, rounds: int) -> Comparison:

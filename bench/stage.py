@@ -35,7 +35,8 @@ JUMP, TARGET = "openssh-jump", "openssh-target"
 PROXY, NODE = "bench-proxy", "bench-node"
 DIRECT = "bench-node-direct"
 """The node without the proxy in front of it; NODE alone is a name that the proxy knows."""
-ASYNCSSH = "asyncssh"
+ASYNCSSH, ENGINE = "asyncssh", "engine"
+EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "shouting.py"
 SSHD_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
 
 
@@ -92,13 +93,21 @@ class Stage:
         wait_until(lambda: ready_of(self.auth, NODE), "The node in the list", self.auth.folder / "auth.log")
 
     def start_asyncssh(self) -> None:
-        """A server that takes logins, and starts nothing."""
-        port, log = free_port(), self.folder / "asyncssh.log"
-        files = _host_files(self, ASYNCSSH)
-        command: Command = [sys.executable, "-m", "bench.bare_ssh", str(port), files, files.with_suffix(".user-ca")]
-        program = self._stack.enter_context(running(command, log))
+        """A server of AsyncSSH that takes logins, and starts nothing."""
+        port, files = free_port(), _host_files(self, ASYNCSSH)
+        self._start(ASYNCSSH, port, ["-m", "bench.bare_ssh", str(port), files, f"{files}.user-ca"])
+
+    def start_engine(self) -> None:
+        """Our engine without a cluster around it: the example of the manual."""
+        port, files = free_port(), _host_files(self, ENGINE)
+        endpoint = f"tcp:{port}:interface={LOOPBACK}"
+        self._start(ENGINE, port, [EXAMPLE, endpoint, files, f"{files}-cert.pub", f"{files}.user-ca"])
+
+    def _start(self, name: str, port: int, arguments: Command) -> None:
+        log = self.folder / f"{name}.log"
+        program = self._stack.enter_context(running([sys.executable, *arguments], log))
         wait_for_port(port, log)
-        self._add(ASYNCSSH, Running(port, program.pid))
+        self._add(name, Running(port, program.pid))
 
     def warm(self, command: Command) -> None:
         """Until it works: a proxy learns of a new node a moment after auth does."""
