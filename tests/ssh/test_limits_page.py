@@ -1,43 +1,115 @@
-"""``docs/protocol/limits.rst`` says the numbers that the code of transports, logins and new connections has."""
+"""``docs/protocol/limits.rst`` knows every bound of the engine, and the number that it has."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
+from attrs import frozen
 from twisted.trial.unittest import SynchronousTestCase
 
+import teleport_conch
 from teleport_conch.ssh.admission import Bounds, Startups
+from teleport_conch.ssh.keepalive import KeepAliveRhythm
 
-PAGE = Path(__file__).parents[2] / "docs" / "protocol" / "limits.rst"
-LOGIN = ("counts", "userauth", "interactive", "factory", "penalties", "admission")
-TRANSPORT = ("greeting", "packets", "transport_messages", "receiving", "rekeying", "transport", "unsent", "goodbye")
-MODULES = (*LOGIN, *TRANSPORT)
-ROW = re.compile(r"   \* - ``([A-Z_]+)``\n     - ([0-9.,]+)\n     - .*\n     - ``(\w+)``")
+PACKAGE = Path(teleport_conch.__file__).parent
+PAGE = PACKAGE.parent / "docs" / "protocol" / "limits.rst"
+ROW = re.compile(r"   \* - ``([A-Z][A-Z0-9_]+)``\n     - ([0-9.,]+)\n     - (.*)\n     - ``([\w.]+)``.*\n     - (.+)\n")
+CONSTANT = re.compile(r"^([A-Z][A-Z0-9_]+)(?:: \w+)? = ", re.MULTILINE)
+NO_BOUNDS = {
+    "account": {"NAME_LENGTH"},
+    "admission": {"IPV6_PREFIX"},
+    "agent_client": {"FAILURE", "REQUEST_IDENTITIES", "IDENTITIES_ANSWER", "SIGN_REQUEST", "SIGN_RESPONSE"},
+    "channel": {"EXTENDED_STDERR"},
+    "ciphers": {"MAC_ERROR", "LENGTH_BYTES", "AES_BLOCK_BYTES", "TAG_BYTES"},
+    "client_session": {"OUT", "ERR"},
+    "compression": {"COMPRESSION_ERROR", "LEVEL"},
+    "exchange": {"HOST_KEY_NOT_VERIFIABLE"},
+    "exit_status": {"UNKNOWN_CODE"},
+    "greeting": {"PROTOCOL_VERSION_NOT_SUPPORTED"},
+    "host_offer": {"DEFAULT_PORT"},
+    "kex": {"X25519_BYTES", "MLKEM768_PUBLIC_BYTES", "MLKEM768_CIPHERTEXT_BYTES"},
+    "monitor.orders": {"HOLD", "SIGN", "TRUST", "LOGIN", "LEAVE", "START", "SIGNAL", "CHECK", "BROKER", "DONE",
+                       "REFUSED", "EXITED"},
+    "monitor.pam": {"PAM_TTY", "PAM_RHOST"},
+    "negotiation": {"COOKIE_BYTES"},
+    "packets": {"MIN_PADDING_BYTES", "MIN_PACKET_BYTES", "SEQUENCE_MASK"},
+    "server": {"SERVICE_NOT_AVAILABLE", "CONNECTION_LOST", "BY_APPLICATION", "TOO_MANY_CONNECTIONS"},
+    "sftp.listing": {"HALF_A_YEAR_S"},
+    "sftp.messages": {"VERSION"},
+    "terminal": {"DEFAULT_ROWS", "DEFAULT_COLS"},
+    "violation": {"PROTOCOL_ERROR", "KEY_EXCHANGE_FAILED"},
+    "window": {"MAX_WINDOW_BYTES"},
+    "x11": {"COOKIE_BYTES", "FIRST_DISPLAY"},
+}  # fmt: skip
+"""Codes, sizes of formats, and what is assumed where nothing is said; so with names that begin with MSG or OPEN."""
+
+
+@frozen
+class Row:
+    """One row of the page."""
+
+    name: str
+    value: float
+    unit: str
+    at_the_bound: str
+
+
+def module_of(name: str) -> str:
+    """The module that a row means: one of the engine, unless the whole name is given."""
+    outside = name == "supervisor" or name.startswith("teleport_conch.")
+    return f"teleport_conch.{name.removeprefix('teleport_conch.')}" if outside else f"teleport_conch.ssh.{name}"
+
+
+def rows() -> dict[tuple[str, str], Row]:
+    """What the page says, by module and name."""
+    return {
+        (module_of(module), name): Row(name, float(value.replace(",", "")), unit, at_the_bound)
+        for name, value, unit, module, at_the_bound in ROW.findall(PAGE.read_text("utf-8"))
+    }
+
+
+def bounds() -> Iterator[tuple[str, str]]:
+    """Every number of the engine with a name in capitals, by module and name."""
+    for path in sorted((PACKAGE / "ssh").rglob("*.py")):
+        short = ".".join(path.relative_to(PACKAGE / "ssh").with_suffix("").parts)
+        for name in () if path.stem == "__main__" else CONSTANT.findall(path.read_text("utf-8")):
+            value = getattr(import_module(f"teleport_conch.ssh.{short}"), name)
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if number and not name.startswith(("MSG_", "OPEN_")) and name not in NO_BOUNDS.get(short, ()):
+                yield f"teleport_conch.ssh.{short}", name
 
 
 class LimitsTests(SynchronousTestCase):
-    def test_constants(self) -> None:
-        """Each row of these modules has the number of the code, and each bound of them has a row."""
-        rows = [(module, name, value) for name, value, module in ROW.findall(PAGE.read_text()) if module in MODULES]
-        for module, name, value in rows:
-            found = getattr(import_module(f"teleport_conch.ssh.{module}"), name)
-            self.assertEqual(float(value.replace(",", "")), found, f"{module}.{name}")
-        told = {(module, name) for module, name, _ in rows}
-        for module in MODULES:
-            source = Path(str(import_module(f"teleport_conch.ssh.{module}").__file__)).read_text()
-            for name in re.findall(r"^(MAX_[A-Z_]+|[A-Z_]+_S) = ", source, re.MULTILINE):
-                self.assertIn((module, name), told)
+    def test_every_bound(self) -> None:
+        """Each has a row."""
+        self.assertEqual([bound for bound in bounds() if bound not in rows()], [])
 
-    def test_defaults(self) -> None:
-        """The bounds of new connections, by their names in the configuration."""
+    def test_numbers(self) -> None:
+        """A row is about a constant that there is, has its number, its unit, and what happens at it."""
+        for (module, name), row in rows().items():
+            self.assertEqual(row.value, getattr(import_module(module), name, None), f"{module}.{name}")
+            self.assertTrue(row.unit and row.at_the_bound, name)
+
+    def test_whole(self) -> None:
+        """Every row is understood: what no test reads may be wrong."""
+        text = PAGE.read_text("utf-8")
+        self.assertEqual(len(re.findall(r"^   \* - ``[A-Z]", text, re.MULTILINE)), len(ROW.findall(text)) + 2)
+        self.assertEqual(len(re.findall(r"^   \* - ``KeepAliveRhythm", text, re.MULTILINE)), 2)
+
+    def test_settings(self) -> None:
+        """The bounds of new connections, by their names in the configuration, and the rhythm of questions."""
         self.assertEqual(Bounds(), Bounds(15_000, Startups(300, 30, 1000), 200, True))
-        text = PAGE.read_text()
+        self.assertEqual(KeepAliveRhythm(), KeepAliveRhythm(300, 3))
+        text = PAGE.read_text("utf-8")
         for name, value in (
             ("max_connections", "15,000"),
             ("max_startups", "``300:30:1000``"),
             ("per_source_max_startups", "200"),
             ("per_source_penalties", "yes"),
+            ("KeepAliveRhythm.interval_s", "300"),
+            ("KeepAliveRhythm.count_max", "3"),
         ):
             self.assertIn(f"   * - ``{name}``\n     - {value}\n", text)
