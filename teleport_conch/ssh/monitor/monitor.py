@@ -12,7 +12,7 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import count
 from typing import Protocol
 
@@ -24,6 +24,7 @@ from teleport_conch.certs import keys
 from teleport_conch.certs.certificate import SSHCertificate
 from teleport_conch.errors import AccessDenied, BadParameter, LimitExceeded, TeleportError
 from teleport_conch.ssh import account as accounts
+from teleport_conch.ssh.host_key_proof import PROVED
 from teleport_conch.ssh.monitor import orders
 from teleport_conch.ssh.monitor.frames import Frame, Peer
 from teleport_conch.ssh.monitor.loop import Conversation, Loop
@@ -126,6 +127,17 @@ class HostKeys:
         return frozenset(self._keys)
 
 
+def is_proof(data: bytes, blobs: Collection[bytes]) -> bool:
+    """Whether ``data`` is what a host signs to prove one of its keys (OpenSSH's PROTOCOL, section 2.5)."""
+    reader = Reader(data)
+    try:
+        name, session_id, blob = reader.string(), reader.string(), reader.string()
+        reader.end()
+    except WireError:
+        return False
+    return name == PROVED and len(session_id) in HASH_BYTES and blob in blobs
+
+
 class Monitor:
     """Answers servers, and orders sessions from the starter.
 
@@ -153,14 +165,16 @@ class Monitor:
         return b""
 
     def sign(self, served: Served, body: bytes) -> bytes:
-        """Signs an exchange hash, and remembers it."""
+        """Signs an exchange hash, and remembers it; or the proof to a client that this host has a key."""
         reader = Reader(body)
         blob, data = reader.string(), reader.string()
         reader.end()
-        if len(data) not in HASH_BYTES:
-            raise BadParameter("The monitor signs exchange hashes, and nothing else.")
+        is_hash = len(data) in HASH_BYTES
+        if not is_hash and not is_proof(data, self._keys.blobs):
+            raise BadParameter("The monitor signs exchange hashes and proofs of its keys, and nothing else.")
         signature = self._keys.sign(blob, data)
-        served.sessions.add(data)
+        if is_hash:
+            served.sessions.add(data)
         return signature
 
     def trust(self, served: Served, body: bytes) -> bytes:

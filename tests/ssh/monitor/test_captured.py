@@ -12,7 +12,8 @@ import time
 from attrs import evolve
 
 from teleport_conch import errors, wire
-from teleport_conch.certs import keys
+from teleport_conch.certs import keys, public_key
+from teleport_conch.certs.signatures import Signature, verify
 from teleport_conch.errors import AccessDenied, BadParameter, SpawnFailed, TeleportError
 from teleport_conch.ssh.exit_status import ExitStatus
 from teleport_conch.ssh.monitor import orders
@@ -158,8 +159,28 @@ class CapturedServerTests(MonitorCase):
         monitor = await self.ready_monitor()
         for data in (b"", b"x" * 31, b"x" * 65, os.urandom(1000)):
             sentence = await self.refused(monitor.sign(HOST_BLOB, data), BadParameter)
-            self.assertEqual(sentence, "The monitor signs exchange hashes, and nothing else.")
+            self.assertEqual(sentence, "The monitor signs exchange hashes and proofs of its keys, and nothing else.")
         await self.refused(monitor.sign(samples.SSH_BLOB, bytes(32)), BadParameter)
+
+    async def test_signs_proofs(self) -> None:
+        """Nor for anything that only looks like the proof of a key (hostkeys-prove-00@openssh.com)."""
+        monitor = await self.ready_monitor()
+
+        def proof(name: bytes, session_id: bytes, blob: bytes) -> bytes:
+            return b"".join(map(wire.string, (name, session_id, blob)))
+
+        name, session_id = b"hostkeys-prove-00@openssh.com", os.urandom(32)
+        data = proof(name, session_id, HOST_BLOB)
+        verify(public_key.parse(HOST_BLOB), Signature.parse(await monitor.sign(HOST_BLOB, data)), data)
+        for wrong in (
+            proof(b"other", session_id, HOST_BLOB),
+            proof(name, session_id[1:], HOST_BLOB),
+            proof(name, session_id, samples.SSH_BLOB),
+            data + b"x",
+        ):
+            await self.refused(monitor.sign(HOST_BLOB, wrong), BadParameter)
+        proven = signed_proof(session_id, own_name(), user_certificate(time.time(), own_name()))
+        await self.denied(monitor, proven, AccessDenied)
 
     async def test_malformed(self) -> None:
         """What is no request ends the conversation, and nothing is answered any more."""
