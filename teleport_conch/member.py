@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from attrs import astuple, field, frozen
@@ -101,7 +102,11 @@ class Member(MultiService):
     def _make_trail(self, name: str) -> Trail:
         uuid, node_name = self.uplink.host_uuid, self._choice.membership.node_name
         defaults = {"server_id": uuid, "server_hostname": node_name}
-        return Trail(self._reactor, self._choice.data_dir / "log" / "spool" / name, self._ship, defaults)
+        return Trail(self._reactor, self._spools / name, self._ship, defaults)
+
+    @property
+    def _spools(self) -> Path:
+        return self._choice.data_dir / "log" / "spool"
 
     def emit(self, name: str, /, *, success: bool = True, **fields: object) -> bool:
         """See :meth:`teleport_conch.audit.trail.Trail.emit`."""
@@ -127,6 +132,8 @@ class Member(MultiService):
         self.uplink.on_identity(first)
         self.uplink.setServiceParent(self)
         self._trail.setServiceParent(self)
+        for name in leftovers(self._spools, self._choice.membership.role.lower()):
+            self._make_trail(name).setServiceParent(self)
         identity = await identified
         self._cache = cache = self._follow(self._backend, identity)
         cache.setServiceParent(self)
@@ -164,6 +171,8 @@ class Member(MultiService):
     async def _end(self) -> None:
         await self._trail.stopService()
         await self.uplink.client.close()
+        with suppress(OSError):  # what could not be sent is for the next start
+            (self._spools / f"{self._choice.membership.role.lower()}.{os.getpid()}").rmdir()
 
     async def _stop(self) -> None:
         stopping = super().stopService()
@@ -213,6 +222,18 @@ class Member(MultiService):
             prefix="teleport.connection_limits.",
         )
         return ServerLimits(bounds=bounds, keep_alive=rhythm)
+
+
+def leftovers(spools: Path, role: str) -> list[str]:
+    """The spools of processes that retired (``node.4711``) and are gone; those that hold nothing are removed."""
+    found = []
+    for folder in sorted(spools.glob(f"{role}.*")):
+        if not Path("/proc", folder.suffix[1:]).exists():
+            try:
+                folder.rmdir()
+            except OSError:
+                found.append(folder.name)
+    return found
 
 
 def who(claim: Claim | Attempt) -> dict[str, object]:

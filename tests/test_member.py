@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import cast
 
 from twisted.internet import reactor
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from teleport_conch.client.copy_on_disk import CopyOnDisk
 from teleport_conch.client.enrolment import Membership
 from teleport_conch.client.identity_store import IdentityStore
 from teleport_conch.errors import StorageInUse
-from teleport_conch.member import CacheChoice, Member, MemberChoice
+from teleport_conch.member import CacheChoice, Member, MemberChoice, leftovers
 from teleport_conch.resources.cluster import ClusterConfig
 from teleport_conch.resources.server import Server
 from teleport_conch.starting import Reactor
@@ -83,3 +83,21 @@ class DataDirTests(TestCase):
             await second.stopService()
         self.assertFalse(second.uplink.running)
         self.assertEqual(list((data_dir / "log").glob("**/*")), [])
+
+
+class LeftoverTests(SynchronousTestCase):
+    """Spools of processes that let another take over, and went on until their last session ended."""
+
+    def test_leftovers(self) -> None:
+        """Those of the dead that hold something are sent; of others nothing is touched."""
+        spools = Path(self.mktemp())
+        dead = 2**22 + 1  # above the largest number of a process
+        for name in ("node", f"node.{os.getpid()}", f"node.{dead}", f"node.{dead + 1}", f"proxy.{dead}"):
+            (spools / name).mkdir(parents=True)
+        (spools / f"node.{dead}" / "000000000001.jsonl").touch()
+        self.assertEqual(leftovers(spools, "node"), [f"node.{dead}"])
+        left = {path.name for path in spools.iterdir()}
+        self.assertEqual(left, {"node", f"node.{dead}", f"node.{os.getpid()}", f"proxy.{dead}"})
+
+    def test_none(self) -> None:
+        self.assertEqual(leftovers(Path(self.mktemp()), "node"), [])
