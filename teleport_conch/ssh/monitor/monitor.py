@@ -12,6 +12,7 @@ import re
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Collection, Sequence
 from itertools import count
 from typing import Protocol
@@ -190,9 +191,12 @@ class Monitor:
         proof, client_host = read_proof(body)
         if len(served.logins) >= MAX_LOGINS:
             raise LimitExceeded(f"The monitor keeps {MAX_LOGINS} logins, and no more.")
-        certificate = verify_login(
-            proof, served.sessions, self._keys.blobs, self._anchors.blobs, time.time(), client_host
-        )
+        try:
+            certificate = verify_login(
+                proof, served.sessions, self._keys.blobs, self._anchors.blobs, time.time(), client_host
+            )
+        except WireError as problem:
+            raise AccessDenied(f"The login cannot be read: {problem}.") from problem
         found = accounts.lookup(proof.user)
         account = Account(found.name, found.uid, found.gid, found.home, found.shell)
         if os.geteuid() != 0 and account.uid != os.geteuid():
@@ -253,9 +257,12 @@ class _Server:
             self._serve(frame)
         except TeleportError as refusal:
             self._refuse(frame.number, refusal)
-        except (WireError, ValueError, OverflowError) as problem:
+        except WireError as problem:
             sys.stderr.write(f"the monitor: a server sent what cannot be read, and is cut off: {problem}\n")
             self._talk.end()
+        except Exception:  # noqa: BLE001  # whatever one request meets, the others are answered
+            traceback.print_exc()
+            self._refuse(frame.number, AccessDenied("The monitor failed at this; what it met is in the log."))
 
     def _serve(self, frame: Frame) -> None:
         number, body = frame.number, frame.body

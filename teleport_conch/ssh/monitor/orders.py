@@ -91,7 +91,11 @@ class Settings(NamedTuple):
 
 
 def text(value: str) -> bytes:
-    return wire.string(os.fsencode(value))
+    """Raises WireError for a NUL byte, at which the other side would end the conversation, and the program its text."""
+    encoded = os.fsencode(value)
+    if b"\0" in encoded:
+        raise WireError("a text with a NUL byte")
+    return wire.string(encoded)
 
 
 def read_text(reader: Reader) -> str:
@@ -166,7 +170,7 @@ def read_blobs(reader: Reader, limit: int) -> tuple[bytes, ...]:
 
 def pack_refusal(code: str, sentence: str) -> bytes:
     """A refusal; the code is that of one of the classes in :mod:`teleport_conch.errors`."""
-    return text(code) + text(sentence[:4096])
+    return text(code) + text(sentence[:4096].replace("\0", " "))
 
 
 def read_refusal(body: bytes) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import sys
+import traceback
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -23,7 +23,7 @@ from teleport_conch.ssh.monitor.host import Refusal
 from teleport_conch.ssh.monitor.keeper import FAILED, STARTED, Keeper, Session, ask_pam, environment, fork, hold
 from teleport_conch.ssh.monitor.loop import Conversation, Loop
 from teleport_conch.ssh.monitor.orders import Account, Settings
-from teleport_conch.wire import Reader, WireError
+from teleport_conch.wire import Reader
 
 MAX_SESSIONS = 10_000
 NO_OOM_KILL = "-1000"
@@ -61,8 +61,9 @@ class Starter:
             self._refuse(frame.number, refusal.code, refusal.sentence)
         except OSError as problem:
             self._refuse(frame.number, "SPAWNFAILED", f"This host could not start the session: {problem.strerror}.")
-        except (WireError, KeyError) as problem:
-            sys.stderr.write(f"the starter of sessions: an order that cannot be read: {problem!r}\n")
+        except Exception:  # noqa: BLE001  # whatever one order meets, the others are carried out
+            traceback.print_exc()
+            self._refuse(frame.number, "SPAWN_FAILED", "This host could not start the session; why is in the log.")
 
     def _refuse(self, number: int, code: str, sentence: str) -> None:
         self._link.send(orders.REFUSED, number, orders.pack_refusal(code, sentence))

@@ -182,6 +182,15 @@ class CapturedServerTests(MonitorCase):
         proven = signed_proof(session_id, own_name(), user_certificate(time.time(), own_name()))
         await self.denied(monitor, proven, AccessDenied)
 
+    async def test_nul(self) -> None:
+        """No program can be given a NUL byte; who asks for one is refused before the monitor cuts the server off."""
+        monitor = await self.ready_monitor()
+        login = await self.logged_in(monitor)
+        for program in (Program("id\0", {}), Program(None, {"LANG": "C\0"})):
+            with self.assertRaisesRegex(wire.WireError, "a text with a NUL byte"):
+                await login.spawn(program)
+        self.assertEqual((await self.run_to_end(login, Program("exit 3", {})))[1], ExitStatus(code=3))
+
     async def test_malformed(self) -> None:
         """What is no request ends the conversation, and nothing is answered any more."""
         monitor = await self.ready_monitor()
