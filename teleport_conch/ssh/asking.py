@@ -44,7 +44,7 @@ class GlobalRequests:
     def received(self, reader: Reader) -> None:
         """GLOBAL_REQUEST."""
         name, want_reply, payload = reader.string(), reader.boolean(), reader.rest()
-        self._queue.put(lambda: self._reply(name, want_reply, payload), len(payload))
+        self._queue.put(lambda: self._reply(name, want_reply, payload), len(name) + len(payload))
 
     async def _reply(self, name: bytes, want_reply: bool, payload: bytes) -> None:
         reply, data = conch.MSG_REQUEST_SUCCESS, b""
@@ -55,8 +55,11 @@ class GlobalRequests:
         if want_reply:
             self._send(reply, data)
 
-    def behind(self, call: Callable[[], None]) -> None:
-        """Calls ``call`` when everything that was asked so far has been answered; at once, most often."""
+    def behind(self, call: Callable[[], None], size: int) -> None:
+        """Calls ``call``, which holds ``size`` bytes, when everything that was asked so far has been answered.
+
+        That is at once, most often.
+        """
 
         async def later() -> None:
             call()
@@ -64,7 +67,7 @@ class GlobalRequests:
         if self._queue.idle:
             call()
         else:
-            self._queue.put(later)
+            self._queue.put(later, size)
 
     def tell(self, name: bytes, payload: bytes) -> None:
         """A request that wants no reply."""
@@ -122,7 +125,7 @@ class ChannelRequests:
         queue = self._queues.get(channel.local_id)
         if queue is None:
             queue = self._queues[channel.local_id] = RequestQueue(self._failed)
-        queue.put(lambda: self._answer(channel, name, want_reply, payload), len(payload))
+        queue.put(lambda: self._answer(channel, name, want_reply, payload), len(name) + len(payload))
 
     async def _answer(self, channel: Channel, name: bytes, want_reply: bool, payload: bytes) -> None:
         try:

@@ -38,7 +38,7 @@ class Opening:
     :param link: what the channels belong to.
     :param owner: decides on what the peer asks for.
     :param send: sends a message.
-    :param behind: calls something when all global requests so far have been answered.
+    :param behind: calls something that holds so many bytes when all global requests so far have been answered.
     :param failed: called for a failure of ours.
     """
 
@@ -50,7 +50,7 @@ class Opening:
         link: Link,
         owner: ChannelOwner,
         send: Send,
-        behind: Callable[[Callable[[], None]], None],
+        behind: Callable[[Callable[[], None], int], None],
         failed: Callable[[Failure], None],
     ) -> None:
         self._table = table
@@ -80,9 +80,10 @@ class Opening:
         session expects to hear of the port first, as from ``sshd``, and may leave where it does not get it.
         """
         kind, remote_id, window, max_packet = reader.string(), reader.uint32(), reader.uint32(), reader.uint32()
-        begin = partial(self._begin, kind, remote_id, window, max_packet, reader.rest())
+        payload = reader.rest()
+        begin = partial(self._begin, kind, remote_id, window, max_packet, payload)
         if kind == SESSION:
-            self._behind(begin)
+            self._behind(begin, len(payload))
         else:
             begin()
 

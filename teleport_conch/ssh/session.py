@@ -180,9 +180,11 @@ class SessionChannel(Channel):
         return await self._start("shell", "")
 
     async def _exec(self, reader: Reader) -> bool:
-        command = os.fsdecode(reader.string())
+        command = reader.string()
         reader.end()
-        return await self._start("exec", command)
+        if b"\0" in command:
+            raise WireError("a command line with a NUL byte, which no program can be given")
+        return await self._start("exec", os.fsdecode(command))
 
     async def _subsystem(self, reader: Reader) -> bool:
         name = reader.text()

@@ -49,6 +49,14 @@ def command_of(case: SynchronousTestCase, sent: bytes) -> str:
 
 
 class CommandLineTests(SpawnCase):
+    def test_nul(self) -> None:
+        """Nothing is started for what no program can be given; nothing else suffers from it."""
+        owner = _Owner()
+        asking = Deferred.fromCoroutine(SessionChannel(owner).request_received(b"exec", wire.string(b"id\0")))
+        problem = self.failureResultOf(asking, wire.WireError).value
+        self.assertEqual(str(problem), "a command line with a NUL byte, which no program can be given")
+        self.assertEqual(owner.asked, [])
+
     def test_text(self) -> None:
         self.assertEqual(command_of(self, "echo \u20ac".encode()), "echo \u20ac")
 

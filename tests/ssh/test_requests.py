@@ -189,6 +189,14 @@ class ChannelRequestTests(ConnectionCase):
         self.assertEqual(self.transport.disconnects[0], (2, b"too many requests wait for their answers"))
         self.assertEqual(len(self.connection._requests._queues[0]._waiting), MAX_WAITING_BYTES // MAX_REQUEST_BYTES)
 
+    def test_too_much_of_names(self) -> None:
+        """A name is held like a payload."""
+        self.channel.answers[b"slow"] = Deferred()
+        self.ask(b"slow")
+        for _ in range(4):
+            self.ask(bytes(MAX_REQUEST_BYTES), payload=b"x")
+        self.assert_ended("too many requests wait for their answers")
+
     def test_closed_meanwhile(self) -> None:
         """With its channel goes a request that waits: it is cancelled, nothing is answered, and nothing is logged."""
         cancelled: list[object] = []
@@ -301,6 +309,19 @@ class OrderTests(ConnectionCase):
         self.slow.callback(b"")
         self.assert_ended("a session was asked for behind no-more-sessions")
         self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_too_much(self) -> None:
+        """What waits for a slow answer is limited: names of requests, and what sessions are opened with."""
+        piece = bytes(MAX_REQUEST_BYTES)
+        for number, held in (
+            (conch.MSG_GLOBAL_REQUEST, messages.global_request(piece)),
+            (conch.MSG_CHANNEL_OPEN, messages.open_channel(b"session", 1, 1, 1, piece)),
+        ):
+            with self.subTest(number=number):
+                self.setUp()
+                for _ in range(5):
+                    self.receive(number, held)
+                self.assert_ended("too many requests wait for their answers")
 
 
 class OurGlobalRequestTests(ConnectionCase):
