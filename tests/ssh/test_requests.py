@@ -187,7 +187,8 @@ class ChannelRequestTests(ConnectionCase):
         for _ in range(100):
             self.ask(b"slow", payload=bytes(MAX_REQUEST_BYTES))
         self.assertEqual(self.transport.disconnects[0], (2, b"too many requests wait for their answers"))
-        self.assertEqual(len(self.connection._requests._queues[0]._waiting), MAX_WAITING_BYTES // MAX_REQUEST_BYTES)
+        each = len(b"slow") + MAX_REQUEST_BYTES
+        self.assertEqual(len(self.connection._requests._queues[0]._waiting), MAX_WAITING_BYTES // each)
 
     def test_too_much_of_names(self) -> None:
         """A name is held like a payload."""
