@@ -14,7 +14,7 @@ from attrs import field, frozen
 from twisted.internet.defer import Deferred
 
 from teleport_conch import wire
-from teleport_conch.errors import TeleportError
+from teleport_conch.errors import BadParameter, TeleportError
 from teleport_conch.ssh.channel import EXTENDED_STDERR, Channel
 from teleport_conch.ssh.exit_status import ExitStatus
 from teleport_conch.ssh.monitor import orders
@@ -183,7 +183,7 @@ class SessionChannel(Channel):
         command = reader.string()
         reader.end()
         if b"\0" in command:
-            raise WireError("a command line with a NUL byte, which no program can be given")
+            return self._refuse(BadParameter("A command or a variable of the session holds a NUL byte or is not text."))
         return await self._start("exec", os.fsdecode(command))
 
     async def _subsystem(self, reader: Reader) -> bool:
@@ -206,6 +206,13 @@ class SessionChannel(Channel):
             await self._owner.forward_x11(self, X11Request.parse(reader))
         except (TeleportError, WireError):
             return False
+        return True
+
+    def _refuse(self, refusal: TeleportError) -> bool:
+        """Nothing is started on this channel any more, and the client reads why."""
+        if self._starting:
+            return False
+        self._starting, self._refusal = True, refusal
         return True
 
     async def _start(self, kind: str, command: str) -> bool:
