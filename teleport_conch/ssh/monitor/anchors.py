@@ -13,7 +13,7 @@ import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from attrs import define
+from attrs import define, field
 
 from teleport_conch import wire
 from teleport_conch.certs import public_key
@@ -47,11 +47,19 @@ class KeptAnchors:
 
     path: Path
     log: Callable[[str], None]
+    _had: bool = field(init=False, default=False)
 
     @property
     def blobs(self) -> tuple[bytes, ...]:
-        """What the file says at this moment. Raises :class:`UnsafePath` where others could have written it."""
+        """What the file says at this moment.
+
+        :raises UnsafePath: others could have written it; or it was there before, and is not any more.
+        """
+        _check_way(self.path)
         text = _read(self.path)
+        if text is None and self._had:
+            raise UnsafePath(f"{self.path} has been removed. Start the service again to have it made anew.")
+        self._had = text is not None
         return () if text is None else _blobs(text)
 
     def trust(self, blobs: Sequence[bytes], endorsement: bytes) -> None:
@@ -67,9 +75,10 @@ class KeptAnchors:
         if present and not _endorsed(blobs, endorsement, present):
             raise AccessDenied(
                 f"The cluster has other user authorities than {self.path} has. If that is right, put their lines there"
-                " (tctl auth export --type=user), or remove the file and start the service again."
+                " (tctl auth export --type=user), or stop the service, remove the file, and start it."
             )
         _write(self.path, "".join(f"{public_line(blob)}\n" for blob in blobs))
+        self._had = True
         self.log(f"The authorities in {self.path} are {'others now' if present else 'those of the first join'}.")
 
 
@@ -106,8 +115,28 @@ def _read(path: Path) -> str | None:
         raise UnsafePath(f"The trust anchors {path} cannot be read: {problem.strerror}.") from problem
     with os.fdopen(fd, "rb") as file:
         _check_owner(os.fstat(fd), path)
-        _check_owner(os.stat(path.parent), path.parent)
         return file.read(MAX_FILE_BYTES).decode("utf-8", "replace")
+
+
+def _check_way(path: Path) -> None:
+    """Who can rename a folder on the way to a file, or lead elsewhere on it, can have another file believed.
+
+    :raises UnsafePath: others than root can.
+    """
+    for folder in {*path.parents, *(path.parent.resolve() / path.name).parents}:
+        try:
+            found = os.lstat(folder)
+        except FileNotFoundError:
+            continue
+        is_link = stat.S_ISLNK(found.st_mode)
+        # In a sticky folder, such as /tmp, nobody renames what is not his own.
+        is_safe_mode = is_link or (folder != path.parent and (found.st_mode & stat.S_ISVTX or _only_ours_write(found)))
+        if found.st_uid not in (0, os.geteuid()) or not is_safe_mode:
+            _check_owner(found, folder)
+
+
+def _only_ours_write(found: os.stat_result) -> bool:
+    return not found.st_mode & stat.S_IWOTH and (not found.st_mode & stat.S_IWGRP or found.st_gid in (0, os.getegid()))
 
 
 def _check_owner(found: os.stat_result, path: Path) -> None:
@@ -120,7 +149,7 @@ def _check_owner(found: os.stat_result, path: Path) -> None:
 def _write(path: Path, text: str) -> None:
     """Whole or not at all, also when the power goes."""
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    _check_owner(os.stat(path.parent), path.parent)
+    _check_way(path)
     fresh = path.with_name(f"{path.name}.new")
     fresh.unlink(missing_ok=True)
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "w") as file:

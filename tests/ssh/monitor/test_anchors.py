@@ -57,7 +57,7 @@ class KeptAnchorsTests(SynchronousTestCase):
             self.assertEqual(
                 refusal.sentence,
                 f"The cluster has other user authorities than {self.path} has. If that is right, put their lines there"
-                " (tctl auth export --type=user), or remove the file and start the service again.",
+                " (tctl auth export --type=user), or stop the service, remove the file, and start it.",
             )
         self.assertEqual(self.anchors.blobs, (FIRST,))
 
@@ -92,6 +92,48 @@ class KeptAnchorsTests(SynchronousTestCase):
                 f"{path} is not believed: others than root can write it. Make it root's, with mode 0644 or 0700.",
             )
             path.chmod(mode)
+
+    def test_folders_on_the_way(self) -> None:
+        """Who can rename the folder can put another there: of every folder above it, root has to be the owner."""
+        self.anchors.trust([FIRST], b"")
+        above = self.path.parent.parent
+        above.chmod(0o777)
+        believed = "is not believed: others than root can write it. Make it root's, with mode 0644 or 0700."
+        for asked in (lambda: self.anchors.blobs, lambda: self.anchors.trust([SECOND], b"")):
+            refusal = self.assertRaises(UnsafePath, asked)
+            self.assertEqual(refusal.sentence, f"{above} {believed}")
+        above.chmod(0o1777)
+        self.assertEqual(self.anchors.blobs, (FIRST,))
+        if os.geteuid() == 0:
+            os.chown(above, 65534, 65534)
+            self.assertRaises(UnsafePath, lambda: self.anchors.blobs)
+
+    def test_first_in_a_folder_of_others(self) -> None:
+        """Nor is a list made where others could exchange it."""
+        self.path.parent.parent.mkdir(parents=True)
+        self.path.parent.parent.chmod(0o777)
+        self.assertRaises(UnsafePath, self.anchors.trust, [FIRST], b"")
+        self.assertFalse(self.path.parent.exists())
+
+    def test_links_on_the_way(self) -> None:
+        """A link of ours is followed, and what it leads to is looked at as well."""
+        real = self.path.parent.parent / "real"
+        real.mkdir(parents=True)
+        self.path.parent.symlink_to(real)
+        self.anchors.trust([FIRST], b"")
+        self.assertEqual(self.anchors.blobs, (FIRST,))
+        real.chmod(0o777)
+        self.assertRaises(UnsafePath, lambda: self.anchors.blobs)
+
+    def test_removed(self) -> None:
+        """A server that runs already does not get another choice when the file goes."""
+        self.anchors.trust([FIRST], b"")
+        self.path.unlink()
+        refusal = self.assertRaises(UnsafePath, self.anchors.trust, [SECOND], b"")
+        self.assertEqual(
+            refusal.sentence, f"{self.path} has been removed. Start the service again to have it made anew."
+        )
+        KeptAnchors(self.path, self.log.append).trust([SECOND], b"")
 
     def test_another_owner(self) -> None:
         if os.geteuid() != 0:
