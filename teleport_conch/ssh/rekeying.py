@@ -12,8 +12,8 @@ PEER_EXCHANGES_AT_ONCE = 32
 BYTES_PER_EXCHANGE = 8 << 10
 """What earns the peer one more exchange, beside each second.
 
-OpenSSH's ``RekeyLimit`` may be as little as 16 bytes: an exchange around every packet. Bulk data earns what that takes; who
-types with such a limit is sent away after a few keystrokes a second, and nobody has a reason for less than 16 KiB.
+OpenSSH's ``RekeyLimit`` may be as little as 16 bytes, an exchange around every packet. Bulk data earns what that takes;
+typing may not, and nobody has a reason for less than 16 KiB.
 """
 
 
