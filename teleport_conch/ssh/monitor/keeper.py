@@ -71,7 +71,7 @@ class Keeper:
         self._heard(message)
 
     def _too_late(self) -> None:
-        self._say(_refusal(Refusal(f"PAM did not answer within {PAM_DEADLINE_S:.0f} seconds.", "SPAWNFAILED")))
+        self._say(_refusal(Refusal(f"PAM did not answer within {PAM_DEADLINE_S:.0f} seconds.", "SPAWN_FAILED")))
         os.kill(self.pid, signal.SIGKILL)
 
     def _close(self) -> None:
@@ -80,7 +80,7 @@ class Keeper:
         for fd in self.kept:
             os.close(fd)
         if not self._spoke:
-            self._say(_refusal(Refusal("PAM ended without an answer.", "SPAWNFAILED")))
+            self._say(_refusal(Refusal("PAM ended without an answer.", "SPAWN_FAILED")))
         elif self.session is not None:
             # Nothing new where it has said so already.
             self._heard(ENDED + wire.uint32(signal.SIGKILL))
@@ -89,9 +89,13 @@ class Keeper:
 def fork() -> int:
     """A fork whose child meets signals only once it is ready for them: :func:`birth.become` lets them in."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    pid = os.fork()
-    if pid:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    pid = -1
+    try:
+        pid = os.fork()
+    finally:
+        # Also where the host has no room for a process: who does not hear of its children waits for them for ever.
+        if pid:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return pid
 
 
@@ -113,7 +117,7 @@ def _alone(report: socket.socket, needed: tuple[int, ...], task: Task) -> NoRetu
     except Refusal as refusal:
         report.send(_refusal(refusal))
     except BaseException as problem:  # noqa: BLE001  # nothing may return from here
-        report.send(_refusal(Refusal(f"The session could not be started: {problem}.", "SPAWNFAILED")))
+        report.send(_refusal(Refusal(f"The session could not be started: {problem}.", "SPAWN_FAILED")))
     finally:
         os._exit(0)
 

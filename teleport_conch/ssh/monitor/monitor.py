@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import count
 from typing import Protocol
 
@@ -37,8 +37,16 @@ HASH_BYTES = (32, 48, 64)
 """Lengths of what is signed: the digests of the key exchanges."""
 
 MAX_LOGINS = 10_000
+MAX_CHECKS = 1000
+"""Logins of one server that the host is being asked about, each by a process of its own where there is PAM."""
 MAX_HOST_KEYS = 4
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_ADDRESS = re.compile(r"[0-9A-Fa-f:.]+(%[A-Za-z0-9_.-]+)?", re.ASCII)
+_WITH_FORCED_COMMAND = re.compile(
+    r"LANG|LANGUAGE|LC_[A-Z0-9_]+|TZ|COLORTERM|GIT_PROTOCOL|MAIL|SSH_(CLIENT|CONNECTION|ORIGINAL_COMMAND|SESSION_ID|TELEPORT_[A-Z_]+)",
+    re.ASCII,
+)
+_FOLDERS_OF_PROGRAMS = ("/usr/", "/bin/", "/sbin/", "/opt/", "/nix/", "/run/current-system/")
 
 
 class Anchors(Protocol):
@@ -73,15 +81,34 @@ class Login:
         program = Program(command, self._environment(wanted, forced), wanted.terminal, rc)
         return Order(self.account, program, self.client_host)
 
+    def check_sockets(self) -> None:
+        """Who connects to sockets as an account can have other programs of it do anything.
+
+        :raises AccessDenied: the certificate does not permit that.
+        """
+        certificate = self.certificate
+        is_forced = certificate.critical_option("force-command") is not None
+        permitted = (certificate.extension(each) for each in ("permit-port-forwarding", "permit-agent-forwarding"))
+        if is_forced or all(each is None for each in permitted):
+            raise AccessDenied("The certificate does not permit sockets.")
+
     def _environment(self, wanted: Program, forced: str | None) -> dict[str, str]:
         name, _, _, home, shell = self.account
         own = {"USER": name, "LOGNAME": name, "HOME": home, "SHELL": shell}
         if forced is not None and wanted.command and wanted.command != forced:
             own["SSH_ORIGINAL_COMMAND"] = wanted.command
-        environment = {**wanted.environment, **own}
+        environment = {**(wanted.environment if forced is None else _harmless(wanted.environment)), **own}
         if not all(_VARIABLE.fullmatch(each) and not each.startswith("LD_") for each in environment):
             raise BadParameter("A variable of the session has a name that no variable can have.")
         return environment
+
+
+def _harmless(wanted: Mapping[str, str]) -> dict[str, str]:
+    """What does not make another program of a command: ``BASH_ENV`` would, and ``PATH`` to a folder of anybody's."""
+    kept = {name: value for name, value in wanted.items() if _WITH_FORCED_COMMAND.fullmatch(name)}
+    folders = (os.path.normpath(each) for each in wanted.get("PATH", "").split(":") if each)
+    programs = [each for each in folders if f"{each}/".startswith(_FOLDERS_OF_PROGRAMS)]
+    return {**kept, "PATH": ":".join(programs) or os.defpath}
 
 
 @define
@@ -92,6 +119,7 @@ class Served:
     sessions: SignedSessions = field(factory=SignedSessions)
     logins: dict[int, Login] = field(factory=dict)
     orders: dict[int, int] = field(factory=dict)
+    checks: int = 0
 
 
 @define
@@ -189,8 +217,12 @@ class Monitor:
     def log_in(self, served: Served, body: bytes, answer: Callable[[bytes | TeleportError], None]) -> None:
         """Verifies a login, and asks the host whether it lets the account in."""
         proof, client_host = read_proof(body)
+        if not _ADDRESS.fullmatch(client_host):
+            raise BadParameter("The address of the client is none.")
         if len(served.logins) >= MAX_LOGINS:
             raise LimitExceeded(f"The monitor keeps {MAX_LOGINS} logins, and no more.")
+        if served.checks >= MAX_CHECKS:
+            raise LimitExceeded(f"The host is being asked about {MAX_CHECKS} logins, and about no more at a time.")
         try:
             certificate = verify_login(
                 proof, served.sessions, self._keys.blobs, self._anchors.blobs, time.time(), client_host
@@ -203,6 +235,8 @@ class Monitor:
             raise AccessDenied("This service does not run as root and can start sessions only of its own account.")
 
         def checked(frame: Frame) -> None:
+            self.forget(asked)
+            served.checks -= 1
             if frame.kind == orders.REFUSED:
                 answer(_refusal_of(frame))
                 return
@@ -211,7 +245,8 @@ class Monitor:
             served.logins[number] = Login(account, certificate, client_host)
             answer(wire.uint32(number))
 
-        self.order(orders.CHECK, orders.pack_account(account) + orders.text(client_host), checked)
+        served.checks += 1
+        asked = self.order(orders.CHECK, orders.pack_account(account) + orders.text(client_host), checked)
 
     def order(self, kind: int, body: bytes, answer: Callable[[Frame], None]) -> int:
         """Sends an order to the starter; ``answer`` is called until it is forgotten."""
@@ -299,6 +334,7 @@ class _Server:
             raise AccessDenied("The monitor knows no such login.")
         if number in self._served.orders:
             raise WireError("a number that is in use")
+        login.check_sockets()
         self._pass_on(number, orders.BROKER, orders.pack_account(login.account))
 
     def _pass_on(self, number: int, kind: int, packed: bytes) -> None:

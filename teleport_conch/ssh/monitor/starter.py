@@ -60,7 +60,7 @@ class Starter:
         except Refusal as refusal:
             self._refuse(frame.number, refusal.code, refusal.sentence)
         except OSError as problem:
-            self._refuse(frame.number, "SPAWNFAILED", f"This host could not start the session: {problem.strerror}.")
+            self._refuse(frame.number, "SPAWN_FAILED", f"This host could not start the session: {problem.strerror}.")
         except Exception:  # noqa: BLE001  # whatever one order meets, the others are carried out
             traceback.print_exc()
             self._refuse(frame.number, "SPAWN_FAILED", "This host could not start the session; why is in the log.")

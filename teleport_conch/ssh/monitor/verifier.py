@@ -19,6 +19,9 @@ from teleport_conch.ssh.monitor import orders
 from teleport_conch.ssh.proof import LoginProof, offered_certificate
 from teleport_conch.wire import Reader
 
+MAX_USED = 100_000
+"""Sessions that had their login and are remembered, so that no signature serves twice; each took a person's key."""
+
 MAX_SESSION_IDS = 10_000
 """Session identifiers that are remembered for each server; a login that comes behind so many later exchanges fails."""
 
@@ -28,8 +31,11 @@ class SignedSessions:
     """The exchange hashes that were signed for one server, each of which may be the identifier of a session."""
 
     _known: OrderedDict[bytes, None] = field(factory=OrderedDict)
+    _used: OrderedDict[bytes, None] = field(factory=OrderedDict)
 
     def add(self, session_id: bytes) -> None:
+        if session_id in self._used:
+            return
         self._known[session_id] = None
         if len(self._known) > MAX_SESSION_IDS:
             self._known.popitem(last=False)
@@ -38,8 +44,11 @@ class SignedSessions:
         return session_id in self._known
 
     def use(self, session_id: bytes) -> None:
-        """The session has its login: nobody else logs in with it."""
+        """The session has its login: nobody else logs in with it, nor does it help to have it signed again."""
         self._known.pop(session_id, None)
+        self._used[session_id] = None
+        if len(self._used) > MAX_USED:
+            self._used.popitem(last=False)
 
 
 def verify_login(

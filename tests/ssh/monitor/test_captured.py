@@ -10,6 +10,7 @@ import os
 import time
 
 from attrs import evolve
+from twisted.internet.defer import Deferred
 
 from teleport_conch import errors, wire
 from teleport_conch.certs import keys, public_key
@@ -121,6 +122,8 @@ class CapturedServerTests(MonitorCase):
         proof = signed_proof(await self.session(monitor), own_name(), user_certificate(time.time(), own_name()))
         await monitor.log_in(proof, "::1")
         await self.denied(monitor, proof, AccessDenied)
+        await monitor.sign(HOST_BLOB, proof.session_id)
+        await self.denied(monitor, proof, AccessDenied)
 
     async def test_source_address(self) -> None:
         """A certificate for some addresses is not good from others."""
@@ -129,6 +132,15 @@ class CapturedServerTests(MonitorCase):
         certificate = user_certificate(time.time(), own_name(), critical_options=limit)
         proof = signed_proof(await self.session(monitor), own_name(), certificate)
         await self.denied(monitor, proof, errors.CertificateSourceAddress, "192.0.2.1")
+
+    async def test_addresses_only(self) -> None:
+        """Where a client is goes to PAM, and is what the next login reads of the last one: no place for other text."""
+        monitor = await self.ready_monitor()
+        proof = signed_proof(await self.session(monitor), own_name(), user_certificate(time.time(), own_name()))
+        for text in ("", "web1", "::1\n", "\x1b]0;hello\x07", "fe80::1%\x1b"):
+            sentence = await self.denied(monitor, proof, BadParameter, text)
+            self.assertEqual(sentence, "The address of the client is none.")
+        await monitor.log_in(proof, "fe80::1%eth0")
 
     async def test_no_login(self) -> None:
         """A session without a login, or with the number of one that has ended."""
@@ -147,6 +159,29 @@ class CapturedServerTests(MonitorCase):
         login = await self.logged_in(monitor, critical_options=forced)
         heard, _ = await self.run_to_end(login, Program("id", {"SSH_ORIGINAL_COMMAND": "no"}))
         self.assertEqual(heard.output, b"forced: id\n")
+
+    async def test_other_programs_for_a_forced_command(self) -> None:
+        """No variable makes the shell run something else first, nor find another program by the name."""
+        monitor = await self.ready_monitor()
+        login = await self.logged_in(monitor, critical_options=(("force-command", wire.text("env")),))
+        asked = {"BASH_ENV": "/tmp/x", "ENV": "/tmp/x", "PYTHONPATH": "/tmp", "SSH_SK_PROVIDER": "/tmp/x.so"}
+        path = "/tmp/x:.:/usr/bin/../../tmp:/usr/local/bin::/usr/bin:/bin:/binary"
+        heard, _ = await self.run_to_end(login, Program("id", {**asked, "LC_ALL": "C", "PATH": path}))
+        lines = heard.output.decode().splitlines()
+        self.assertIn("PATH=/usr/local/bin:/usr/bin:/bin", lines)
+        self.assertIn("LC_ALL=C", lines)
+        self.assertEqual([line for line in lines if line.partition("=")[0] in asked], [])
+
+    async def test_sockets(self) -> None:
+        """Nor is there another way to an account's programs for who may run one, or may not forward."""
+        monitor = await self.ready_monitor()
+        forced = (("force-command", wire.text("env")),)
+        for login in (
+            await self.logged_in(monitor, critical_options=forced),
+            await self.logged_in(monitor, extensions=(("permit-pty", b""),)),
+        ):
+            sentence = await self.refused(Deferred.fromCoroutine(login.broker()), AccessDenied)
+            self.assertEqual(sentence, "The certificate does not permit sockets.")
 
     async def test_loader(self) -> None:
         """Nor is the program changed by its loader."""
