@@ -42,7 +42,7 @@ class ChannelTransport(Channel):
 
     def __init__(self, factory: IProtocolFactory, address: FarAddress) -> None:
         super().__init__()
-        self.bufferSize = 0  # what a socket would read at once; a channel's packets have their own size
+        self.bufferSize = self.SEND_LIMIT = 0  # of a socket; a channel's packets have their own size
         self.connected: Deferred[IProtocol] = Deferred(lambda _: self.abortConnection())
         self._factory = factory
         self._address = address

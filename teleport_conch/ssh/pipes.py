@@ -34,6 +34,9 @@ LOW_WATER_BYTES = 256 << 10
 BUFFER_BYTES = 8 << 20
 """What a writer holds at most, for a producer that does not wait."""
 
+STREAM_PIECES = range(8 << 10, (32 << 10) + 1)
+"""Input of these lengths is taken for a packet of a stream, which others follow at once."""
+
 _CHUNKS_A_WRITE = 64
 """Buffered chunks that go into one ``writev`` (the kernel takes 1,024)."""
 
@@ -180,7 +183,7 @@ class PipeWriter:
         self._chunks.append(data)
         self._buffered += len(data)
         if len(self._chunks) == 1:
-            self._flush()
+            self._begin(len(data))
         self._owes_drained = self._buffered > HIGH_WATER_BYTES or self._owes_drained
         return not self._owes_drained
 
@@ -217,6 +220,13 @@ class PipeWriter:
     def connectionLost(self, reason: Failure) -> None:
         """The reactor saw that the reader is gone."""
         self.abort()
+
+    def _begin(self, size: int) -> None:
+        """A packet of a stream waits for the others that were read with it, so that the program wakes up once."""
+        if size in STREAM_PIECES:
+            self._reactor.addWriter(self)
+        else:
+            self._flush()
 
     def _flush(self) -> None:
         try:

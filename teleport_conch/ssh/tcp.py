@@ -9,9 +9,11 @@ class TCPTransport(Protocol):
     """A TCP connection, or what behaves like one.
 
     :ivar bufferSize: how much is read at once, and how much waits to be written before producers are paused, in bytes.
+    :ivar SEND_LIMIT: how much is handed to the kernel at once.
     """
 
     bufferSize: int
+    SEND_LIMIT: int
 
     def write(self, data: bytes) -> None:
         """See ``ITransport``."""

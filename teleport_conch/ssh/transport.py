@@ -36,6 +36,8 @@ EXCHANGE_S = 30.0
 """How long an exchange of keys may take, while what services have to say waits for it."""
 BULK_BYTES = 256 << 10
 """After the login: what is read from the socket at once, and what waits in it before producers are paused."""
+SEND_BYTES = 512 << 10
+"""After the login: what the socket takes at once, so that all that waits goes in one call and is copied once."""
 
 
 class Transport(Receiving):
@@ -119,6 +121,7 @@ class Transport(Receiving):
         """The login succeeded: bulk may follow, and the time for the login is over."""
         self.logged_in = True
         self.transport.bufferSize = BULK_BYTES
+        self.transport.SEND_LIMIT = SEND_BYTES
         if self.isClient:
             self._begin_compression()
 

@@ -36,6 +36,7 @@ class MemoryTCP:
     aborted: bool = False
     options: set[str] = field(factory=set)
     bufferSize: int = 1 << 16
+    SEND_LIMIT: int = 1 << 17
     reading: bool = True
 
     def write(self, data: bytes) -> None:

@@ -265,6 +265,16 @@ class WriterTests(WriterCase):
         self.assertEqual(os.read(self.read, 10), b"now")
         self.assertEqual(self.turns.writers, [])
 
+    def test_stream(self) -> None:
+        """The packets of a stream wait for each other, and wake the program once."""
+        writer = self.writer()
+        for _ in range(4):
+            self.assertTrue(writer.write(bytes(10_000)))
+        self.assertRaises(BlockingIOError, os.read, self.read, 1)
+        self.turns.turn()
+        self.assertEqual(os.read(self.read, 65536), bytes(40_000))
+        self.assertEqual(self.turns.writers, [])
+
     def test_order_and_all(self) -> None:
         """Any number of pieces of any size arrives in order."""
         writer = self.writer()
