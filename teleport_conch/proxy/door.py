@@ -27,12 +27,11 @@ from teleport_conch.ssh.channel import (
     OPEN_UNKNOWN_CHANNEL_TYPE,
     Channel,
     ChannelRefused,
-    Opener,
 )
 from teleport_conch.ssh.forwarding import DirectTCPIP
+from teleport_conch.ssh.owners import OpensSessions
 from teleport_conch.ssh.policy import Attempt, Claim, LoginPolicy
 from teleport_conch.ssh.session import SessionChannel, SessionStart
-from teleport_conch.ssh.x11 import X11Request
 
 
 class Cluster(Protocol):
@@ -120,14 +119,11 @@ class DoorPolicy(LoginPolicy):
 
 
 @frozen
-class Visitor:
+class Visitor(OpensSessions):
     """One authenticated client."""
 
     claim: Claim
     router: Router
-
-    def connection_started(self, connection: Opener) -> None:
-        """Nothing is opened towards a visitor."""
 
     async def open_channel(self, kind: bytes, payload: bytes) -> Channel:
         """``direct-tcpip`` goes to a node; ``session`` takes the subsystem ``proxy:`` only."""
@@ -151,14 +147,6 @@ class Visitor:
             return b""
         raise AccessDenied("The proxy listens for nobody.")
 
-    def connection_ended(self) -> None:
-        """Nothing is kept for a visitor."""
-
-    # The owner of its sessions.
-
-    def accepts_variable(self, name: str) -> bool:
-        return False
-
     async def start(self, request: SessionStart, channel: SessionChannel) -> NodeSession:
         """Connects the subsystem ``proxy:host:port[@cluster]``."""
         if request.kind != "subsystem" or not request.command.startswith("proxy:"):
@@ -167,12 +155,3 @@ class Visitor:
         await self.router.connect(session.stream, parse_subsystem(request.command), self.claim)
         session.stream.start()
         return session
-
-    async def forward_agent(self, channel: SessionChannel) -> None:
-        raise AccessDenied("The proxy has no use for an agent.")
-
-    async def forward_x11(self, channel: SessionChannel, request: X11Request) -> None:
-        raise AccessDenied("The proxy has no windows to show.")
-
-    def channel_closed(self, channel: SessionChannel) -> None:
-        """The session hears it from its channel."""

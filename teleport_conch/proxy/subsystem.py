@@ -9,10 +9,11 @@ from twisted.internet.interfaces import IReactorTime
 
 from teleport_conch.proxy.dialing import NodeStream
 from teleport_conch.ssh.exit_status import ExitStatus
+from teleport_conch.ssh.inner_session import PlainSession
 from teleport_conch.ssh.session import SessionChannel
 
 
-class NodeSession:
+class NodeSession(PlainSession):
     """Couples a session channel with the stream to a node."""
 
     def __init__(self, clock: IReactorTime, channel: SessionChannel) -> None:
@@ -27,19 +28,6 @@ class NodeSession:
 
     def input_ended(self) -> None:
         self.stream.end_sending()
-
-    def resize(self, cols: int, rows: int, xpixel: int, ypixel: int) -> None:
-        """There is no terminal."""
-
-    def output_unwanted(self) -> None:
-        """The client closes the channel, too."""
-
-    def signal(self, name: str) -> None:
-        """There is no process."""
-
-    def send_break(self) -> bool:
-        """There is no terminal."""
-        return False
 
     def channel_closed(self) -> None:
         self.stream.abandon()

@@ -5,7 +5,24 @@ from __future__ import annotations
 from teleport_conch.ssh.session import SessionChannel
 
 
-class InnerSession:
+class PlainSession:
+    """A session without a process and without a terminal, to which most of what a client can say means nothing."""
+
+    def resize(self, cols: int, rows: int, xpixel: int, ypixel: int) -> None:
+        """There is no terminal."""
+
+    def output_unwanted(self) -> None:
+        """The client closes the channel, too."""
+
+    def signal(self, name: str) -> None:
+        """There is no process."""
+
+    def send_break(self) -> bool:
+        """There is no terminal."""
+        return False
+
+
+class InnerSession(PlainSession):
     """The base of such sessions; subclasses override what they care for, and say what they have :meth:`used`.
 
     What the client sends is paid for only while it reads what it gets: who sends and never reads is stopped, with a
@@ -32,18 +49,6 @@ class InnerSession:
 
     def input_ended(self) -> None:
         """Nothing follows from that."""
-
-    def resize(self, cols: int, rows: int, xpixel: int, ypixel: int) -> None:
-        """No size is of interest."""
-
-    def output_unwanted(self) -> None:
-        """What is written is dropped by the client."""
-
-    def signal(self, name: str) -> None:
-        """There is no process."""
-
-    def send_break(self) -> bool:
-        return False
 
     def channel_closed(self) -> None:
         """The client has gone."""

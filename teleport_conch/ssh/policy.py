@@ -18,26 +18,29 @@ from teleport_conch.ssh.channel import ChannelOwner
 from teleport_conch.ssh.proof import LoginProof
 
 
-def _host_and_port(address: str) -> tuple[str, int]:
-    host, _, port = address.rpartition(":")
-    return host.strip("[]"), int(port)
+class _FromSomewhere:
+    """What comes from a client at ``host:port``."""
 
-
-@frozen
-class Attempt:
-    """Who wants to log in, before anything is known of them: the user name, and the client's ``host:port``."""
-
-    user: str
+    __slots__ = ()
     client_address: str
 
     @property
     def client(self) -> tuple[str, int]:
         """The client's address in its parts."""
-        return _host_and_port(self.client_address)
+        host, _, port = self.client_address.rpartition(":")
+        return host.strip("[]"), int(port)
 
 
 @frozen
-class Claim:
+class Attempt(_FromSomewhere):
+    """Who wants to log in, before anything is known of them: the user name, and the client's ``host:port``."""
+
+    user: str
+    client_address: str
+
+
+@frozen
+class Claim(_FromSomewhere):
     """Who says to be whom: the user name of the SSH connection, the certificate, and the client's ``host:port``.
 
     :ivar proof: the signature that was verified; None as long as the certificate is only offered.
@@ -48,25 +51,15 @@ class Claim:
     client_address: str
     proof: LoginProof | None = None
 
-    @property
-    def client(self) -> tuple[str, int]:
-        """The client's address in its parts."""
-        return _host_and_port(self.client_address)
-
 
 @frozen
-class KeyClaim:
+class KeyClaim(_FromSomewhere):
     """The same with a plain key, of which nobody says whose it is."""
 
     user: str
     key: PublicKey
     client_address: str
     proof: LoginProof | None = None
-
-    @property
-    def client(self) -> tuple[str, int]:
-        """The client's address in its parts."""
-        return _host_and_port(self.client_address)
 
 
 @frozen
