@@ -86,7 +86,7 @@ def _stored(kind: EventType, fields: Mapping[str, object]) -> Event:
     if missing or unknown:
         wrong, verb = (min(missing), "lacks") if missing else (min(unknown)[:64], "has no")
         raise ValueError(f"the event {kind.name} {verb} field {wrong!a}")
-    return {key: _WRITERS[FIELDS[key]](key, value) for key, value in fields.items()}
+    return {key: _WRITER_OF[key](key, value) for key, value in fields.items()}
 
 
 def _wrong(key: str, shape: Shape) -> ValueError:
@@ -155,3 +155,4 @@ _WRITERS: Mapping[Shape, Callable[[str, object], object]] = {
     Shape.TEXT_MAP: _text_map,
     Shape.INSTANT: _instant,
 }
+_WRITER_OF = {key: _WRITERS[shape] for key, shape in FIELDS.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from attrs import frozen
@@ -16,6 +17,8 @@ DEFAULT_ROOT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 LOGIN_DEFS = Path("/etc/login.defs")
 LOCALES = (Path("/etc/default/locale"), Path("/etc/locale.conf"))
 MAX_FILE_BYTES = 64 << 10
+REMEMBERED_TEXTS = 8
+"""Files of the host whose lines were read, and are not read again for each session."""
 
 _ASSIGNMENT = re.compile(
     r"(?:export\s+)?(?P<name>LANG|LANGUAGE|LC_[A-Z]+)=(?P<quote>[\"']?)(?P<value>[^\"']*)(?P=quote)"
@@ -50,13 +53,18 @@ def host_environment(account: Account, login_defs: str, locales: Sequence[str]) 
     key, default = ("ENV_SUPATH", DEFAULT_ROOT_PATH) if account.uid == 0 else ("ENV_PATH", DEFAULT_PATH)
     found = {"PATH": _login_path(login_defs, key) or default}
     for text in locales:
-        lines = (_ASSIGNMENT.fullmatch(line.strip()) for line in text.splitlines())
-        variables = {line["name"]: line["value"] for line in lines if line is not None}
-        if variables:
-            return found | variables
+        if variables := _locale(text):
+            return {**found, **variables}
     return found
 
 
+@lru_cache(maxsize=REMEMBERED_TEXTS)
+def _locale(text: str) -> Mapping[str, str]:
+    lines = (_ASSIGNMENT.fullmatch(line.strip()) for line in text.splitlines())
+    return {line["name"]: line["value"] for line in lines if line is not None}
+
+
+@lru_cache(maxsize=REMEMBERED_TEXTS)
 def _login_path(text: str, key: str) -> str:
     for line in text.splitlines():
         words = line.split(None, 1)

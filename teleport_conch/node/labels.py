@@ -75,6 +75,11 @@ class CommandLabels(MultiService):
             for name, command in self._commands.items()
         }
 
+    @property
+    def results(self) -> Mapping[str, str]:
+        """Their values alone, which is all that roles look at."""
+        return {name: self._results.get(name, "") for name in self._commands}
+
     async def _run(self, command: LabelCommand) -> None:
         try:
             result = await _output_of(self._reactor, command)

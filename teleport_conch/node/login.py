@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from functools import lru_cache
 from typing import Protocol
 
 from attrs import frozen
@@ -10,7 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from teleport_conch.access.builtin import resolve
 from teleport_conch.access.decision import Caller, Facts, Login, Target, decide
-from teleport_conch.certs.certificate import CertificateType
+from teleport_conch.certs.certificate import CertificateType, SSHCertificate
 from teleport_conch.certs.extensions import roles_of, traits_of
 from teleport_conch.certs.trust import check_ssh_certificate
 from teleport_conch.errors import AccessDenied, TeleportError
@@ -18,6 +19,9 @@ from teleport_conch.member import who, why
 from teleport_conch.node.guest import Guest, GuestRoom
 from teleport_conch.ssh.account import Account, lookup
 from teleport_conch.ssh.policy import Attempt, Claim, LoginPolicy
+
+REMEMBERED_CALLERS = 256
+"""Certificates whose roles and traits were read, and are not read again while they are among the last so many."""
 
 Emit = Callable[..., object]
 
@@ -79,7 +83,11 @@ class NodeLogin(LoginPolicy):
 
 def caller_of(claim: Claim, cluster: str) -> Caller:
     """The person of a certificate that is believed, with its roles and traits."""
-    certificate = claim.certificate
+    return _caller_of(claim.certificate, cluster)
+
+
+@lru_cache(maxsize=REMEMBERED_CALLERS)
+def _caller_of(certificate: SSHCertificate, cluster: str) -> Caller:
     return Caller(
         name=f"{certificate.key_id}@{cluster}",
         kind="user",

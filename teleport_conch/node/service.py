@@ -199,7 +199,8 @@ class NodeService(StartingService):
 
     def _target(self) -> Target:
         """The node as roles see it at this moment."""
-        return Target(labels=self._record().all_labels, name=self._settings.teleport.nodename)
+        labels = {**self._labels.results, **self._static_labels()}  # as Server.all_labels has them
+        return Target(labels=labels, name=self._settings.teleport.nodename)
 
     def _label_changed(self) -> None:
         if self._factory is not None and not self._retired:

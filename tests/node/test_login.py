@@ -53,6 +53,17 @@ class AcceptedTests(NodeCase):
         self.assertEqual([role.name for role in caller.roles], ["access"])
         self.assertEqual((caller.logins, caller.traits["logins"]), ((USER, "daemon"), (USER, "daemon")))
 
+    def test_caller_remembered(self) -> None:
+        """A certificate is read once for each cluster; one with other roles is another person's, whatever its name."""
+        signed = certificate()
+        caller = caller_of(claim(signed=signed), "demo.example")
+        self.assertIs(caller_of(claim(signed=signed), "demo.example"), caller)
+        self.assertEqual(caller_of(claim(signed=signed), "other.example").name, caller.name.replace("demo", "other"))
+        weaker = samples.USER_CA.sign_user_ssh(
+            samples.SSH_BLOB, name=signed.key_id, logins=[USER], roles=[], traits={}, ttl_s=60, now=time.time()
+        )
+        self.assertEqual(caller_of(claim(signed=weaker), "demo.example").roles, ())
+
 
 class RefusedTests(NodeCase):
     def assert_refused(self, refused: Claim, kind: type[TeleportError], sentence: str) -> None:
