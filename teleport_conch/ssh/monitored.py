@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -45,6 +46,7 @@ _BOOT = "import sys; sys.path[:0] = {path!r}; from teleport_conch.ssh.monitor.pr
 
 @frozen
 class _Asked:
+    kind: int
     answer: Deferred[Frame]
     deadline: IDelayedCall
 
@@ -74,6 +76,8 @@ class Monitor:
         self._gone = gone
         self._numbers = count(1)
         self._asked: dict[int, _Asked] = {}
+        self._given_up: dict[int, int] = {}
+        """The kinds of requests whose answers nobody waits for any more, by their numbers."""
         self._processes: dict[int, MonitoredProcess | BrokerProcess] = {}
         self._open = True
         reactor.addReader(self)
@@ -140,11 +144,12 @@ class Monitor:
 
     def _send(self, kind: int, body: bytes, deadline_s: float) -> tuple[int, Deferred[Frame]]:
         number = next(self._numbers) & 0xFFFFFFFF
-        answer: Deferred[Frame] = Deferred()
+        answer: Deferred[Frame] = Deferred(lambda _: self._give_up(number))
         if not self._open:
             answer.errback(SpawnFailed("The monitor of this host does not run any more."))
             return number, answer
-        self._asked[number] = _Asked(answer, self._clock.callLater(deadline_s, self._late, number, deadline_s))
+        deadline = self._clock.callLater(deadline_s, self._late, number, deadline_s)
+        self._asked[number] = _Asked(kind, answer, deadline)
         self._tell(kind, number, body)
         return number, answer
 
@@ -163,7 +168,15 @@ class Monitor:
 
     def _late(self, number: int, deadline_s: float) -> None:
         asked = self._asked.pop(number)
+        self._given_up[number] = asked.kind
         asked.answer.errback(SpawnFailed(f"The monitor of this host did not answer within {deadline_s:.0f} seconds."))
+
+    def _give_up(self, number: int) -> None:
+        """Who asked is gone; the answer comes all the same."""
+        asked = self._asked.pop(number, None)
+        if asked is not None:
+            asked.deadline.cancel()
+            self._given_up[number] = asked.kind
 
     # What comes from the monitor.
 
@@ -204,8 +217,7 @@ class Monitor:
             return
         asked = self._asked.pop(frame.number, None)
         if asked is None:
-            # Too late: who asked has been told so, and the process ends for want of its descriptors.
-            frame.close()
+            self._unwanted(frame)
             return
         asked.deadline.cancel()
         if frame.kind == orders.DONE:
@@ -214,6 +226,15 @@ class Monitor:
             frame.close()
             code, sentence = orders.read_refusal(frame.body)
             asked.answer.errback(from_json({"error": {"code": code, "message": sentence}}))
+
+    def _unwanted(self, frame: Frame) -> None:
+        """An answer that nobody waits for: what was made for it is taken back."""
+        frame.close()
+        kind = self._given_up.pop(frame.number, None)
+        if frame.kind == orders.DONE and kind == orders.LOGIN:
+            self.leave(Reader(frame.body).uint32())
+        elif frame.kind == orders.DONE and kind == orders.START:
+            self.signal(frame.number, signal.SIGHUP)
 
     def _end(self, why: TeleportError) -> None:
         if not self._open:

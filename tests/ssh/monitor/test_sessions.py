@@ -4,16 +4,63 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
 
 from teleport_conch.errors import AccessDenied, BadParameter
 from teleport_conch.ssh.exit_status import ExitStatus
+from teleport_conch.ssh.monitor import orders
 from teleport_conch.ssh.monitor.orders import Program, Terminal
 from teleport_conch.ssh.process import Process
 from tests.ssh.monitor.servers import Heard, MonitorCase, reactor
 
 TERMINAL = Terminal("xterm", 100, 40, 0, 0, b"")
+SLEPT_S = 100_000 + os.getpid()
 SIGNALS = (1 << 31) - 1
 """Those below 32: the next two are the C library's own, and ``make`` starts its programs with them ignored."""
+
+
+def _slept(pid: str) -> bool:
+    """Whether a process is one of those that nobody waits for."""
+    try:
+        return Path("/proc", pid, "cmdline").read_bytes() == b"sleep\0%d\0" % SLEPT_S
+    except OSError:
+        return False
+
+
+class GoneTests(MonitorCase):
+    """A client may go while the monitor is being asked for it: what comes then is taken back."""
+
+    async def test_session(self) -> None:
+        """Its process is hung up, and no descriptor of it stays."""
+        monitor = await self.ready_monitor()
+        login = await self.logged_in(monitor)
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(5):
+            starting = Deferred.fromCoroutine(login.spawn(Program(f"exec sleep {SLEPT_S}", {})))
+            starting.cancel()
+            self.failureResultOf(starting, CancelledError)
+        # The answers come in their order.
+        self.assertEqual((await self.run_to_end(login, Program("exit 1", {})))[1], ExitStatus(code=1))
+        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
+        self.assertEqual((monitor._asked, monitor._given_up), ({}, {}))
+        while any(_slept(each) for each in os.listdir("/proc")):
+            await deferLater(reactor, 0.01)
+
+    async def test_login(self) -> None:
+        """The monitor does not keep a login that nobody leaves."""
+        monitor = await self.ready_monitor()
+        logging_in = Deferred.fromCoroutine(self.logged_in(monitor))
+        while not any(each.kind == orders.LOGIN for each in monitor._asked.values()):
+            await deferLater(reactor, 0)
+        logging_in.cancel()
+        self.failureResultOf(logging_in, CancelledError)
+        login = await self.logged_in(monitor)
+        for number in range(login.number):
+            await self.refused(monitor.start(number, Program("id", {})), AccessDenied)
+        self.assertEqual((monitor._asked, monitor._given_up), ({}, {}))
 
 
 class ProgramTests(MonitorCase):
