@@ -27,6 +27,8 @@ SIGNALS = (1 << 31) - 1
 class JumpTests(InteropTests):
     """By ProxyJump: ``ssh -J proxy web1``."""
 
+    size = EIGHT_MB
+
     def config(self) -> Path:
         return alice().jump_config
 
@@ -99,18 +101,18 @@ class JumpTests(InteropTests):
 
     def test_large_output(self) -> None:
         """All of it arrives."""
-        done = self.ssh("web1", f"head -c {EIGHT_MB} /dev/zero")
-        self.assertEqual((len(done.out), done.out.count(0), done.code), (EIGHT_MB, EIGHT_MB, 0), done.complaint)
+        done = self.ssh("web1", f"head -c {self.size} /dev/zero")
+        self.assertEqual((len(done.out), done.out.count(0), done.code), (self.size, self.size, 0), done.complaint)
 
     def test_large_input(self) -> None:
         """All of it arrives, as it was."""
-        data = os.urandom(EIGHT_MB)
+        data = os.urandom(self.size)
         done = self.ssh("web1", "sha256sum", stdin=data)
         self.assertEqual(done.text.split()[0], hashlib.sha256(data).hexdigest(), done.complaint)
 
     def test_large_both_ways(self) -> None:
         """What is sent and comes back at once does not get stuck."""
-        data = os.urandom(EIGHT_MB)
+        data = os.urandom(self.size)
         self.assertEqual(self.ssh("web1", "cat", stdin=data).out, data)
 
     def test_reader_that_has_enough(self) -> None:

@@ -52,6 +52,8 @@ class Eager:
 class SessionTests(Eager, test_openssh.JumpTests):
     """Commands, terminals, and bytes in either direction and in both."""
 
+    size = 2_000_000
+
     def test_no_shell_on_the_proxy(self) -> None:
         """Is not about the node."""
         self.before = -1
@@ -60,7 +62,7 @@ class SessionTests(Eager, test_openssh.JumpTests):
 class CopyTests(Eager, test_copying.JumpTests):
     """scp in both protocols, sftp, rsync, git."""
 
-    big_bytes = 3_000_000
+    big_bytes = 1_000_000
 
 
 class PortTests(Eager, test_forwarding.PortTests):
