@@ -164,8 +164,12 @@ class Transport(Receiving):
                 break
             self._number = message[0]
             self.dispatchMessage(*message)
-        if not self._ended and self._exchange.may_receive and self._keys_are_worn():
+        if not self._ended and self._may_change_keys() and self._keys_are_worn():
             self._exchange.begin()
+
+    def _may_change_keys(self) -> bool:
+        """Not before the login: OpenSSH's client takes no exchange then, and what a login needs wears no keys."""
+        return self.logged_in and self._exchange.may_receive and not self._exchange.under_way
 
     def _keys_are_worn(self) -> bool:
         limits = self.rekey_limits
@@ -182,7 +186,7 @@ class Transport(Receiving):
             return
         if self._exchange.may_send or messageType < MSG_SERVICE_REQUEST:
             self.transmit(messageType, payload, *more)
-            if self.writer.sealed_bytes > self.rekey_limits.data_bytes and not self._exchange.under_way:
+            if self.writer.sealed_bytes > self.rekey_limits.data_bytes and self._may_change_keys():
                 self._exchange.begin()
         else:
             try:

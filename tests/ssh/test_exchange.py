@@ -252,6 +252,16 @@ class RekeyTests(EndsCase):
             self.assertIn(self.exchanges(ends), (6, 7))
             self.assert_well(ends)
 
+    def test_not_before_the_login(self) -> None:
+        """However soon keys are worn, none are exchanged before the login is over."""
+        ends = Ends()
+        ends.server.rekey_limits = RekeyLimits(1)
+        ends.pump()
+        ends.send(5, wire.string(b"ssh-userauth"))
+        ends.send(2, wire.string(b""))
+        self.assertEqual(self.exchanges(ends), 0)
+        self.assert_well(ends)
+
     def test_by_age(self) -> None:
         """Keys serve for an hour; the next message behind that brings new ones."""
         ends = Ends()
