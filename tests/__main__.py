@@ -20,7 +20,7 @@ from attrs import define, frozen
 
 ROOT = Path(__file__).resolve().parent.parent
 LONG = os.environ.get("TELEPORT_CONCH_LONG") == "1"
-STEP_LIMIT_S = 6 * 3600 if LONG else 600
+STEP_LIMIT_S = 6 * 3600 if LONG else 720
 
 _SUMMARY = re.compile(r"^(?:PASSED|FAILED)(?: \((.*)\))?$", re.MULTILINE)
 _FAILURES = ("failures", "errors", "unexpectedSuccesses")
