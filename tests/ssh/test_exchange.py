@@ -259,7 +259,7 @@ class RekeyTests(EndsCase):
         ends.pump()
         ends.send(5, wire.string(b"ssh-userauth"))
         ends.send(2, wire.string(b""))
-        self.assertEqual(self.exchanges(ends), 0)
+        self.assertEqual(self.exchanges(ends), 1)
         self.assert_well(ends)
 
     def test_by_age(self) -> None:
