@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 from pathlib import Path
@@ -11,7 +12,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from teleport_conch.errors import PortInUse
-from teleport_conch.starting import PidFile, holder_of, listen
+from teleport_conch.starting import COLLECTED_OBJECTS, PidFile, StartingService, as_part, holder_of, listen
 
 
 class ListenTests(TestCase):
@@ -54,3 +55,21 @@ class PidFileTests(SynchronousTestCase):
         service = PidFile(Path("/proc/nowhere/pid"))
         service.startService()
         service.stopService()
+
+
+class Ready(StartingService):
+    async def start_up(self) -> None:
+        """There is nothing to do."""
+
+
+class CollectorTests(SynchronousTestCase):
+    def test_spared(self) -> None:
+        """Once a service is up, the garbage collector looks at what is new, and more rarely."""
+        self.addCleanup(gc.unfreeze)
+        self.addCleanup(gc.set_threshold, *gc.get_threshold())
+        gc.unfreeze()
+        service = as_part(Ready(reactor))
+        service.startService()
+        self.addCleanup(service.stopService)
+        self.assertGreater(gc.get_freeze_count(), 0)
+        self.assertEqual(gc.get_threshold()[0], COLLECTED_OBJECTS)

@@ -106,8 +106,15 @@ class Transport(Receiving):
             self._working.cancel()
 
     def setService(self, service: SSHService) -> None:
-        """Hands the connection to ``service``, which is held where an exchange is under way."""
-        super().setService(service)
+        """Hands the connection to ``service``, which is held where an exchange is under way.
+
+        Conch's own makes an event for the log of each, which costs a server more than all the rest of it.
+        """
+        if self.service is not None:
+            self.service.serviceStopped()
+        self.service = service
+        service.transport = self
+        service.serviceStarted()
         if not self._exchange.may_send:
             self._tell_service("hold")
 
