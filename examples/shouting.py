@@ -17,13 +17,13 @@ from twisted.internet.endpoints import serverFromString
 
 from teleport_conch.certs import keys
 from teleport_conch.certs.certificate import SSHCertificate
-from teleport_conch.ssh.certificate_policy import CertificatePolicy
-from teleport_conch.ssh.exit_status import ExitStatus
 from teleport_conch.ssh.factory import ServerFactory
-from teleport_conch.ssh.hostkeys import host_keys
-from teleport_conch.ssh.inner_session import InnerSession
-from teleport_conch.ssh.owners import OpensSessions
-from teleport_conch.ssh.session import Session, SessionChannel, SessionStart
+from teleport_conch.ssh.login.certificate_policy import CertificatePolicy
+from teleport_conch.ssh.processes.exit_status import ExitStatus
+from teleport_conch.ssh.session.channel import Session, SessionChannel, SessionStart
+from teleport_conch.ssh.session.inner_session import InnerSession
+from teleport_conch.ssh.session.owners import OpensSessions
+from teleport_conch.ssh.transport.hostkeys import host_keys
 
 
 class Shouting(InnerSession):

@@ -16,12 +16,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint
 
 from teleport_conch.errors import TeleportError
-from teleport_conch.ssh.agent_client import connect_agent
-from teleport_conch.ssh.client import connect
-from teleport_conch.ssh.client_auth import Credentials
-from teleport_conch.ssh.client_transport import ClientOptions
-from teleport_conch.ssh.host_offer import HostName
-from teleport_conch.ssh.known_hosts import KnownHosts, KnownHostsVerifier
+from teleport_conch.ssh.client.agent_client import connect_agent
+from teleport_conch.ssh.client.auth import Credentials
+from teleport_conch.ssh.client.connection import connect
+from teleport_conch.ssh.client.host_offer import HostName
+from teleport_conch.ssh.client.known_hosts import KnownHosts, KnownHostsVerifier
+from teleport_conch.ssh.client.transport import ClientOptions
 
 
 async def run(reactor: Any, target: str, command: str) -> None:

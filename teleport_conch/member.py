@@ -26,11 +26,11 @@ from teleport_conch.config.secret import read_token
 from teleport_conch.config.settings import CacheSettings, ConnectionLimits, TeleportSettings
 from teleport_conch.errors import TeleportError
 from teleport_conch.resources.server import Server
-from teleport_conch.ssh.admission import Bounds, Startups
 from teleport_conch.ssh.factory import ServerLimits
-from teleport_conch.ssh.hostkeys import HostKeys, host_keys
-from teleport_conch.ssh.keepalive import KeepAliveRhythm
-from teleport_conch.ssh.policy import Attempt, Claim
+from teleport_conch.ssh.login.admission import Bounds, Startups
+from teleport_conch.ssh.login.policy import Attempt, Claim
+from teleport_conch.ssh.transport.hostkeys import HostKeys, host_keys
+from teleport_conch.ssh.transport.keepalive import KeepAliveRhythm
 from teleport_conch.starting import Reactor
 from teleport_conch.storage.backend import IBackend
 from teleport_conch.storage.memory import MemoryBackend

@@ -33,9 +33,9 @@ from zope.interface import implementer
 
 from teleport_conch.config.addresses import Address
 from teleport_conch.errors import PortInUse, StartError, TeleportError
-from teleport_conch.ssh import monitored
 from teleport_conch.ssh.monitor import frames
 from teleport_conch.ssh.monitor.orders import Settings as SessionSettings
+from teleport_conch.ssh.processes import monitored
 from teleport_conch.starting import Reactor, StartingService, holder_of, stop_with
 
 VARIABLE = "TELEPORT_CONCH_WORKER"

@@ -11,9 +11,9 @@ from twisted.internet.interfaces import IReactorTime
 
 from teleport_conch.proxy_protocol import Believer, HeaderRefused, header_length
 from teleport_conch.ssh.factory import USUAL_LIMITS, ServerFactory, ServerLimits, address_text
-from teleport_conch.ssh.hostkeys import HostKeys
-from teleport_conch.ssh.policy import LoginPolicy
+from teleport_conch.ssh.login.policy import LoginPolicy
 from teleport_conch.ssh.server import ServerTransport
+from teleport_conch.ssh.transport.hostkeys import HostKeys
 
 
 class NodeTransport(ServerTransport):

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 
-from teleport_conch.ssh.exit_status import ExitStatus
-from teleport_conch.ssh.process_session import SessionObserver
+from teleport_conch.ssh.processes.exit_status import ExitStatus
+from teleport_conch.ssh.session.process_session import SessionObserver
 from teleport_conch.ssh.sftp import messages
 from teleport_conch.ssh.sftp.codec import Attributes
 from teleport_conch.ssh.sftp.observer import Observer, Operation
@@ -30,7 +30,7 @@ _FLAGS = {
 
 @define(slots=False)
 class FileWatching(SessionObserver):
-    """The :class:`~teleport_conch.ssh.process_session.SessionObserver` of sessions that are SFTP.
+    """The :class:`~teleport_conch.ssh.session.process_session.SessionObserver` of sessions that are SFTP.
 
     :param facts: what every event of the session says.
     """

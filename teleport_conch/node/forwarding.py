@@ -12,12 +12,12 @@ from twisted.internet.endpoints import HostnameEndpoint
 from twisted.logger import Logger
 
 from teleport_conch.errors import AccessDenied
-from teleport_conch.ssh.account import Account
-from teleport_conch.ssh.account_sockets import BrokeredSockets, MonitoredSockets, Sockets
-from teleport_conch.ssh.channel import Channel, Opener
-from teleport_conch.ssh.forwarding import DirectTCPIP, connect, connect_unix, parse_direct_streamlocal
-from teleport_conch.ssh.listening import ListenRequest, ListenRules, RemoteForwards
-from teleport_conch.ssh.monitored import MonitoredLogin
+from teleport_conch.ssh.connection.channel import Channel, Opener
+from teleport_conch.ssh.forwarding.account_sockets import BrokeredSockets, MonitoredSockets, Sockets
+from teleport_conch.ssh.forwarding.direct import DirectTCPIP, connect, connect_unix, parse_direct_streamlocal
+from teleport_conch.ssh.forwarding.listening import ListenRequest, ListenRules, RemoteForwards
+from teleport_conch.ssh.processes.account import Account
+from teleport_conch.ssh.processes.monitored import MonitoredLogin
 from teleport_conch.starting import Reactor
 
 
@@ -72,7 +72,7 @@ class Forwarding:
             return await connect_unix(self.reactor, self.as_account(), path)
 
     async def listen(self, name: bytes, payload: bytes) -> bytes:
-        """One of :data:`~teleport_conch.ssh.listening.REQUESTS`; to stop listening needs no permission."""
+        """One of :data:`~teleport_conch.ssh.forwarding.listening.REQUESTS`; to stop listening needs no permission."""
         request = ListenRequest.parse(name, payload)
         if request.ends:
             return await self._remote().answer(request)

@@ -21,9 +21,7 @@ from teleport_conch.node.forwarding import Forwarding
 from teleport_conch.node.monitored import Monitored
 from teleport_conch.node.watching import Watching, asked_for
 from teleport_conch.resources.session import ActiveSession
-from teleport_conch.ssh import agent, listening
-from teleport_conch.ssh.account import Account, lookup
-from teleport_conch.ssh.channel import (
+from teleport_conch.ssh.connection.channel import (
     OPEN_ADMINISTRATIVELY_PROHIBITED,
     OPEN_RESOURCE_SHORTAGE,
     OPEN_UNKNOWN_CHANNEL_TYPE,
@@ -31,17 +29,19 @@ from teleport_conch.ssh.channel import (
     ChannelRefused,
     Opener,
 )
-from teleport_conch.ssh.connection import Connection
+from teleport_conch.ssh.connection.service import Connection
+from teleport_conch.ssh.forwarding import agent, listening
+from teleport_conch.ssh.forwarding.splice import StreamChannel
+from teleport_conch.ssh.forwarding.x11 import X11Display, X11Request
+from teleport_conch.ssh.forwarding.xauth import tell_xauth
+from teleport_conch.ssh.login.policy import Claim
 from teleport_conch.ssh.monitor.orders import Program
-from teleport_conch.ssh.monitored import MonitoredLogin
-from teleport_conch.ssh.policy import Claim
-from teleport_conch.ssh.process import LocalSpawner, Process
-from teleport_conch.ssh.process_session import Party, ProcessSession, SessionObserver
-from teleport_conch.ssh.running import Spawner
-from teleport_conch.ssh.session import SessionChannel, SessionStart
-from teleport_conch.ssh.splice import StreamChannel
-from teleport_conch.ssh.x11 import X11Display, X11Request
-from teleport_conch.ssh.xauth import tell_xauth
+from teleport_conch.ssh.processes.account import Account, lookup
+from teleport_conch.ssh.processes.monitored import MonitoredLogin
+from teleport_conch.ssh.processes.process import LocalSpawner, Process
+from teleport_conch.ssh.processes.running import Spawner
+from teleport_conch.ssh.session.channel import SessionChannel, SessionStart
+from teleport_conch.ssh.session.process_session import Party, ProcessSession, SessionObserver
 from teleport_conch.starting import Reactor
 
 MAX_SESSIONS = 10

@@ -8,8 +8,8 @@ from attrs import define, field
 from twisted.logger import Logger
 
 from teleport_conch.errors import AccessDenied, TeleportError
-from teleport_conch.ssh.monitored import Monitor, MonitoredLogin
-from teleport_conch.ssh.policy import Claim
+from teleport_conch.ssh.login.policy import Claim
+from teleport_conch.ssh.processes.monitored import Monitor, MonitoredLogin
 
 
 @define

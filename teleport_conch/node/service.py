@@ -36,12 +36,12 @@ from teleport_conch.node.login import NodeLogin
 from teleport_conch.node.monitored import Monitored
 from teleport_conch.proxy_protocol import Believer
 from teleport_conch.resources.server import Server
-from teleport_conch.ssh.hostkeys import HostKeys
 from teleport_conch.ssh.monitor.orders import Settings as SessionSettings
-from teleport_conch.ssh.monitored import Monitor
-from teleport_conch.ssh.monitored import start as start_monitor
+from teleport_conch.ssh.processes.monitored import Monitor
+from teleport_conch.ssh.processes.monitored import start as start_monitor
+from teleport_conch.ssh.processes.spawn import name_of
 from teleport_conch.ssh.sftp.program import command_line as sftp_command_line
-from teleport_conch.ssh.spawn import name_of
+from teleport_conch.ssh.transport.hostkeys import HostKeys
 from teleport_conch.starting import Reactor, StartingService, as_part, as_plugin, listen, port_number, stop_with
 from teleport_conch.supervisor import (
     RETIRED,

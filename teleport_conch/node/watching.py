@@ -9,9 +9,9 @@ from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 
 from teleport_conch.resources.session import ActiveSession
-from teleport_conch.ssh.exit_status import ExitStatus
-from teleport_conch.ssh.process_session import SessionObserver
-from teleport_conch.ssh.session import SessionStart
+from teleport_conch.ssh.processes.exit_status import ExitStatus
+from teleport_conch.ssh.session.channel import SessionStart
+from teleport_conch.ssh.session.process_session import SessionObserver
 
 Emit = Callable[..., object]
 
@@ -28,7 +28,7 @@ class Sessions(Protocol):
 
 @define(slots=False)
 class Watching(SessionObserver):
-    """The :class:`~teleport_conch.ssh.process_session.SessionObserver` that every session has."""
+    """The :class:`~teleport_conch.ssh.session.process_session.SessionObserver` that every session has."""
 
     clock: IReactorTime
     emit: Emit

@@ -19,9 +19,9 @@ from teleport_conch import proxy_protocol
 from teleport_conch.certs.certificate import SSHCertificate
 from teleport_conch.errors import ConnectionProblem
 from teleport_conch.proxy.routing import split_address
-from teleport_conch.ssh.channel import Channel
-from teleport_conch.ssh.forwarding import DIAL_TIMEOUT_S, dial
-from teleport_conch.ssh.splice import StreamChannel, StreamProtocol
+from teleport_conch.ssh.connection.channel import Channel
+from teleport_conch.ssh.forwarding.direct import DIAL_TIMEOUT_S, dial
+from teleport_conch.ssh.forwarding.splice import StreamChannel, StreamProtocol
 from teleport_conch.starting import Reactor
 
 DEFAULT_NODE_PORT = 3022

@@ -21,17 +21,17 @@ from teleport_conch.proxy.outside import OutsideHosts
 from teleport_conch.proxy.routing import Wanted, choose, means_a_node, parse_subsystem
 from teleport_conch.proxy.subsystem import NodeSession
 from teleport_conch.resources.server import Server
-from teleport_conch.ssh.channel import (
+from teleport_conch.ssh.connection.channel import (
     OPEN_ADMINISTRATIVELY_PROHIBITED,
     OPEN_CONNECT_FAILED,
     OPEN_UNKNOWN_CHANNEL_TYPE,
     Channel,
     ChannelRefused,
 )
-from teleport_conch.ssh.forwarding import DirectTCPIP
-from teleport_conch.ssh.owners import OpensSessions
-from teleport_conch.ssh.policy import Attempt, Claim, LoginPolicy
-from teleport_conch.ssh.session import SessionChannel, SessionStart
+from teleport_conch.ssh.forwarding.direct import DirectTCPIP
+from teleport_conch.ssh.login.policy import Attempt, Claim, LoginPolicy
+from teleport_conch.ssh.session.channel import SessionChannel, SessionStart
+from teleport_conch.ssh.session.owners import OpensSessions
 
 
 class Cluster(Protocol):
@@ -96,7 +96,7 @@ class DoorPolicy(LoginPolicy):
     emit: Emit
 
     def check(self, claim: Claim) -> None:
-        """See :class:`~teleport_conch.ssh.policy.LoginPolicy`."""
+        """See :class:`~teleport_conch.ssh.login.policy.LoginPolicy`."""
         check_ssh_certificate(
             claim.certificate,
             type=CertificateType.USER,
@@ -109,12 +109,12 @@ class DoorPolicy(LoginPolicy):
             raise AccessDenied("This certificate is for one command on one host; it opens no door here.")
 
     async def login(self, claim: Claim) -> Visitor:
-        """See :class:`~teleport_conch.ssh.policy.LoginPolicy`."""
+        """See :class:`~teleport_conch.ssh.login.policy.LoginPolicy`."""
         self.check(claim)
         return Visitor(claim, self.router)
 
     def refused(self, claim: Claim | Attempt, error: TeleportError) -> None:
-        """See :class:`~teleport_conch.ssh.policy.LoginPolicy`."""
+        """See :class:`~teleport_conch.ssh.login.policy.LoginPolicy`."""
         self.emit("auth", success=False, error=error.sentence, **who(claim))
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from twisted.internet.interfaces import IReactorTime
 
 from teleport_conch.proxy.dialing import NodeStream
-from teleport_conch.ssh.exit_status import ExitStatus
-from teleport_conch.ssh.inner_session import PlainSession
-from teleport_conch.ssh.session import SessionChannel
+from teleport_conch.ssh.processes.exit_status import ExitStatus
+from teleport_conch.ssh.session.channel import SessionChannel
+from teleport_conch.ssh.session.inner_session import PlainSession
 
 
 class NodeSession(PlainSession):

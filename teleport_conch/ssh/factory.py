@@ -10,12 +10,12 @@ from twisted.conch.ssh.factory import SSHFactory
 from twisted.conch.ssh.transport import DISCONNECT_BY_APPLICATION
 from twisted.internet.interfaces import IAddress, IReactorTime
 
-from teleport_conch.ssh.admission import USUAL_BOUNDS, Admission, Bounds, Refusal
 from teleport_conch.ssh.allocator import keep_freed_memory
-from teleport_conch.ssh.hostkeys import HostKeys
-from teleport_conch.ssh.keepalive import KeepAliveRhythm
-from teleport_conch.ssh.policy import LoginPolicy
+from teleport_conch.ssh.login.admission import USUAL_BOUNDS, Admission, Bounds, Refusal
+from teleport_conch.ssh.login.policy import LoginPolicy
 from teleport_conch.ssh.server import ServerTransport
+from teleport_conch.ssh.transport.hostkeys import HostKeys
+from teleport_conch.ssh.transport.keepalive import KeepAliveRhythm
 
 LOGIN_GRACE_S = 30.0
 

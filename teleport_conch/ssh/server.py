@@ -9,17 +9,17 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 from teleport_conch import wire
-from teleport_conch.ssh import algorithms
-from teleport_conch.ssh.admission import Refusal, Visit
-from teleport_conch.ssh.connection import Connection
-from teleport_conch.ssh.exchange import KeyExchange, Offer, ServerExchange
-from teleport_conch.ssh.goodbye import cancel
-from teleport_conch.ssh.hostkeys import HostKeys
-from teleport_conch.ssh.keepalive import KeepAlive, KeepAliveRhythm
-from teleport_conch.ssh.policy import LoginPolicy
-from teleport_conch.ssh.transport import Transport
-from teleport_conch.ssh.transport_messages import MSG_SERVICE_ACCEPT, parse_string
-from teleport_conch.ssh.userauth import UserAuth
+from teleport_conch.ssh.connection.service import Connection
+from teleport_conch.ssh.login.admission import Refusal, Visit
+from teleport_conch.ssh.login.policy import LoginPolicy
+from teleport_conch.ssh.login.userauth import UserAuth
+from teleport_conch.ssh.transport import algorithms
+from teleport_conch.ssh.transport.base import Transport
+from teleport_conch.ssh.transport.exchange import KeyExchange, Offer, ServerExchange
+from teleport_conch.ssh.transport.goodbye import cancel
+from teleport_conch.ssh.transport.hostkeys import HostKeys
+from teleport_conch.ssh.transport.keepalive import KeepAlive, KeepAliveRhythm
+from teleport_conch.ssh.transport.messages import MSG_SERVICE_ACCEPT, parse_string
 
 VERSION = b"SSH-2.0-OpenSSH_9.9 Teleport"
 """OpenSSH's client uses its extensions, such as the end of write, only with servers that are called like it; see
@@ -72,7 +72,7 @@ class ServerTransport(Transport):
     ``visit`` is the connection as the limits on new connections see it.
 
     :cvar key_exchanges: the methods that are offered, most wanted first; a program with older clients takes more of
-        :data:`~teleport_conch.ssh.algorithms.KEY_EXCHANGES`. So with ``macs``.
+        :data:`~teleport_conch.ssh.transport.algorithms.KEY_EXCHANGES`. So with ``macs``.
     """
 
     factory: Factory

@@ -16,16 +16,16 @@ from teleport_conch.certs.certificate import SSHCertificate, verify_signature
 from teleport_conch.certs.signatures import AlgorithmRefused, BadSignature, Signature
 from teleport_conch.errors import CertificateRefused, TeleportError
 from teleport_conch.proxy_protocol import HeaderRefused, header_length
-from teleport_conch.ssh.channel import ChannelOwner
+from teleport_conch.ssh.client.host_offer import HostKeyOffer, HostName
+from teleport_conch.ssh.client.known_hosts import KnownHosts
+from teleport_conch.ssh.connection.channel import ChannelOwner
 from teleport_conch.ssh.factory import ServerFactory
-from teleport_conch.ssh.host_offer import HostKeyOffer, HostName
-from teleport_conch.ssh.known_hosts import KnownHosts
-from teleport_conch.ssh.negotiation import KexInit
-from teleport_conch.ssh.owners import OpensSessions
-from teleport_conch.ssh.packets import PacketReader
-from teleport_conch.ssh.policy import Claim
+from teleport_conch.ssh.login.policy import Claim
+from teleport_conch.ssh.session.owners import OpensSessions
 from teleport_conch.ssh.sftp import codec
-from teleport_conch.ssh.violation import ProtocolViolation
+from teleport_conch.ssh.transport.negotiation import KexInit
+from teleport_conch.ssh.transport.packets import PacketReader
+from teleport_conch.ssh.transport.violation import ProtocolViolation
 from teleport_conch.wire import WireError
 from tests.certs import samples
 from tests.ssh.in_memory import Pair, plain_packet, sample_host_keys

@@ -12,8 +12,8 @@ from weakref import WeakKeyDictionary
 from twisted.application.twist._twist import Twist
 from twisted.logger import Logger
 
-from teleport_conch.ssh.rekeying import RekeyLimits
 from teleport_conch.ssh.server import ServerTransport
+from teleport_conch.ssh.transport.rekeying import RekeyLimits
 
 #: From the login on; during it OpenSSH takes no new exchange.
 AT_FIRST, LATER = RekeyLimits(data_bytes=512), RekeyLimits(data_bytes=256 << 10)

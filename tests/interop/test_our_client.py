@@ -21,25 +21,26 @@ from twisted.internet.utils import getProcessOutputAndValue
 from teleport_conch.certs import keys
 from teleport_conch.certs.certificate import SSHCertificate
 from teleport_conch.errors import ConnectionProblem, TooLarge
-from teleport_conch.ssh import algorithms, host_offer, kex
-from teleport_conch.ssh.agent_client import connect_agent
-from teleport_conch.ssh.channel import ChannelRefused
-from teleport_conch.ssh.client import ClientConnection, connect
-from teleport_conch.ssh.client_auth import Credentials, LoginRefused, Questions
-from teleport_conch.ssh.client_session import ERR, OUT, ClientSession, Ending
-from teleport_conch.ssh.client_transport import ClientOptions
-from teleport_conch.ssh.host_offer import HostKeyRefused, HostName
-from teleport_conch.ssh.identities import Identity, KeyIdentity
-from teleport_conch.ssh.known_hosts import (
+from teleport_conch.ssh.client import host_offer
+from teleport_conch.ssh.client.agent_client import connect_agent
+from teleport_conch.ssh.client.auth import Credentials, LoginRefused, Questions
+from teleport_conch.ssh.client.connection import ClientConnection, connect
+from teleport_conch.ssh.client.host_offer import HostKeyRefused, HostName
+from teleport_conch.ssh.client.identities import Identity, KeyIdentity
+from teleport_conch.ssh.client.known_hosts import (
     HostKeyChanged,
     HostKeyRevoked,
     HostKeyUnknown,
     KnownHosts,
     KnownHostsVerifier,
 )
-from teleport_conch.ssh.rekeying import RekeyLimits
-from teleport_conch.ssh.requests import RequestRefused
-from teleport_conch.ssh.session import SessionStart, TerminalRequest
+from teleport_conch.ssh.client.session import ERR, OUT, ClientSession, Ending
+from teleport_conch.ssh.client.transport import ClientOptions
+from teleport_conch.ssh.connection.channel import ChannelRefused
+from teleport_conch.ssh.connection.requests import RequestRefused
+from teleport_conch.ssh.session.channel import SessionStart, TerminalRequest
+from teleport_conch.ssh.transport import algorithms, kex
+from teleport_conch.ssh.transport.rekeying import RekeyLimits
 from tests.interop.openssh_server import (
     KEY_TYPES,
     USER,

@@ -21,8 +21,8 @@ from teleport_conch.certs.certificate import SSHCertificate, option
 from teleport_conch.node.guest import Guest, GuestRoom
 from teleport_conch.node.login import NodeLogin
 from teleport_conch.resources.session import ActiveSession
-from teleport_conch.ssh.connection import Connection
-from teleport_conch.ssh.policy import Claim
+from teleport_conch.ssh.connection.service import Connection
+from teleport_conch.ssh.login.policy import Claim
 from teleport_conch.starting import Reactor
 from tests.certs import samples
 from tests.ssh import messages

@@ -7,7 +7,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch.node.files import EVENTS_A_PERIOD, PERIOD_S, FileWatching
-from teleport_conch.ssh.exit_status import ExitStatus
+from teleport_conch.ssh.processes.exit_status import ExitStatus
 from teleport_conch.ssh.sftp import codec, messages
 from teleport_conch.ssh.sftp.codec import Attributes
 from teleport_conch.ssh.sftp.messages import NO_SUCH_FILE, OK

@@ -18,7 +18,7 @@ from teleport_conch.errors import (
 )
 from teleport_conch.node.guest import Guest
 from teleport_conch.node.login import caller_of
-from teleport_conch.ssh.policy import Attempt, Claim
+from teleport_conch.ssh.login.policy import Attempt, Claim
 from tests.certs import samples
 from tests.node.guests import USER, NodeCase, certificate, claim
 

@@ -7,8 +7,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch.node.watching import Watching
-from teleport_conch.ssh.exit_status import ExitStatus
-from teleport_conch.ssh.session import SessionStart, TerminalRequest
+from teleport_conch.ssh.processes.exit_status import ExitStatus
+from teleport_conch.ssh.session.channel import SessionStart, TerminalRequest
 from tests.node.guests import Events, SessionList
 from tests.node.test_active import SESSION
 

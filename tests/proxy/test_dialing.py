@@ -18,8 +18,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from teleport_conch.errors import ConnectionProblem
 from teleport_conch.proxy.dialing import DEFAULT_NODE_PORT, Dialer, HostKey, NodeChannel, NodeStream
 from teleport_conch.proxy_protocol import Address, Believer, Voucher, header_length
-from teleport_conch.ssh.channel import Channel
-from teleport_conch.ssh.forwarding import DIAL_TIMEOUT_S
+from teleport_conch.ssh.connection.channel import Channel
+from teleport_conch.ssh.forwarding.direct import DIAL_TIMEOUT_S
 from teleport_conch.starting import Reactor
 from tests.certs import samples
 from tests.proxy.samples import CLIENT, NODE, PROXY_UUID, host_authorities, host_certificate, proxy_host_key

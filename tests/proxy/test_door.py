@@ -21,10 +21,10 @@ from teleport_conch.proxy.door import DoorPolicy, Router, Visitor
 from teleport_conch.proxy.outside import OutsideHosts
 from teleport_conch.proxy_protocol import Address
 from teleport_conch.resources.server import Presence, Server, State
-from teleport_conch.ssh.channel import ChannelRefused
+from teleport_conch.ssh.connection.channel import ChannelRefused
 from teleport_conch.ssh.factory import ServerFactory
-from teleport_conch.ssh.policy import Attempt, Claim
-from teleport_conch.ssh.session import SessionChannel, SessionStart
+from teleport_conch.ssh.login.policy import Attempt, Claim
+from teleport_conch.ssh.session.channel import SessionChannel, SessionStart
 from teleport_conch.wire import WireError
 from tests.audit.recorder import EventRecorder
 from tests.certs import samples

@@ -11,8 +11,8 @@ from teleport_conch.proxy.dialing import Dialer
 from teleport_conch.proxy.door import Router, Visitor
 from teleport_conch.proxy.outside import OutsideHosts
 from teleport_conch.resources.server import Presence, Server, State
-from teleport_conch.ssh.policy import Claim
-from teleport_conch.ssh.session import SessionChannel
+from teleport_conch.ssh.login.policy import Claim
+from teleport_conch.ssh.session.channel import SessionChannel
 from tests.audit.recorder import EventRecorder
 from tests.certs import samples
 from tests.proxy.samples import NODE

@@ -7,7 +7,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch import wire
-from teleport_conch.ssh.userauth import FAILURE_S, UserAuth
+from teleport_conch.ssh.login.userauth import FAILURE_S, UserAuth
 from tests.certs import samples
 from tests.ssh.logins import AuthRecorder, Client, SamplePolicy, ed25519_client
 

@@ -16,14 +16,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from teleport_conch import wire
-from teleport_conch.ssh.channel import Channel
-from teleport_conch.ssh.client import ClientConnection, connect
-from teleport_conch.ssh.client_auth import Credentials
-from teleport_conch.ssh.client_transport import ClientOptions, ClientTransport
+from teleport_conch.ssh.client.auth import Credentials
+from teleport_conch.ssh.client.connection import ClientConnection, connect
+from teleport_conch.ssh.client.host_offer import HostName
+from teleport_conch.ssh.client.identities import KeyIdentity
+from teleport_conch.ssh.client.known_hosts import KnownHosts, KnownHostsVerifier
+from teleport_conch.ssh.client.transport import ClientOptions, ClientTransport
+from teleport_conch.ssh.connection.channel import Channel
 from teleport_conch.ssh.factory import ServerFactory
-from teleport_conch.ssh.host_offer import HostName
-from teleport_conch.ssh.identities import KeyIdentity
-from teleport_conch.ssh.known_hosts import KnownHosts, KnownHostsVerifier
 from tests.certs import samples
 from tests.ssh.hosts import CA_BLOB, NOW, line
 from tests.ssh.in_memory import MemoryTCP, sample_host_keys

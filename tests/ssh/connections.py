@@ -5,8 +5,8 @@ from __future__ import annotations
 from twisted.conch.ssh import connection as conch
 from twisted.trial.unittest import SynchronousTestCase
 
-from teleport_conch.ssh.channel import Channel
-from teleport_conch.ssh.connection import Connection
+from teleport_conch.ssh.connection.channel import Channel
+from teleport_conch.ssh.connection.service import Connection
 from tests.ssh import messages
 from tests.ssh.recording import RecordingChannel, RecordingOwner, RecordingTransport
 

@@ -15,11 +15,11 @@ from teleport_conch import wire
 from teleport_conch.certs import public_key
 from teleport_conch.certs.certificate import SSHCertificate
 from teleport_conch.certs.signatures import Signature, verify
-from teleport_conch.ssh.algorithms import ED25519
-from teleport_conch.ssh.exchange import ClientExchange, KeyExchange, Offer
 from teleport_conch.ssh.factory import ServerFactory
-from teleport_conch.ssh.hostkeys import HostKeys
-from teleport_conch.ssh.transport import Transport
+from teleport_conch.ssh.transport.algorithms import ED25519
+from teleport_conch.ssh.transport.base import Transport
+from teleport_conch.ssh.transport.exchange import ClientExchange, KeyExchange, Offer
+from teleport_conch.ssh.transport.hostkeys import HostKeys
 from tests.ssh.in_memory import MemoryTCP, offer_everything, sample_host_keys
 from tests.ssh.logins import SamplePolicy, ed25519_client
 

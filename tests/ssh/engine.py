@@ -20,24 +20,25 @@ from teleport_conch.certs import keys
 from teleport_conch.certs.certificate import CertificateType, SSHCertificate
 from teleport_conch.certs.trust import check_ssh_certificate
 from teleport_conch.errors import AccessDenied, TeleportError
-from teleport_conch.ssh import algorithms, listening
-from teleport_conch.ssh.account import Account, lookup
-from teleport_conch.ssh.account_sockets import BrokeredSockets
-from teleport_conch.ssh.agent import AGENT_CHANNEL, AgentSocket
-from teleport_conch.ssh.channel import OPEN_UNKNOWN_CHANNEL_TYPE, Channel, ChannelRefused, Opener
-from teleport_conch.ssh.connection import Connection
+from teleport_conch.ssh.connection.channel import OPEN_UNKNOWN_CHANNEL_TYPE, Channel, ChannelRefused, Opener
+from teleport_conch.ssh.connection.service import Connection
 from teleport_conch.ssh.factory import ServerFactory
-from teleport_conch.ssh.forwarding import DirectTCPIP, connect, connect_unix, parse_direct_streamlocal
-from teleport_conch.ssh.hostkeys import host_keys
-from teleport_conch.ssh.listening import ListenRules, RemoteForwards
-from teleport_conch.ssh.policy import Answer, Attempt, Claim, LoginPolicy
-from teleport_conch.ssh.process import LocalSpawner, Process
-from teleport_conch.ssh.process_session import Party, ProcessSession
+from teleport_conch.ssh.forwarding import listening
+from teleport_conch.ssh.forwarding.account_sockets import BrokeredSockets
+from teleport_conch.ssh.forwarding.agent import AGENT_CHANNEL, AgentSocket
+from teleport_conch.ssh.forwarding.direct import DirectTCPIP, connect, connect_unix, parse_direct_streamlocal
+from teleport_conch.ssh.forwarding.listening import ListenRules, RemoteForwards
+from teleport_conch.ssh.forwarding.x11 import X11Display, X11Request
+from teleport_conch.ssh.forwarding.xauth import tell_xauth
+from teleport_conch.ssh.login.policy import Answer, Attempt, Claim, LoginPolicy
+from teleport_conch.ssh.processes.account import Account, lookup
+from teleport_conch.ssh.processes.process import LocalSpawner, Process
+from teleport_conch.ssh.processes.terminal import Terminal
 from teleport_conch.ssh.server import ServerTransport
-from teleport_conch.ssh.session import SessionChannel, SessionStart
-from teleport_conch.ssh.terminal import Terminal
-from teleport_conch.ssh.x11 import X11Display, X11Request
-from teleport_conch.ssh.xauth import tell_xauth
+from teleport_conch.ssh.session.channel import SessionChannel, SessionStart
+from teleport_conch.ssh.session.process_session import Party, ProcessSession
+from teleport_conch.ssh.transport import algorithms
+from teleport_conch.ssh.transport.hostkeys import host_keys
 from tests.certs import samples
 from tests.interop.requirements import require
 from tests.ssh.streams import StreamCase, clock, tcp

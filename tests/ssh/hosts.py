@@ -6,8 +6,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch.certs import keys
 from teleport_conch.certs.certificate import SSHCertificate
-from teleport_conch.ssh.host_offer import HostKeyOffer, HostKeyRefused, HostName
-from teleport_conch.ssh.known_hosts import KnownHosts
+from teleport_conch.ssh.client.host_offer import HostKeyOffer, HostKeyRefused, HostName
+from teleport_conch.ssh.client.known_hosts import KnownHosts
 from tests.certs import samples
 
 NOW = samples.NOW + 60

@@ -16,10 +16,10 @@ from twisted.python.failure import Failure
 
 from teleport_conch import wire
 from teleport_conch.certs import keys
-from teleport_conch.ssh import algorithms
 from teleport_conch.ssh.factory import ServerFactory
-from teleport_conch.ssh.hostkeys import HostKeys, host_keys
 from teleport_conch.ssh.server import ServerTransport
+from teleport_conch.ssh.transport import algorithms
+from teleport_conch.ssh.transport.hostkeys import HostKeys, host_keys
 from tests.certs import samples
 from tests.ssh.logins import SamplePolicy, ed25519_client
 

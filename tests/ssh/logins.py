@@ -20,9 +20,9 @@ from teleport_conch.certs import keys
 from teleport_conch.certs.certificate import CertificateType, SSHCertificate, option
 from teleport_conch.certs.trust import check_ssh_certificate
 from teleport_conch.errors import TeleportError
-from teleport_conch.ssh.admission import Admission, Bounds, Visit
-from teleport_conch.ssh.hostkeys import HostKeys
-from teleport_conch.ssh.policy import Answer, Attempt, Claim, LoginPolicy
+from teleport_conch.ssh.login.admission import Admission, Bounds, Visit
+from teleport_conch.ssh.login.policy import Answer, Attempt, Claim, LoginPolicy
+from teleport_conch.ssh.transport.hostkeys import HostKeys
 from tests.certs import samples
 from tests.ssh.recording import RecordingOwner
 

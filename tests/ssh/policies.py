@@ -9,8 +9,8 @@ from twisted.internet.defer import Deferred
 
 from teleport_conch.certs.certificate import SSHCertificate
 from teleport_conch.errors import AccessDenied
-from teleport_conch.ssh.channel import ChannelOwner
-from teleport_conch.ssh.policy import Answer, Ask, Attempt, Claim, KeyClaim, LoginPolicy, Partial, Question
+from teleport_conch.ssh.connection.channel import ChannelOwner
+from teleport_conch.ssh.login.policy import Answer, Ask, Attempt, Claim, KeyClaim, LoginPolicy, Partial, Question
 from tests.ssh.logins import SamplePolicy
 from tests.ssh.recording import RecordingOwner
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from attrs import evolve
 
-from teleport_conch.ssh.kex import METHODS
-from teleport_conch.ssh.negotiation import STRICT_CLIENT, EachWay, KexInit
-from teleport_conch.ssh.packets import PacketReader, PacketWriter
+from teleport_conch.ssh.transport.kex import METHODS
+from teleport_conch.ssh.transport.negotiation import STRICT_CLIENT, EachWay, KexInit
+from teleport_conch.ssh.transport.packets import PacketReader, PacketWriter
 from tests.ssh.ends import Ends
 
 OFFERED = KexInit(

@@ -8,7 +8,7 @@ from typing import TypeVar, cast
 from attrs import define, field
 from twisted.internet.defer import Deferred
 
-from teleport_conch.ssh.channel import Channel, Opener
+from teleport_conch.ssh.connection.channel import Channel, Opener
 
 Given = TypeVar("Given")
 

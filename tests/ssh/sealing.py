@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from teleport_conch.ssh.ciphers import CIPHERS, MACS, Keys, key_sizes
+from teleport_conch.ssh.transport.ciphers import CIPHERS, MACS, Keys, key_sizes
 
 
 def combinations() -> Iterator[tuple[bytes, bytes]]:

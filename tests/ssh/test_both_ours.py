@@ -13,17 +13,17 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 
 from teleport_conch.certs import keys
 from teleport_conch.errors import AccessDenied, ConnectionProblem
-from teleport_conch.ssh import algorithms
-from teleport_conch.ssh.client import ClientConnection, connect
-from teleport_conch.ssh.client_auth import Credentials, LoginRefused, Questions
-from teleport_conch.ssh.client_session import OUT, ClientSession, Ending
-from teleport_conch.ssh.client_transport import ClientOptions
-from teleport_conch.ssh.host_offer import HostName
-from teleport_conch.ssh.identities import KeyIdentity
-from teleport_conch.ssh.known_hosts import KnownHosts, KnownHostsVerifier
-from teleport_conch.ssh.policy import Answer, Ask, Attempt, Claim, LoginPolicy, Partial, Question
-from teleport_conch.ssh.rekeying import RekeyLimits
-from teleport_conch.ssh.session import SessionStart, TerminalRequest
+from teleport_conch.ssh.client.auth import Credentials, LoginRefused, Questions
+from teleport_conch.ssh.client.connection import ClientConnection, connect
+from teleport_conch.ssh.client.host_offer import HostName
+from teleport_conch.ssh.client.identities import KeyIdentity
+from teleport_conch.ssh.client.known_hosts import KnownHosts, KnownHostsVerifier
+from teleport_conch.ssh.client.session import OUT, ClientSession, Ending
+from teleport_conch.ssh.client.transport import ClientOptions
+from teleport_conch.ssh.login.policy import Answer, Ask, Attempt, Claim, LoginPolicy, Partial, Question
+from teleport_conch.ssh.session.channel import SessionStart, TerminalRequest
+from teleport_conch.ssh.transport import algorithms
+from teleport_conch.ssh.transport.rekeying import RekeyLimits
 from tests.certs import samples
 from tests.ssh.engine import USER, OnePerson, OpenSSHCase, user_certificate
 from tests.ssh.hosts import CA_BLOB

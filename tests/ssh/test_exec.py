@@ -9,9 +9,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch import wire
 from teleport_conch.errors import AccessDenied
-from teleport_conch.ssh.session import Session, SessionChannel, SessionStart
-from teleport_conch.ssh.x11 import X11Request
-from tests.ssh.test_spawn import SpawnCase
+from teleport_conch.ssh.forwarding.x11 import X11Request
+from teleport_conch.ssh.session.channel import Session, SessionChannel, SessionStart
+from tests.ssh.processes.test_spawn import SpawnCase
 
 COMMAND = b"printf %s caf\xe9 \xed\xa0\x80 \xff'\xfe' \xe2\x82\xac"
 PRINTED = b"caf\xe9\xed\xa0\x80\xff\xfe\xe2\x82\xac"

@@ -11,38 +11,38 @@ from attrs import frozen
 from twisted.trial.unittest import SynchronousTestCase
 
 import teleport_conch
-from teleport_conch.ssh.admission import Bounds, Startups
-from teleport_conch.ssh.keepalive import KeepAliveRhythm
+from teleport_conch.ssh.login.admission import Bounds, Startups
+from teleport_conch.ssh.transport.keepalive import KeepAliveRhythm
 
 PACKAGE = Path(teleport_conch.__file__).parent
 PAGE = PACKAGE.parent / "docs" / "protocol" / "limits.rst"
 ROW = re.compile(r"   \* - ``([A-Z][A-Z0-9_]+)``\n     - ([0-9.,]+)\n     - (.*)\n     - ``([\w.]+)``.*\n     - (.+)\n")
 CONSTANT = re.compile(r"^([A-Z][A-Z0-9_]+)(?:: \w+)? = ", re.MULTILINE)
 NO_BOUNDS = {
-    "account": {"NAME_LENGTH"},
-    "admission": {"IPV6_PREFIX"},
-    "agent_client": {"FAILURE", "REQUEST_IDENTITIES", "IDENTITIES_ANSWER", "SIGN_REQUEST", "SIGN_RESPONSE"},
-    "channel": {"EXTENDED_STDERR"},
-    "ciphers": {"MAC_ERROR", "LENGTH_BYTES", "AES_BLOCK_BYTES", "TAG_BYTES"},
-    "client_session": {"OUT", "ERR"},
-    "compression": {"COMPRESSION_ERROR", "LEVEL"},
-    "exchange": {"HOST_KEY_NOT_VERIFIABLE"},
-    "exit_status": {"UNKNOWN_CODE"},
-    "greeting": {"PROTOCOL_VERSION_NOT_SUPPORTED"},
-    "host_offer": {"DEFAULT_PORT"},
-    "kex": {"X25519_BYTES", "MLKEM768_PUBLIC_BYTES", "MLKEM768_CIPHERTEXT_BYTES"},
+    "processes.account": {"NAME_LENGTH"},
+    "login.admission": {"IPV6_PREFIX"},
+    "client.agent_client": {"FAILURE", "REQUEST_IDENTITIES", "IDENTITIES_ANSWER", "SIGN_REQUEST", "SIGN_RESPONSE"},
+    "connection.channel": {"EXTENDED_STDERR"},
+    "transport.ciphers": {"MAC_ERROR", "LENGTH_BYTES", "AES_BLOCK_BYTES", "TAG_BYTES"},
+    "client.session": {"OUT", "ERR"},
+    "transport.compression": {"COMPRESSION_ERROR", "LEVEL"},
+    "transport.exchange": {"HOST_KEY_NOT_VERIFIABLE"},
+    "processes.exit_status": {"UNKNOWN_CODE"},
+    "transport.greeting": {"PROTOCOL_VERSION_NOT_SUPPORTED"},
+    "client.host_offer": {"DEFAULT_PORT"},
+    "transport.kex": {"X25519_BYTES", "MLKEM768_PUBLIC_BYTES", "MLKEM768_CIPHERTEXT_BYTES"},
     "monitor.orders": {"HOLD", "SIGN", "TRUST", "LOGIN", "LEAVE", "START", "SIGNAL", "CHECK", "BROKER", "DONE",
                        "REFUSED", "EXITED"},
     "monitor.pam": {"PAM_TTY", "PAM_RHOST"},
-    "negotiation": {"COOKIE_BYTES"},
-    "packets": {"MIN_PADDING_BYTES", "MIN_PACKET_BYTES", "SEQUENCE_MASK"},
+    "transport.negotiation": {"COOKIE_BYTES"},
+    "transport.packets": {"MIN_PADDING_BYTES", "MIN_PACKET_BYTES", "SEQUENCE_MASK"},
     "server": {"SERVICE_NOT_AVAILABLE", "CONNECTION_LOST", "BY_APPLICATION", "TOO_MANY_CONNECTIONS"},
     "sftp.listing": {"HALF_A_YEAR_S"},
     "sftp.messages": {"VERSION"},
-    "terminal": {"DEFAULT_ROWS", "DEFAULT_COLS"},
-    "violation": {"PROTOCOL_ERROR", "KEY_EXCHANGE_FAILED"},
-    "window": {"MAX_WINDOW_BYTES"},
-    "x11": {"COOKIE_BYTES", "FIRST_DISPLAY"},
+    "processes.terminal": {"DEFAULT_ROWS", "DEFAULT_COLS"},
+    "transport.violation": {"PROTOCOL_ERROR", "KEY_EXCHANGE_FAILED"},
+    "connection.window": {"MAX_WINDOW_BYTES"},
+    "forwarding.x11": {"COOKIE_BYTES", "FIRST_DISPLAY"},
 }  # fmt: skip
 """Codes, sizes of formats, and what is assumed where nothing is said; so with names that begin with MSG or OPEN."""
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 
-from teleport_conch.ssh import algorithms
-from teleport_conch.ssh.rekeying import RekeyLimits
 from teleport_conch.ssh.server import ServerTransport
+from teleport_conch.ssh.transport import algorithms
+from teleport_conch.ssh.transport.rekeying import RekeyLimits
 from tests.ssh.engine import Done, OpenSSHCase
 
 BOTH_WAYS_BYTES = 200_000_000 if os.environ.get("TELEPORT_CONCH_LONG") == "1" else 8_000_000

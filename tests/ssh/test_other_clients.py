@@ -9,10 +9,10 @@ import asyncssh
 import paramiko  # type: ignore[import-untyped]  # it has no types
 from twisted.internet.threads import deferToThread
 
-from teleport_conch.ssh import algorithms
-from teleport_conch.ssh.kex import METHODS
-from teleport_conch.ssh.rekeying import RekeyLimits
 from teleport_conch.ssh.server import ServerTransport
+from teleport_conch.ssh.transport import algorithms
+from teleport_conch.ssh.transport.kex import METHODS
+from teleport_conch.ssh.transport.rekeying import RekeyLimits
 from tests.ssh.engine import USER, OpenSSHCase
 
 DATA = os.urandom(1 << 16) * 64

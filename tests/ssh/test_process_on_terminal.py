@@ -8,11 +8,11 @@ from pathlib import Path
 from attrs import evolve
 
 from teleport_conch.errors import SpawnFailed
-from teleport_conch.ssh.account import lookup
-from teleport_conch.ssh.exit_status import ExitStatus
-from teleport_conch.ssh.process import DRAIN_BYTES
-from teleport_conch.ssh.terminal import Terminal
-from tests.ssh.test_process import NOT_ROOT, ProcessCase, state_of
+from teleport_conch.ssh.processes.account import lookup
+from teleport_conch.ssh.processes.exit_status import ExitStatus
+from teleport_conch.ssh.processes.process import DRAIN_BYTES
+from teleport_conch.ssh.processes.terminal import Terminal
+from tests.ssh.processes.test_process import NOT_ROOT, ProcessCase, state_of
 
 
 def mode(opcode: int, argument: int) -> bytes:

@@ -10,11 +10,11 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 import teleport_conch
-from teleport_conch.ssh import algorithms
-from teleport_conch.ssh.host_offer import CERTIFICATE_ALGORITHMS, PLAIN_ALGORITHMS
-from teleport_conch.ssh.kex import HAS_MLKEM
+from teleport_conch.ssh.client.host_offer import CERTIFICATE_ALGORITHMS, PLAIN_ALGORITHMS
 from teleport_conch.ssh.server import ServerTransport
 from teleport_conch.ssh.sftp import messages
+from teleport_conch.ssh.transport import algorithms
+from teleport_conch.ssh.transport.kex import HAS_MLKEM
 from tests.ssh.in_memory import sample_host_keys
 
 SOURCE = Path(teleport_conch.__file__).parent

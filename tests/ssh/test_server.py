@@ -25,15 +25,15 @@ from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch import wire
-from teleport_conch.ssh.algorithms import server_sig_algs
-from teleport_conch.ssh.channel import HIGH_WATER_BYTES, Channel
-from teleport_conch.ssh.connection import MAX_UNREAD_ANSWERS, Connection
-from teleport_conch.ssh.counts import MAX_REQUESTS
+from teleport_conch.ssh.connection.channel import HIGH_WATER_BYTES, Channel
+from teleport_conch.ssh.connection.service import MAX_UNREAD_ANSWERS, Connection
 from teleport_conch.ssh.factory import ServerFactory, ServerLimits, address_text
-from teleport_conch.ssh.negotiation import KexInit
-from teleport_conch.ssh.packets import PacketReader
+from teleport_conch.ssh.login.counts import MAX_REQUESTS
+from teleport_conch.ssh.login.userauth import UserAuth
 from teleport_conch.ssh.server import VERSION
-from teleport_conch.ssh.userauth import UserAuth
+from teleport_conch.ssh.transport.algorithms import server_sig_algs
+from teleport_conch.ssh.transport.negotiation import KexInit
+from teleport_conch.ssh.transport.packets import PacketReader
 from tests.ssh import messages
 from tests.ssh.in_memory import MemoryClient, MemoryTCP, Pair, plain_packet, sample_host_keys
 from tests.ssh.logins import SamplePolicy, ed25519_client

@@ -7,9 +7,9 @@ from twisted.internet.interfaces import ITransport
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from teleport_conch.ssh.channel import HIGH_WATER_BYTES, Channel
-from teleport_conch.ssh.forwarding import connect
-from teleport_conch.ssh.splice import LINGER_S, StreamChannel, StreamProtocol
+from teleport_conch.ssh.connection.channel import HIGH_WATER_BYTES, Channel
+from teleport_conch.ssh.forwarding.direct import connect
+from teleport_conch.ssh.forwarding.splice import LINGER_S, StreamChannel, StreamProtocol
 from tests.ssh.in_memory import MemoryTCP
 from tests.ssh.recording import RecordingLink
 from tests.ssh.streams import FarEnd, FarEnds, StreamCase, clock, tcp

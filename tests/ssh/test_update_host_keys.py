@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from teleport_conch.certs import keys
-from teleport_conch.ssh.algorithms import ED25519
-from teleport_conch.ssh.hostkeys import LocalHostKey
+from teleport_conch.ssh.transport.algorithms import ED25519
+from teleport_conch.ssh.transport.hostkeys import LocalHostKey
 from tests.certs import samples
 from tests.ssh.engine import OpenSSHCase
 

@@ -10,17 +10,17 @@ from twisted.internet.protocol import Factory, Protocol
 
 from teleport_conch.certs import keys
 from teleport_conch.errors import ConnectionProblem
-from teleport_conch.ssh.channel import Channel, ChannelRefused
-from teleport_conch.ssh.exchange import ServerExchange
-from teleport_conch.ssh.host_offer import HostKeyRefused
-from teleport_conch.ssh.hostkeys import host_keys
-from teleport_conch.ssh.known_hosts import (
+from teleport_conch.ssh.client.host_offer import HostKeyRefused
+from teleport_conch.ssh.client.known_hosts import (
     HostKeyChanged,
     HostKeyRevoked,
     HostKeyUnknown,
     KnownHosts,
     KnownHostsVerifier,
 )
+from teleport_conch.ssh.connection.channel import Channel, ChannelRefused
+from teleport_conch.ssh.transport.exchange import ServerExchange
+from teleport_conch.ssh.transport.hostkeys import host_keys
 from tests.certs import samples
 from tests.ssh.client_pair import KNOWN, NAME, ClientCase, EchoChannel, client_options
 from tests.ssh.hosts import CA_BLOB, NOW, OTHER_BLOB, line

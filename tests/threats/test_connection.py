@@ -10,10 +10,15 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch import wire
-from teleport_conch.ssh.channel import HIGH_WATER_BYTES, OPEN_ADMINISTRATIVELY_PROHIBITED, Channel, ChannelRefused
-from teleport_conch.ssh.connection import Connection
-from teleport_conch.ssh.opening import MAX_CHANNELS
-from teleport_conch.ssh.splice import StreamChannel
+from teleport_conch.ssh.connection.channel import (
+    HIGH_WATER_BYTES,
+    OPEN_ADMINISTRATIVELY_PROHIBITED,
+    Channel,
+    ChannelRefused,
+)
+from teleport_conch.ssh.connection.opening import MAX_CHANNELS
+from teleport_conch.ssh.connection.service import Connection
+from teleport_conch.ssh.forwarding.splice import StreamChannel
 from tests.ssh import messages
 from tests.ssh.in_memory import Pair
 from tests.ssh.recording import RecordingChannel, RecordingLink

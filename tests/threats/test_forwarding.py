@@ -14,10 +14,10 @@ from teleport_conch.access.conditions import Conditions
 from teleport_conch.access.labels import EVERY_NODE
 from teleport_conch.access.options import Options
 from teleport_conch.access.roles import Role
-from teleport_conch.ssh.account import lookup
+from teleport_conch.ssh.processes.account import lookup
 from tests.node.guests import USER, NodeCase
 from tests.ssh import messages
-from tests.ssh.test_agent import AgentCase
+from tests.ssh.forwarding.test_agent import AgentCase
 
 TARGETS = ("127.0.0.1", "169.254.169.254", "::1", "localhost", "auth.example.com", "0.0.0.0", "127.1")
 

@@ -13,7 +13,7 @@ from teleport_conch.auth.limits import MAX_USER_CERTIFICATE_S
 from teleport_conch.certs.certificate import CertificateType, SSHCertificate
 from teleport_conch.certs.trust import check_ssh_certificate
 from teleport_conch.errors import AccessDenied, TokenBinding
-from teleport_conch.ssh.policy import Answer, Claim
+from teleport_conch.ssh.login.policy import Answer, Claim
 from tests.auth.fixture import ADDRESS, GATEWAY, SSH_KEY, ClusterTestCase
 from tests.certs import samples
 from tests.ssh.logins import SamplePolicy, ed25519_client

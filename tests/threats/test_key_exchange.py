@@ -9,12 +9,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch import wire
 from teleport_conch.errors import ConnectionProblem
-from teleport_conch.ssh import kex
-from teleport_conch.ssh.algorithms import KEY_EXCHANGES
-from teleport_conch.ssh.client import connect
+from teleport_conch.ssh.client.connection import connect
 from teleport_conch.ssh.factory import ServerFactory
-from teleport_conch.ssh.negotiation import EachWay, KexInit, Names
 from teleport_conch.ssh.server import ServerTransport
+from teleport_conch.ssh.transport import kex
+from teleport_conch.ssh.transport.algorithms import KEY_EXCHANGES
+from teleport_conch.ssh.transport.negotiation import EachWay, KexInit, Names
 from tests.ssh.client_pair import Wire, client_options
 from tests.ssh.in_memory import MemoryTCP, offer_everything, plain_packet, sample_host_keys
 from tests.ssh.logins import SamplePolicy

@@ -15,7 +15,7 @@ from teleport_conch import wire
 from teleport_conch.certs import keys
 from teleport_conch.certs.certificate import option
 from teleport_conch.errors import AccessDenied
-from teleport_conch.ssh.policy import LoginPolicy
+from teleport_conch.ssh.login.policy import LoginPolicy
 from tests.certs import samples
 from tests.ssh import messages
 from tests.ssh.logins import (

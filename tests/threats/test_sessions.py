@@ -6,7 +6,7 @@ from twisted.conch.ssh import connection as conch
 
 from teleport_conch import wire
 from teleport_conch.node.environment import DEFAULT_PATH, DEFAULT_ROOT_PATH
-from teleport_conch.ssh.session import MAX_VARIABLES
+from teleport_conch.ssh.session.channel import MAX_VARIABLES
 from tests.node.guests import NodeCase, certificate, forced
 from tests.ssh import messages
 

@@ -7,8 +7,8 @@ from twisted.logger import LogLevel, capturedLogs, formatEvent
 
 from teleport_conch.node.door import NodeFactory
 from teleport_conch.proxy_protocol import Believer
-from teleport_conch.ssh.admission import Bounds, Startups
 from teleport_conch.ssh.factory import ServerFactory, ServerLimits
+from teleport_conch.ssh.login.admission import Bounds, Startups
 from tests.certs import samples
 from tests.proxy.samples import header, host_authorities
 from tests.ssh.in_memory import sample_host_keys

@@ -19,7 +19,7 @@ from teleport_conch.node.guest import Guest
 from tests.interop.requirements import require
 from tests.node.guests import USER, NodeCase, certificate
 from tests.ssh import messages
-from tests.ssh.test_x11 import setup, x11_req
+from tests.ssh.forwarding.test_x11 import setup, x11_req
 
 PERMITTED = "permit-X11-forwarding"
 

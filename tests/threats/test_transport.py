@@ -11,11 +11,11 @@ from twisted.logger import LogEvent, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch import wire
-from teleport_conch.ssh.connection import Connection
-from teleport_conch.ssh.kex import METHODS
-from teleport_conch.ssh.negotiation import EachWay, KexInit
-from teleport_conch.ssh.packets import PacketReader
-from teleport_conch.ssh.unsent import MAX_UNSENT_MESSAGES
+from teleport_conch.ssh.connection.service import Connection
+from teleport_conch.ssh.transport.kex import METHODS
+from teleport_conch.ssh.transport.negotiation import EachWay, KexInit
+from teleport_conch.ssh.transport.packets import PacketReader
+from teleport_conch.ssh.transport.unsent import MAX_UNSENT_MESSAGES
 from tests.ssh import messages
 from tests.ssh.ends import OFFER, Ends
 from tests.ssh.in_memory import plain_packet

@@ -7,9 +7,9 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch import wire
-from teleport_conch.ssh.connection import Connection
+from teleport_conch.ssh.connection.service import Connection
 from teleport_conch.ssh.factory import ServerFactory, ServerLimits
-from teleport_conch.ssh.policy import LoginPolicy
+from teleport_conch.ssh.login.policy import LoginPolicy
 from tests.ssh.in_memory import Pair, sample_host_keys
 from tests.ssh.logins import Client, SamplePolicy
 

@@ -15,8 +15,8 @@ from teleport_conch import wire
 from teleport_conch.certs.certificate import CertificateType, SSHCertificate
 from teleport_conch.certs.trust import check_ssh_certificate
 from teleport_conch.errors import AccessDenied
+from teleport_conch.ssh.login.proof import LoginProof, offered_certificate
 from teleport_conch.ssh.monitor import orders
-from teleport_conch.ssh.proof import LoginProof, offered_certificate
 from teleport_conch.wire import Reader
 
 MAX_USED = 100_000

@@ -18,13 +18,13 @@ from teleport_conch.certs import keys
 from teleport_conch.certs.authority import Authority
 from teleport_conch.certs.certificate import SSHCertificate
 from teleport_conch.errors import TeleportError
-from teleport_conch.ssh import monitored
-from teleport_conch.ssh.exit_status import ExitStatus
+from teleport_conch.ssh.login.proof import LoginProof
 from teleport_conch.ssh.monitor import frames
 from teleport_conch.ssh.monitor.orders import Program, Settings
-from teleport_conch.ssh.monitored import Monitor, MonitoredLogin
-from teleport_conch.ssh.process import Process
-from teleport_conch.ssh.proof import LoginProof
+from teleport_conch.ssh.processes import monitored
+from teleport_conch.ssh.processes.exit_status import ExitStatus
+from teleport_conch.ssh.processes.monitored import Monitor, MonitoredLogin
+from teleport_conch.ssh.processes.process import Process
 from teleport_conch.starting import Reactor
 from tests.certs import samples
 

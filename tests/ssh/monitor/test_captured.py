@@ -16,12 +16,12 @@ from teleport_conch import errors, wire
 from teleport_conch.certs import keys, public_key
 from teleport_conch.certs.signatures import Signature, verify
 from teleport_conch.errors import AccessDenied, BadParameter, SpawnFailed, TeleportError
-from teleport_conch.ssh.exit_status import ExitStatus
+from teleport_conch.ssh.login.proof import LoginProof
 from teleport_conch.ssh.monitor import orders
 from teleport_conch.ssh.monitor.frames import Frame
 from teleport_conch.ssh.monitor.orders import Program
-from teleport_conch.ssh.monitored import Monitor
-from teleport_conch.ssh.proof import LoginProof
+from teleport_conch.ssh.processes.exit_status import ExitStatus
+from teleport_conch.ssh.processes.monitored import Monitor
 from tests.certs import samples
 from tests.ssh.monitor.servers import HOST_BLOB, MonitorCase, own_name, signed_proof, user_certificate
 

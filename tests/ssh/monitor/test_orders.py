@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
+from teleport_conch.ssh.login.proof import LoginProof
 from teleport_conch.ssh.monitor import frames, orders
 from teleport_conch.ssh.monitor.frames import MAX_FRAME_BYTES, Frame, Peer, Violation
 from teleport_conch.ssh.monitor.orders import Account, Order, Program, Terminal
 from teleport_conch.ssh.monitor.verifier import pack_proof, read_proof
-from teleport_conch.ssh.proof import LoginProof
 from teleport_conch.wire import Reader, WireError
 
 uint32 = some.integers(0, 0xFFFFFFFF)

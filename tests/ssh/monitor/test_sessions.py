@@ -10,10 +10,10 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 
 from teleport_conch.errors import AccessDenied, BadParameter
-from teleport_conch.ssh.exit_status import ExitStatus
 from teleport_conch.ssh.monitor import orders
 from teleport_conch.ssh.monitor.orders import Program, Terminal
-from teleport_conch.ssh.process import Process
+from teleport_conch.ssh.processes.exit_status import ExitStatus
+from teleport_conch.ssh.processes.process import Process
 from tests.ssh.monitor.servers import Heard, MonitorCase, reactor
 
 TERMINAL = Terminal("xterm", 100, 40, 0, 0, b"")

@@ -1,0 +1,1 @@
+"""Ports, Unix sockets, agents and X11, in both directions."""

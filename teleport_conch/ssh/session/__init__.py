@@ -1,0 +1,1 @@
+"""Sessions (RFC 4254, section 6), and who owns them."""
