@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import tracemalloc
 
 from twisted.conch.ssh import connection as conch
@@ -134,6 +135,7 @@ class T63ManyChannels(ConnectionThreats):
         tracemalloc.start()
         self.addCleanup(tracemalloc.stop)
         refuse(10_000)
+        gc.collect()
         self.assertLess(tracemalloc.get_traced_memory()[0], 100_000)
 
 

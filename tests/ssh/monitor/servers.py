@@ -118,11 +118,15 @@ class MonitorCase(TestCase):
 
     async def logged_in(self, monitor: Monitor, user: str = "", **changes: object) -> MonitoredLogin:
         """Alice's login as an account of this host."""
+        return await monitor.log_in(await self.proof(monitor, user, **changes), "127.0.0.1")
+
+    async def proof(self, monitor: Monitor, user: str = "", **changes: object) -> LoginProof:
+        """What Alice's client signed for a session of this monitor."""
         name = user or own_name()
         session_id = os.urandom(32)
         await monitor.sign(HOST_BLOB, session_id)
         certificate = samples.resigned(user_certificate(reactor_now(), name), **changes)
-        return await monitor.log_in(signed_proof(session_id, name, certificate), "127.0.0.1")
+        return signed_proof(session_id, name, certificate)
 
     async def run_to_end(self, login: MonitoredLogin, program: Program) -> tuple[Heard, ExitStatus]:
         """What a program of a session writes until it ends."""

@@ -10,7 +10,6 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 
 from teleport_conch.errors import AccessDenied, BadParameter
-from teleport_conch.ssh.monitor import orders
 from teleport_conch.ssh.monitor.orders import Program, Terminal
 from teleport_conch.ssh.processes.exit_status import ExitStatus
 from teleport_conch.ssh.processes.process import Process
@@ -52,9 +51,7 @@ class GoneTests(MonitorCase):
     async def test_login(self) -> None:
         """The monitor does not keep a login that nobody leaves."""
         monitor = await self.ready_monitor()
-        logging_in = Deferred.fromCoroutine(self.logged_in(monitor))
-        while not any(each.kind == orders.LOGIN for each in monitor._asked.values()):
-            await deferLater(reactor, 0)
+        logging_in = Deferred.fromCoroutine(monitor.log_in(await self.proof(monitor), "127.0.0.1"))
         logging_in.cancel()
         self.failureResultOf(logging_in, CancelledError)
         login = await self.logged_in(monitor)
