@@ -10,7 +10,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from teleport_conch.ssh.processes.account import Account
+from teleport_conch.ssh.account import Account
 
 DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/games"
 DEFAULT_ROOT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

@@ -12,11 +12,11 @@ from twisted.internet.endpoints import HostnameEndpoint
 from twisted.logger import Logger
 
 from teleport_conch.errors import AccessDenied
+from teleport_conch.ssh.account import Account
 from teleport_conch.ssh.connection.channel import Channel, Opener
 from teleport_conch.ssh.forwarding.account_sockets import BrokeredSockets, MonitoredSockets, Sockets
 from teleport_conch.ssh.forwarding.direct import DirectTCPIP, connect, connect_unix, parse_direct_streamlocal
 from teleport_conch.ssh.forwarding.listening import ListenRequest, ListenRules, RemoteForwards
-from teleport_conch.ssh.processes.account import Account
 from teleport_conch.ssh.processes.monitored import MonitoredLogin
 from teleport_conch.starting import Reactor
 

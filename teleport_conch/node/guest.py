@@ -21,6 +21,7 @@ from teleport_conch.node.forwarding import Forwarding
 from teleport_conch.node.monitored import Monitored
 from teleport_conch.node.watching import Watching, asked_for
 from teleport_conch.resources.session import ActiveSession
+from teleport_conch.ssh.account import Account, lookup
 from teleport_conch.ssh.connection.channel import (
     OPEN_ADMINISTRATIVELY_PROHIBITED,
     OPEN_RESOURCE_SHORTAGE,
@@ -36,7 +37,6 @@ from teleport_conch.ssh.forwarding.x11 import X11Display, X11Request
 from teleport_conch.ssh.forwarding.xauth import tell_xauth
 from teleport_conch.ssh.login.policy import Claim
 from teleport_conch.ssh.monitor.orders import Program
-from teleport_conch.ssh.processes.account import Account, lookup
 from teleport_conch.ssh.processes.monitored import MonitoredLogin
 from teleport_conch.ssh.processes.process import LocalSpawner, Process
 from teleport_conch.ssh.processes.running import Spawner

@@ -17,7 +17,7 @@ from teleport_conch.errors import TeleportError
 from teleport_conch.periodic import Periodic
 from teleport_conch.resources.fields import MAX_TEXT_CHARS
 from teleport_conch.resources.server import MAX_COMMAND_WORDS, CommandLabel
-from teleport_conch.ssh.processes.account import Account
+from teleport_conch.ssh.account import Account
 from teleport_conch.ssh.processes.exit_status import ExitStatus
 from teleport_conch.ssh.processes.process import Process
 from teleport_conch.starting import Reactor

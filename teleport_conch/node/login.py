@@ -17,8 +17,8 @@ from teleport_conch.certs.trust import check_ssh_certificate
 from teleport_conch.errors import AccessDenied, TeleportError
 from teleport_conch.member import who, why
 from teleport_conch.node.guest import Guest, GuestRoom
+from teleport_conch.ssh.account import Account, lookup
 from teleport_conch.ssh.login.policy import Attempt, Claim, LoginPolicy
-from teleport_conch.ssh.processes.account import Account, lookup
 
 REMEMBERED_CALLERS = 256
 """Certificates whose roles and traits were read, and are not read again while they are among the last so many."""

@@ -18,7 +18,7 @@ from teleport_conch.node.environment import (
     read_bounded,
     session_environment,
 )
-from teleport_conch.ssh.processes.account import Account
+from teleport_conch.ssh.account import Account
 
 ALICE = Account("alice", 1000, 1000, "/home/alice", "/bin/bash")
 ROOT = Account("root", 0, 0, "/root", "/bin/sh")

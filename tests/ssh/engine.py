@@ -20,6 +20,7 @@ from teleport_conch.certs import keys
 from teleport_conch.certs.certificate import CertificateType, SSHCertificate
 from teleport_conch.certs.trust import check_ssh_certificate
 from teleport_conch.errors import AccessDenied, TeleportError
+from teleport_conch.ssh.account import Account, lookup
 from teleport_conch.ssh.connection.channel import OPEN_UNKNOWN_CHANNEL_TYPE, Channel, ChannelRefused, Opener
 from teleport_conch.ssh.connection.service import Connection
 from teleport_conch.ssh.factory import ServerFactory
@@ -31,7 +32,6 @@ from teleport_conch.ssh.forwarding.listening import ListenRules, RemoteForwards
 from teleport_conch.ssh.forwarding.x11 import X11Display, X11Request
 from teleport_conch.ssh.forwarding.xauth import tell_xauth
 from teleport_conch.ssh.login.policy import Answer, Attempt, Claim, LoginPolicy
-from teleport_conch.ssh.processes.account import Account, lookup
 from teleport_conch.ssh.processes.process import LocalSpawner, Process
 from teleport_conch.ssh.processes.terminal import Terminal
 from teleport_conch.ssh.server import ServerTransport

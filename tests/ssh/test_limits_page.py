@@ -19,7 +19,7 @@ PAGE = PACKAGE.parent / "docs" / "protocol" / "limits.rst"
 ROW = re.compile(r"   \* - ``([A-Z][A-Z0-9_]+)``\n     - ([0-9.,]+)\n     - (.*)\n     - ``([\w.]+)``.*\n     - (.+)\n")
 CONSTANT = re.compile(r"^([A-Z][A-Z0-9_]+)(?:: \w+)? = ", re.MULTILINE)
 NO_BOUNDS = {
-    "processes.account": {"NAME_LENGTH"},
+    "account": {"NAME_LENGTH"},
     "login.admission": {"IPV6_PREFIX"},
     "client.agent_client": {"FAILURE", "REQUEST_IDENTITIES", "IDENTITIES_ANSWER", "SIGN_REQUEST", "SIGN_RESPONSE"},
     "connection.channel": {"EXTENDED_STDERR"},

@@ -14,10 +14,10 @@ from twisted.internet.threads import deferToThread
 
 from teleport_conch.certs import keys
 from teleport_conch.errors import AccessDenied
+from teleport_conch.ssh.account import lookup
 from teleport_conch.ssh.factory import ServerFactory, ServerLimits
 from teleport_conch.ssh.login.admission import Bounds
 from teleport_conch.ssh.login.policy import Answer, Ask, Attempt, Claim, LoginPolicy, Partial, Question
-from teleport_conch.ssh.processes.account import lookup
 from tests.interop.requirements import require
 from tests.interop.terminals import Terminal
 from tests.ssh.engine import USER, Done, OnePerson, OpenSSHCase, Shells

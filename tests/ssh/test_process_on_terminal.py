@@ -8,7 +8,7 @@ from pathlib import Path
 from attrs import evolve
 
 from teleport_conch.errors import SpawnFailed
-from teleport_conch.ssh.processes.account import lookup
+from teleport_conch.ssh.account import lookup
 from teleport_conch.ssh.processes.exit_status import ExitStatus
 from teleport_conch.ssh.processes.process import DRAIN_BYTES
 from teleport_conch.ssh.processes.terminal import Terminal

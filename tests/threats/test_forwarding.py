@@ -14,7 +14,7 @@ from teleport_conch.access.conditions import Conditions
 from teleport_conch.access.labels import EVERY_NODE
 from teleport_conch.access.options import Options
 from teleport_conch.access.roles import Role
-from teleport_conch.ssh.processes.account import lookup
+from teleport_conch.ssh.account import lookup
 from tests.node.guests import USER, NodeCase
 from tests.ssh import messages
 from tests.ssh.forwarding.test_agent import AgentCase

@@ -22,8 +22,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from teleport_conch.errors import AccessDenied, ConnectionProblem, SpawnFailed
+from teleport_conch.ssh.account import Account
 from teleport_conch.ssh.forwarding.unix_port import UnixPort
-from teleport_conch.ssh.processes.account import Account
 from teleport_conch.ssh.processes.monitored import MonitoredLogin
 
 ANSWER_S = 10.0

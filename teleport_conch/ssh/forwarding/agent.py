@@ -18,10 +18,10 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IReactorTime, IReactorUNIX
 
 from teleport_conch.errors import ConnectionProblem, SpawnFailed
+from teleport_conch.ssh.account import Account
 from teleport_conch.ssh.forwarding.accepting import Accepting, stopped
 from teleport_conch.ssh.forwarding.account_sockets import Sockets, Stop
 from teleport_conch.ssh.forwarding.splice import StreamChannel
-from teleport_conch.ssh.processes.account import Account
 
 AGENT_CHANNEL = b"auth-agent@openssh.com"
 

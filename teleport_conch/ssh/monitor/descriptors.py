@@ -8,9 +8,9 @@ import struct
 import termios
 from contextlib import ExitStack, suppress
 
+from teleport_conch.ssh import terminal_setup
 from teleport_conch.ssh.monitor.host import Refusal
 from teleport_conch.ssh.monitor.orders import Account, Order
-from teleport_conch.ssh.processes import terminal_setup
 
 MAX_CELLS = 4096
 DEFAULT_COLS, DEFAULT_ROWS = 80, 25

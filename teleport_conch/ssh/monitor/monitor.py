@@ -24,13 +24,13 @@ from teleport_conch import wire
 from teleport_conch.certs import keys
 from teleport_conch.certs.certificate import SSHCertificate
 from teleport_conch.errors import AccessDenied, BadParameter, LimitExceeded, TeleportError
+from teleport_conch.ssh import account as accounts
 from teleport_conch.ssh.connection.host_key_proof import PROVED
 from teleport_conch.ssh.monitor import orders
 from teleport_conch.ssh.monitor.frames import Frame, Peer
 from teleport_conch.ssh.monitor.loop import Conversation, Loop
 from teleport_conch.ssh.monitor.orders import Account, Order, Program
 from teleport_conch.ssh.monitor.verifier import SignedSessions, read_proof, verify_login
-from teleport_conch.ssh.processes import account as accounts
 from teleport_conch.wire import Reader, WireError
 
 HASH_BYTES = (32, 48, 64)

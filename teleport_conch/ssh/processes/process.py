@@ -15,8 +15,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from teleport_conch.errors import BadParameter, SpawnFailed
+from teleport_conch.ssh.account import Account
 from teleport_conch.ssh.monitor.orders import Program
-from teleport_conch.ssh.processes.account import Account
 from teleport_conch.ssh.processes.exit_status import SIGNALS, UNKNOWN_CODE, ExitStatus
 from teleport_conch.ssh.processes.pipes import PipeReader, PipeWriter
 from teleport_conch.ssh.processes.running import Running

@@ -22,7 +22,7 @@ from pathlib import PurePath
 from attrs import frozen
 
 from teleport_conch.errors import AccessDenied, BadParameter, SpawnFailed
-from teleport_conch.ssh.processes.account import Account
+from teleport_conch.ssh.account import Account
 from teleport_conch.ssh.processes.pipes import grow_pipe
 from teleport_conch.ssh.processes.terminal import Terminal
 

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from attrs import define
 
 from teleport_conch.errors import BadParameter, SpawnFailed
-from teleport_conch.ssh.processes import terminal_setup
-from teleport_conch.ssh.processes.account import Account
-from teleport_conch.ssh.processes.terminal_setup import apply_modes, give_to
+from teleport_conch.ssh import terminal_setup
+from teleport_conch.ssh.account import Account
+from teleport_conch.ssh.terminal_setup import apply_modes, give_to
 
 DEFAULT_ROWS = 25
 DEFAULT_COLS = 80
@@ -26,7 +26,7 @@ MAX_PIXELS = 0xFFFF
 
 
 def decode_modes(encoded: bytes) -> dict[int, int]:
-    """See :mod:`teleport_conch.ssh.processes.terminal_setup`. Raises :class:`BadParameter` for what is malformed."""
+    """See :mod:`teleport_conch.ssh.terminal_setup`. Raises :class:`BadParameter` for what is malformed."""
     try:
         return terminal_setup.decode(encoded)
     except ValueError as problem:

@@ -13,9 +13,9 @@ from attrs import evolve
 from twisted.internet.defer import Deferred
 
 from teleport_conch.errors import AccessDenied, TeleportError
+from teleport_conch.ssh.account import Account, lookup
 from teleport_conch.ssh.forwarding.accepting import peer_uid
 from teleport_conch.ssh.forwarding.account_sockets import BrokeredSockets
-from teleport_conch.ssh.processes.account import Account, lookup
 from tests.ssh.engine import USER, fds
 from tests.ssh.engine import sockets as adopting
 from tests.ssh.streams import FarEnds, StreamCase, clock

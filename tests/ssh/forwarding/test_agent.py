@@ -19,11 +19,11 @@ from twisted.internet.interfaces import IReactorUNIX
 from twisted.internet.utils import getProcessOutputAndValue
 
 from teleport_conch.errors import SpawnFailed
+from teleport_conch.ssh.account import Account, lookup
 from teleport_conch.ssh.connection.channel import OPEN_RESOURCE_SHORTAGE, ChannelRefused
 from teleport_conch.ssh.forwarding.accepting import MAX_ACCEPTED, peer_uid
 from teleport_conch.ssh.forwarding.agent import AgentSocket
 from teleport_conch.ssh.forwarding.splice import StreamChannel
-from teleport_conch.ssh.processes.account import Account, lookup
 from tests.ssh.recording import RecordingLink
 from tests.ssh.streams import FarEnd, StreamCase, clock
 

@@ -14,11 +14,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch import wire
 from teleport_conch.errors import TeleportError
+from teleport_conch.ssh.account import lookup
 from teleport_conch.ssh.connection.channel import Channel
 from teleport_conch.ssh.forwarding.account_sockets import BrokeredSockets
 from teleport_conch.ssh.forwarding.listening import MAX_FORWARDS, ListenRequest, ListenRules, RemoteForwards, interfaces
 from teleport_conch.ssh.forwarding.splice import StreamChannel
-from teleport_conch.ssh.processes.account import lookup
 from teleport_conch.wire import Reader, WireError
 from tests.ssh.engine import USER, fds, sockets
 from tests.ssh.recording import RecordingLink

@@ -20,7 +20,7 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from teleport_conch.errors import BadParameter
-from teleport_conch.ssh.processes.account import Account, lookup
+from teleport_conch.ssh.account import Account, lookup
 from teleport_conch.ssh.processes.exit_status import SIGNALS, ExitStatus
 from teleport_conch.ssh.processes.pipes import PIPE_BYTES
 from teleport_conch.ssh.processes.process import Process

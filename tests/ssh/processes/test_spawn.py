@@ -15,8 +15,8 @@ from attrs import evolve, frozen
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch.errors import AccessDenied, BadParameter, SpawnFailed
+from teleport_conch.ssh.account import Account, lookup
 from teleport_conch.ssh.processes import spawn as spawning
-from teleport_conch.ssh.processes.account import Account, lookup
 from teleport_conch.ssh.processes.spawn import privileges, spawn
 from teleport_conch.ssh.processes.terminal import Terminal
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch.errors import BadParameter, SpawnFailed
-from teleport_conch.ssh.processes.account import Account, lookup
+from teleport_conch.ssh.account import Account, lookup
 from teleport_conch.ssh.processes.terminal import MAX_CELLS, Terminal, decode_modes
-from teleport_conch.ssh.processes.terminal_setup import apply_modes
+from teleport_conch.ssh.terminal_setup import apply_modes
 
 
 def mode(opcode: int, argument: int) -> bytes:

@@ -13,9 +13,9 @@ from twisted.internet.interfaces import IReactorFDSet
 
 from teleport_conch import wire
 from teleport_conch.errors import AccessDenied, TeleportError
+from teleport_conch.ssh.account import Account, lookup
 from teleport_conch.ssh.connection.channel import HIGH_WATER_BYTES
 from teleport_conch.ssh.forwarding.x11 import X11Request
-from teleport_conch.ssh.processes.account import Account, lookup
 from teleport_conch.ssh.processes.exit_status import ExitStatus
 from teleport_conch.ssh.processes.process import Process
 from teleport_conch.ssh.processes.terminal import Terminal

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch.errors import NotFound
-from teleport_conch.ssh.processes.account import is_account_name, lookup
+from teleport_conch.ssh.account import is_account_name, lookup
 
 GOOD = ("root", "www-data", "_apt", "a", "machine$", "first.last", "0day", "x" * 32)
 
