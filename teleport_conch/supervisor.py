@@ -171,7 +171,31 @@ class Supervisor(StartingService):
 
     def _again(self) -> None:
         if self.running and self._worker is None:
-            self._start_worker()
+            try:
+                self._start_worker()
+            except StartError as problem:
+                stop_with(self._supervised, Failure(problem))
+
+
+def _spawn(plan: Plan, given: Mapping[str, int]) -> subprocess.Popen[bytes]:
+    """A worker's process, which gets these descriptors."""
+    return subprocess.Popen(
+        list(plan.words),
+        env={**plan.environment, VARIABLE: json.dumps(given)},
+        stdin=subprocess.DEVNULL,
+        pass_fds=tuple(given.values()),
+        user=plan.account.pw_uid,
+        group=plan.account.pw_gid,
+        extra_groups=os.getgrouplist(plan.account.pw_name, plan.account.pw_gid),
+        start_new_session=True,
+    )
+
+
+def _cannot_run(plan: Plan, problem: OSError) -> StartError:
+    return StartError(
+        f"The account {plan.account.pw_name} cannot run {plan.words[0]}: {problem.strerror}. "
+        "Install Python and this package where it may read them, such as below /opt."
+    )
 
 
 @implementer(IReadDescriptor)
@@ -198,16 +222,11 @@ class Worker:
         with theirs, monitors, workers:
             monitored.launch([monitors], plan.sessions, plan.anchors)
             given = {"listening": listening.fileno(), "monitor": theirs.fileno(), "control": workers.fileno()}
-            process = subprocess.Popen(
-                list(plan.words),
-                env={**plan.environment, VARIABLE: json.dumps(given)},
-                stdin=subprocess.DEVNULL,
-                pass_fds=tuple(given.values()),
-                user=plan.account.pw_uid,
-                group=plan.account.pw_gid,
-                extra_groups=os.getgrouplist(plan.account.pw_name, plan.account.pw_gid),
-                start_new_session=True,
-            )
+            try:
+                process = _spawn(plan, given)
+            except OSError as problem:
+                control.close()
+                raise _cannot_run(plan, problem) from problem
         control.setblocking(False)
         worker = cls(reactor, process, control, ended)
         reactor.addReader(worker)

@@ -7,6 +7,8 @@ import os
 import pwd
 import shlex
 import signal
+import subprocess
+import sys
 import unittest
 from functools import cache
 from pathlib import Path
@@ -31,10 +33,17 @@ def account() -> None:
 
 
 def can_run() -> bool:
+    """Whether the account can run what runs these tests, as the supervisor starts it: where root's home is closed to
+    others and Python is in it, it cannot.
+    """
     account()
-    setpriv = require("setpriv", "util-linux")
-    before = (setpriv, f"--reuid={ACCOUNT}", f"--regid={ACCOUNT}", "--init-groups")
-    return run(*before, installed("teleport"), "version").code == 0
+    made = pwd.getpwnam(ACCOUNT)
+    command = [sys.executable, "-c", "import teleport_conch"]
+    try:
+        done = subprocess.run(command, user=made.pw_uid, group=made.pw_gid, extra_groups=(), timeout=60, check=False)
+    except OSError:
+        return False
+    return done.returncode == 0
 
 
 @cache
