@@ -1,7 +1,7 @@
 """Unix sockets that are made and connected as an account of this host, whoever we are.
 
 :class:`Sockets` is the seam; :class:`BrokeredSockets` fills it with a process that is the account
-(:mod:`teleport_conch.ssh.forwarding.socket_broker`), started with the first socket that a connection needs.
+(:mod:`teleport_conch.ssh.socket_broker`), started with the first socket that a connection needs.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ANSWER_S = 10.0
 MAX_PATH_BYTES = 107
 """What Linux has room for in the address of a socket."""
 
-_BROKER = Path(__file__).with_name("socket_broker.py")
+_BROKER = Path(__file__).parents[1] / "socket_broker.py"
 _DESCRIPTOR = struct.Struct("i")
 _ROOM = socket.CMSG_SPACE(_DESCRIPTOR.size)
 _DEFAULTED_SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}

@@ -286,7 +286,7 @@ class MonitoredLogin:
 
 @frozen
 class BrokerProcess:
-    """The program of :mod:`teleport_conch.ssh.forwarding.socket_broker`, started by the monitor.
+    """The program of :mod:`teleport_conch.ssh.socket_broker`, started by the monitor.
 
     :ivar control: the socket to it.
     :ivar reaped: fires when it has ended.

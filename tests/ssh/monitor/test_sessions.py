@@ -8,8 +8,10 @@ from pathlib import Path
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
+from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch.errors import AccessDenied, BadParameter
+from teleport_conch.ssh.monitor import birth
 from teleport_conch.ssh.monitor.orders import Program, Terminal
 from teleport_conch.ssh.processes.exit_status import ExitStatus
 from teleport_conch.ssh.processes.process import Process
@@ -27,6 +29,12 @@ def _slept(pid: str) -> bool:
         return Path("/proc", pid, "cmdline").read_bytes() == b"sleep\0%d\0" % SLEPT_S
     except OSError:
         return False
+
+
+class BrokerTests(SynchronousTestCase):
+    def test_there(self) -> None:
+        """The program that makes sockets for an account is where the monitor starts it."""
+        self.assertTrue(birth.BROKER.is_file(), birth.BROKER)
 
 
 class GoneTests(MonitorCase):
