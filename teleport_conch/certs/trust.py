@@ -12,6 +12,7 @@ from attrs import frozen
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from teleport_conch import errors
@@ -156,6 +157,7 @@ def check_tls_certificate(certificate: x509.Certificate, authorities: TLSAuthori
 
 
 def _believed(certificate: x509.Certificate, authorities: TLSAuthorities, now: float) -> tls.TLSIdentity:
+    _check_form(certificate)
     kind, issuer = _issuer(certificate, authorities)
     _check_use(certificate)
     start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
@@ -163,6 +165,13 @@ def _believed(certificate: x509.Certificate, authorities: TLSAuthorities, now: f
     _check_window(start.timestamp(), end.timestamp() + 1, now)
     cluster = tls.cluster_of(issuer)
     return tls.read_user(certificate, cluster) if kind == "user" else tls.read_host(certificate, cluster)
+
+
+def _check_form(certificate: x509.Certificate) -> None:
+    """A signature is whole bytes (RFC 5480); a bit string that says otherwise would be a second form of the same."""
+    unused_bits = certificate.public_bytes(Encoding.DER)[-len(certificate.signature) - 1]
+    if unused_bits:
+        raise errors.CertificateMalformed("The certificate cannot be read.")
 
 
 def _issuer(certificate: x509.Certificate, authorities: TLSAuthorities) -> tuple[tls.Kind, x509.Certificate]:

@@ -277,6 +277,17 @@ class RefusedTests(SynchronousTestCase):
                 check_tls_certificate(certificate, TRUSTED, NOW)
         self.flushWarnings()  # cryptography's own, of serials below zero and the like
 
+    def test_52_unused_bits(self) -> None:
+        """The one byte that no signature covers and every parser passes over: how many bits of the last are unused."""
+        certificate = user()
+        while certificate.signature[-1] & 1:
+            certificate = user()
+        der = bytearray(certificate.public_bytes(serialization.Encoding.DER))
+        der[-len(certificate.signature) - 1] = 1
+        altered = x509.load_der_x509_certificate(bytes(der))
+        self.assertEqual(altered.signature, certificate.signature)
+        self.refused(errors.CertificateMalformed, "cannot be read", altered)
+
     def test_52_signature(self) -> None:
         other = ec.generate_private_key(ec.SECP256R1())
         alice = [(NameOID.COMMON_NAME, "alice")]
