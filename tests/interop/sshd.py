@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import re
 import shutil
 import subprocess
@@ -18,7 +19,7 @@ from tests.interop.services import LOCALHOST, answers, free_port
 
 @define
 class Sshd:
-    """A server on a port of loopback; a context manager's work is done by :meth:`stop`."""
+    """A server on a port of loopback, which ends with this process at the latest."""
 
     folder: Path
     port: int
@@ -53,8 +54,10 @@ class Sshd:
         with (folder / "log").open("wb") as log:
             words = [program, "-D", "-e", "-f", str(folder / "config")]
             process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment())
+        server = cls(folder, port, process)
+        atexit.register(server.stop)
         eventually(lambda: answers(port), "sshd answers")
-        return cls(folder, port, process)
+        return server
 
     def words(self, person: Person, login: str) -> list[str]:
         """What ``ssh`` is given to come here as ``login``."""

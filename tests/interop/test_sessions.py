@@ -106,12 +106,6 @@ def sshd(pam: bool) -> Sshd:
     )
 
 
-def tearDownModule() -> None:
-    if is_root():
-        for pam in (True, False):
-            sshd(pam).stop()
-
-
 class SessionCase(InteropTests):
     """Two servers, and one account that is not root's."""
 
