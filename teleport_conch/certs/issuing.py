@@ -72,6 +72,8 @@ def server_names(host_uuid: str, cluster: str, role: str, others: Sequence[str])
     served = [f"{host_uuid}.{cluster}", *map(names.host_name, others)]
     if names.host_role(role) == "Auth":
         served += [names.SERVER_NAME, f"*.{names.SERVER_NAME}"]
+    if role == "Proxy":
+        served.append(names.PROXY_SERVER_NAME)
     return [_general_name(name) for name in dict.fromkeys(served)]
 
 

@@ -11,6 +11,8 @@ from teleport_conch.errors import BadParameter, PrincipalForbidden
 
 SERVER_NAME = "teleport.cluster.local"
 """What clients of the API verify, whatever address they dial; only auth servers get it in a certificate."""
+PROXY_SERVER_NAME = f"proxy.{SERVER_NAME}"
+"""What a client verifies that knows the cluster's authority, and nothing of a proxy's web certificate."""
 HOST_ROLES = ("Admin", "Auth", "Node", "Proxy")
 """The system roles that a host certificate may have."""
 

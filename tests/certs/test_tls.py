@@ -111,13 +111,16 @@ class FieldTests(SynchronousTestCase):
         usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
         self.assertEqual(set(usage), {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH})
 
-    def test_server_name_of_auth(self) -> None:
-        """Only auth servers may serve what clients of the API verify."""
-        special = ["teleport.cluster.local", "*.teleport.cluster.local"]
+    def test_server_names_of_services(self) -> None:
+        """Only auth servers may serve what clients of the API verify, and only proxies what people's clients do."""
+        special = {
+            "Auth": ["teleport.cluster.local", "*.teleport.cluster.local"],
+            "Proxy": ["proxy.teleport.cluster.local"],
+        }
         for role in ("Auth", "Node", "Proxy", "Admin"):
             served = host(role).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
             found = served.get_values_for_type(x509.DNSName)
-            self.assertEqual(found[1:], special if role == "Auth" else [])
+            self.assertEqual(found[1:], special.get(role, []))
 
     def test_not_an_authority(self) -> None:
         """What we sign can sign nothing; the authority's own certificate says that it can, one level deep."""
