@@ -3,7 +3,8 @@
 The rules, after Teleport's. A role that denies wins over all that allow. For an API call one role has to have a rule
 for the verb and the kind. For a login one role has to allow the login and match the node's labels, both in the same
 role, and the login has to be a principal of the certificate as well. Forwarding needs that and an option, which any of
-the caller's roles may have. Everything else is refused. Roles count in no order.
+the caller's roles may have. A lock in force refuses, whatever the roles say. Everything else is refused. Neither roles
+nor locks count in any order.
 """
 
 from __future__ import annotations
@@ -26,10 +27,12 @@ from teleport_conch.access.question import (
     Target,
     X11Forward,
     denied_verbs,
+    shown,
 )
 from teleport_conch.access.roles import Role
 from teleport_conch.access.trace import Trace, explain
 from teleport_conch.errors import AccessDenied, Fact
+from teleport_conch.resources.lock import Lock
 
 __all__ = [
     "Action",
@@ -59,7 +62,9 @@ class Denial(AccessDenied):
 
     @classmethod
     def of(cls, caller: Caller, action: AnyAction, target: Target, facts: Facts, now: float) -> Denial:
-        sentence = f"{caller} is not authorized to {action.sentence(target)}: {action.refusal}"
+        locks = facts.shut_out(caller, action, target, now)
+        refusal = _locked(locks) if locks else action.refusal
+        sentence = f"{caller} is not authorized to {action.sentence(target)}: {refusal}"
         if not facts.reference:
             denial = cls(sentence)
         else:
@@ -71,6 +76,12 @@ class Denial(AccessDenied):
     def trace(self) -> Trace:
         """Why, role by role. It is worked out when it is asked for, since a list filtered by decisions never asks."""
         return self._explain()
+
+
+def _locked(locks: Sequence[Lock]) -> str:
+    """What the person hears of the locks: the first message that there is."""
+    message = next((lock.message for lock in locks if lock.message), "")
+    return f"locked by an administrator ({shown(message)})" if message else "locked by an administrator"
 
 
 @frozen
@@ -96,6 +107,8 @@ def decide(identity: Caller, action: AnyAction, target: Target, facts: Facts, no
     :raises Denial: it may not.
     """
     live = tuple([role for role in identity.roles if role.expires_at is None or now < role.expires_at])
+    if facts.locks and facts.shut_out(identity, action, target, now):
+        raise Denial.of(identity, action, target, facts, now)
     if isinstance(action, Action):
         allowing = _role_for_call(identity, live, action, target)
     else:

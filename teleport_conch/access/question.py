@@ -8,7 +8,9 @@ from typing import Literal
 
 from attrs import field, frozen
 
+from teleport_conch.access.locks import NO_LOCKS, Locks
 from teleport_conch.access.roles import Role
+from teleport_conch.resources.lock import Lock
 
 MAX_SHOWN_CHARS = 255
 
@@ -40,6 +42,7 @@ class Caller:
     :param roles: kept sorted by name, so that their order never matters. Names are unique in a cluster.
     :param logins: the principals of a user's certificate; nobody logs in as anything else, whatever the roles say.
     :param host_uuid: a host's; its records carry it.
+    :param cluster: a person's, for sentences that are read outside of it.
     :raises ValueError: a person with a host's role, or the reverse, which is a mistake in the program.
     """
 
@@ -49,6 +52,7 @@ class Caller:
     logins: tuple[str, ...] = ()
     traits: Mapping[str, tuple[str, ...]] = field(factory=dict)
     host_uuid: str = ""
+    cluster: str = ""
     _by_login: dict[str, RolesOfLogin] = field(init=False, factory=dict, eq=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -75,7 +79,7 @@ class Caller:
 
     def __str__(self) -> str:
         if self.kind == "user":
-            return f"user {shown(self.name)}"
+            return f"user {shown(self.name)}" + (f"@{shown(self.cluster)}" if self.cluster else "")
         return f"host {shown(self.host_uuid or self.name)} ({', '.join(role.name for role in self.roles)})"
 
 
@@ -85,7 +89,7 @@ class Target:
 
     :param labels: of a node, static ones and the results of commands.
     :param name: of a node or resource, as people call it; empty for all of a kind.
-    :param owner: the UUID of the host that the resource belongs to, empty where it belongs to none.
+    :param owner: the UUID of the host that the resource belongs to, a node's own; empty where it belongs to none.
     :param user: the person that the resource belongs to (whose session it is).
     """
 
@@ -180,11 +184,25 @@ class Facts:
     :param connections: how many the user has open to nodes, this one not counted.
     :param sessions: how many are open in this connection, this one not counted.
     :param reference: a short name under which the trace of a refusal will be kept; it is told to the person.
+    :param locks: every lock of the cluster.
     """
 
     connections: int = 0
     sessions: int = 0
     reference: str = ""
+    locks: Locks = NO_LOCKS
+
+    def shut_out(self, caller: Caller, action: AnyAction, target: Target, now: float) -> tuple[Lock, ...]:
+        """The locks in force that refuse the action, sorted by name; of calls of the API those without login and node.
+
+        A lock is for people. No host is ever locked, so that nobody locks auth out, or who would undo the lock.
+        """
+        if not self.locks or caller.kind != "user":
+            return ()
+        roles = [role.name for role in caller.roles]
+        if isinstance(action, Action):
+            return self.locks.against(caller.name, roles, "", (), now)
+        return self.locks.against(caller.name, roles, action.login, (target.owner, target.name), now)
 
 
 def denied_verbs(verb: str) -> tuple[str, ...]:

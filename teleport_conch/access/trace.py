@@ -24,6 +24,7 @@ from teleport_conch.access.question import (
     shown,
 )
 from teleport_conch.access.roles import Role
+from teleport_conch.resources.lock import Lock
 
 DENY = "deny"
 MAX_LISTED = 16
@@ -35,7 +36,7 @@ class Failure:
     """One thing that stood in the way.
 
     :param part: ``deny``, ``label``, ``login``, ``option``, ``rule``, ``owner``, ``expired`` of a role; ``principal``,
-        ``identity`` or ``limit`` of the caller.
+        ``identity`` or ``limit`` of the caller; ``lock``.
     :param change: what would have to be done about it.
     """
 
@@ -116,10 +117,9 @@ def _failure(failure: Failure) -> dict[str, object]:
 def explain(caller: Caller, action: AnyAction, target: Target, facts: Facts, now: float) -> Trace:
     """The trace of ``decide()`` with the same arguments."""
     live = tuple(role for role in caller.roles if role.holds_at(now))
-    if isinstance(action, Action):
-        outside: tuple[Failure, ...] = ()
-    else:
-        outside = tuple(_outside(caller, live, action, facts))
+    outside = tuple(map(_lock, facts.shut_out(caller, action, target, now)))
+    if not isinstance(action, Action):
+        outside += tuple(_outside(caller, live, action, facts))
     findings = []
     for role in caller.roles:
         finding = Finding(role.name, tuple(_failures(caller, role, live, action, target)))
@@ -193,6 +193,13 @@ def _login(caller: Caller, role: Role, login: str) -> Iterator[Failure]:
     allowed = _listed(role.allow.logins_of(caller.traits))
     change = f"add {shown(login)} to allow.logins of {role.name}"
     yield Failure("login", f"allow.logins has {allowed}, and not {shown(login)}", change)
+
+
+def _lock(lock: Lock) -> Failure:
+    targets = " and ".join(f"{target} {shown(name)}" for target, name in lock.targets().items())
+    message = f": {shown(lock.message)}" if lock.message else ""
+    name = shown(lock.name)
+    return Failure("lock", f"the lock {name} is in force on {targets}{message}", f"remove the lock {name}")
 
 
 def _outside(caller: Caller, live: tuple[Role, ...], action: OnNode, facts: Facts) -> Iterator[Failure]:

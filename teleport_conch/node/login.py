@@ -89,7 +89,8 @@ def caller_of(claim: Claim, cluster: str) -> Caller:
 @lru_cache(maxsize=REMEMBERED_CALLERS)
 def _caller_of(certificate: SSHCertificate, cluster: str) -> Caller:
     return Caller(
-        name=f"{certificate.key_id}@{cluster}",
+        name=certificate.key_id,
+        cluster=cluster,
         kind="user",
         roles=resolve(roles_of(certificate)),
         logins=certificate.principals,

@@ -200,7 +200,7 @@ class NodeService(StartingService):
     def _target(self) -> Target:
         """The node as roles see it at this moment."""
         labels = {**self._labels.results, **self._static_labels()}  # as Server.all_labels has them
-        return Target(labels=labels, name=self._settings.teleport.nodename)
+        return Target(labels=labels, name=self._settings.teleport.nodename, owner=self.member.uplink.host_uuid)
 
     def _label_changed(self) -> None:
         if self._factory is not None and not self._retired:

@@ -32,7 +32,7 @@ class AcceptedTests(NodeCase):
         self.assertEqual(self.events.kept, [])
         guest = await self.policy.login(claim())
         self.assertIsInstance(guest, Guest)
-        self.assertEqual((guest.account.name, guest.caller.name), (USER, f"alice@{samples.CLUSTER}"))
+        self.assertEqual((guest.account.name, str(guest.caller)), (USER, f"user alice@{samples.CLUSTER}"))
         event = self.events.last("auth")
         self.assertEqual((event["user"], event["login"], event["code"]), ("alice", USER, "T3007I"))
         self.assertEqual(event["addr.remote"], "192.0.2.7:50000")
@@ -58,7 +58,10 @@ class AcceptedTests(NodeCase):
         signed = certificate()
         caller = caller_of(claim(signed=signed), "demo.example")
         self.assertIs(caller_of(claim(signed=signed), "demo.example"), caller)
-        self.assertEqual(caller_of(claim(signed=signed), "other.example").name, caller.name.replace("demo", "other"))
+        other = caller_of(claim(signed=signed), "other.example")
+        self.assertEqual(
+            (caller.name, str(caller), str(other)), ("alice", "user alice@demo.example", "user alice@other.example")
+        )
         weaker = samples.USER_CA.sign_user_ssh(
             samples.SSH_BLOB, name=signed.key_id, logins=[USER], roles=[], traits={}, ttl_s=60, now=time.time()
         )
