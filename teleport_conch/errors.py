@@ -218,6 +218,67 @@ class ClockSkew(TeleportError):
     http_status = 401
 
 
+# People.
+
+
+class LoginRefused(TeleportError):
+    """User name, password or second factor is wrong. Which of them, nobody is told who does not know them all."""
+
+    code = "LOGIN_REFUSED"
+    http_status = 401
+
+
+class LockedOut(TeleportError):
+    """Too many logins failed under this name, whether or not there is such a user; ``seconds`` is how long it lasts."""
+
+    code = "LOCKED_OUT"
+    http_status = 429
+
+
+class PasswordRefused(TeleportError):
+    """A new password is too short, too long, or among the first that anybody would guess."""
+
+    code = "PASSWORD_REFUSED"
+    http_status = 400
+
+
+class OTPRefused(TeleportError):
+    """The code is not one of the second factor that is being set up."""
+
+    code = "OTP_REFUSED"
+    http_status = 400
+
+
+class InviteRefused(TeleportError):
+    """The root of what may be wrong with an invitation or a link to reset a password."""
+
+    code = "INVITE_REFUSED"
+    http_status = 403
+
+
+class InviteUnknown(InviteRefused):
+    """There is no such link; it was cut short, replaced by another, or is a secret of another kind."""
+
+    code = "INVITE_UNKNOWN"
+
+
+class InviteExpired(InviteRefused):
+    code = "INVITE_EXPIRED"
+
+
+class InviteUsed(InviteRefused):
+    """The link has done what it is for."""
+
+    code = "INVITE_USED"
+
+
+class SessionEnded(TeleportError):
+    """The session of a browser has ended, or never was; log in again."""
+
+    code = "SESSION_ENDED"
+    http_status = 401
+
+
 # Certificates.
 
 

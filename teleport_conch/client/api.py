@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 from teleport_conch.certs.public import PublicAuthority
 from teleport_conch.client.answers import Ping, Status, UserCertificates, as_object, as_text, items
 from teleport_conch.client.exchange import Call
+from teleport_conch.client.people import People
 from teleport_conch.client.tls import IClusterPolicy, Identity, client_options
 from teleport_conch.client.transport import Transport
 from teleport_conch.resources.cluster import ClusterConfig, ClusterName
@@ -42,6 +43,8 @@ class AuthClient:
         self, reactor: IReactorTime, addresses: Sequence[str], policy: IClusterPolicy, timeout_s: float = TIMEOUT_S
     ) -> None:
         self._transport = Transport(reactor, addresses, policy, timeout_s)
+        self.people = People(self._transport)
+        """Calls about users and their logins."""
 
     @property
     def skew_s(self) -> float | None:

@@ -18,6 +18,7 @@ from teleport_conch.resources.joining import Heartbeat, HeartbeatAnswer, JoinAns
 from teleport_conch.resources.server import KINDS, CommandLabel, JoinRecord, Presence, Server, State
 from teleport_conch.resources.session import ActiveSession
 from teleport_conch.resources.token import JoinToken, token_digest
+from teleport_conch.resources.user import LoginLock, User
 
 Value = TypeVar("Value")
 
@@ -61,6 +62,17 @@ answers = st.builds(JoinAnswer, words, words, words, words, st.lists(authorities
 configurations = st.builds(
     ClusterConfig, words, seconds, seconds, seconds, st.integers(0, 1000), seconds, st.booleans()
 )
+users = st.builds(
+    User,
+    name=words,
+    roles=lists,
+    traits=st.dictionaries(words, lists, max_size=3),
+    expires_at=st.none() | seconds,
+    created_at=seconds,
+    created_by=texts,
+    lock=st.none() | st.builds(LoginLock, seconds, texts),
+    revision=st.integers(0, 10**18 - 1),
+)
 
 
 def again(value: dict[str, object]) -> object:
@@ -86,6 +98,12 @@ class RoundTripTests(SynchronousTestCase):
     @settings(deadline=None)
     def test_sessions(self, session: ActiveSession) -> None:
         self.check(session, session.to_json(), ActiveSession.from_json)
+
+    @given(users)
+    @settings(deadline=None)
+    def test_users(self, user: User) -> None:
+        self.check(user, user.to_json(), User.from_json)
+        self.assertEqual(User.from_json(again(user.to_json())).revision, user.revision)
 
     @given(requests)
     @settings(deadline=None)
@@ -130,6 +148,7 @@ READERS: tuple[Callable[[object], object], ...] = (
     Server.from_json,
     JoinToken.from_json,
     ActiveSession.from_json,
+    User.from_json,
     JoinRequest.from_json,
     JoinAnswer.from_json,
     Heartbeat.from_json,
@@ -144,6 +163,7 @@ SAMPLES: tuple[dict[str, object], ...] = (
     JoinToken(token_digest("x"), ("Node",), "alice", 1.0, 2.0).to_json(),
     ActiveSession("id", "alice", "root", "uuid", "web1", "192.0.2.7:5", 1.0, 2.0).to_json(),
     JoinRequest("uuid", "web1", "Node", "tls", "ssh", "token").to_json(),
+    User("alice", ("access",), {"logins": ("root",)}, lock=LoginLock(5.0, "why"), revision=7).to_json(),
     ClusterName("demo", "uuid").to_json(),
     ClusterConfig().to_json(),
 )
@@ -241,6 +261,35 @@ class MeaningTests(SynchronousTestCase):
         self.assertEqual((token.id, token.static), (token_digest("secret")[:12], True))
         self.assertFalse(evolve(token, expires_at=5.0).static)
         self.assertNotIn("secret", json.dumps(token.to_json()))
+
+    def test_users(self) -> None:
+        """Services hear of a user's roles, and of no trait; the revision is the resource's id, and no part of it."""
+        user = User("alice", ("access",), {"logins": ("root",)}, 9.0, 5.0, "admin", LoginLock(7.0), revision=3)
+        self.assertEqual(user.narrow(), User("alice", ("access",), {}, 9.0, 5.0))
+        self.assertEqual(user, evolve(user, revision=4))
+        self.assertEqual(user.to_json()["metadata"]["id"], "3")  # type: ignore[index]  # it is an object
+        self.assertEqual((user.logins, user.in_force_at(8.9), user.in_force_at(9.0)), (("root",), True, False))
+        self.assertTrue(evolve(user, expires_at=None).in_force_at(1e12))
+
+    def test_users_refused(self) -> None:
+        """A revision is a number, and traits are bounded lists."""
+        good = User("alice", ("access",)).to_json()
+        for metadata, spec, sentence in (
+            (
+                {"name": "a", "id": "soon"},
+                {},
+                "user.metadata.id has to be the revision as it was answered, a whole number.",
+            ),
+            ({"name": "a"}, {"traits": {"x": "root"}}, "user.spec.traits.x has to be a list."),
+            (
+                {"name": "a"},
+                {"traits": {str(number): [] for number in range(65)}},
+                "user.spec.traits has at most 64 entries, each with a name.",
+            ),
+            ({"name": "a" * 65}, {}, "user.metadata.name is longer than 64 characters."),
+        ):
+            refused = self.assertRaises(BadParameter, User.from_json, {**good, "metadata": metadata, "spec": spec})
+            self.assertEqual(refused.sentence, sentence)
 
     def test_defaults(self) -> None:
         """A configuration that says nothing is the usual one."""
