@@ -27,7 +27,7 @@ _WRITE = ("create", "update", "delete")
 _ADMIN = Role(
     name="admin",
     description="Logs in to every node, and does everything that tctl does except reading private keys.",
-    options=Options(forward_agent=True),
+    options=Options(forward_agent=True, permit_x11_forwarding=True),
     allow=Conditions(
         logins=("{{internal.logins}}", "root"),
         node_labels=EVERY_NODE,
@@ -43,7 +43,7 @@ _ADMIN = Role(
 _ACCESS = Role(
     name="access",
     description="Logs in to every node, as the logins that the person has.",
-    options=Options(forward_agent=True),
+    options=Options(forward_agent=True, permit_x11_forwarding=True),
     allow=Conditions(
         logins=("{{internal.logins}}",),
         node_labels=EVERY_NODE,

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from attrs import define, frozen
 
-from teleport_conch.access import builtin
+from teleport_conch.access import builtin, options
 from teleport_conch.auth.authorities import Authorities
 from teleport_conch.auth.clocks import Clocks
 from teleport_conch.auth.emitting import Emit
@@ -86,6 +86,7 @@ class Certificates:
 
     def _sign(self, request: UserRequest, roles: Sequence[str], ttl_s: float) -> tuple[str, str]:
         now, authority, traits = self._clocks.wall(), self._authorities.user, {LOGINS_TRAIT: request.logins}
+        permitted = options.combine(role.options for role in builtin.resolve(roles))
         ssh = authority.sign_user_ssh(
             keys.blob_of_line(request.ssh_key),
             name=request.name,
@@ -94,6 +95,9 @@ class Certificates:
             traits=traits,
             ttl_s=ttl_s,
             now=now,
+            port_forwarding=permitted.port_forwarding,
+            agent_forwarding=permitted.forward_agent,
+            x11_forwarding=permitted.permit_x11_forwarding,
         )
         if not request.tls_key:
             return ssh.to_line(), ""

@@ -118,6 +118,7 @@ class Authority:
         now: float,
         port_forwarding: bool = True,
         agent_forwarding: bool = True,
+        x11_forwarding: bool = False,
         pty: bool = True,
         route_to_cluster: str = "",
         critical_options: Sequence[tuple[str, str]] = (),
@@ -132,6 +133,7 @@ class Authority:
             extensions.PERMIT_PTY: pty,
             extensions.PERMIT_PORT_FORWARDING: port_forwarding,
             extensions.PERMIT_AGENT_FORWARDING: agent_forwarding,
+            extensions.PERMIT_X11_FORWARDING: x11_forwarding,
         }
         said = {extensions.ROLES: extensions.write_roles([allowed.role(role) for role in roles])}
         if traits:

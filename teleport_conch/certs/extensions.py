@@ -26,6 +26,7 @@ AUTHORITY = "x-teleport-authority"
 PERMIT_PTY = "permit-pty"
 PERMIT_PORT_FORWARDING = "permit-port-forwarding"
 PERMIT_AGENT_FORWARDING = "permit-agent-forwarding"
+PERMIT_X11_FORWARDING = "permit-X11-forwarding"
 
 Traits = Mapping[str, tuple[str, ...]]
 

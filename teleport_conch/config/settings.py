@@ -49,6 +49,7 @@ from teleport_conch.config.scalars import (
 from teleport_conch.config.secret import Secret, parse_token
 from teleport_conch.config.startups import Startups, parse_startups
 from teleport_conch.config.tokens import StaticToken, parse_static_token
+from teleport_conch.config.x11 import X11_SECTION, X11Settings
 
 DATA_DIR = Path("/var/lib/teleport")
 LOCALHOST = "127.0.0.1"
@@ -209,6 +210,7 @@ class NodeSettings:
     :ivar labels: by key.
     :ivar proxied_only: whether what did not come through a proxy of the cluster is refused.
     :ivar accept_env: variables that a client may set; a name may end in ``*``.
+    :ivar gateway_ports: whether clients may listen on all interfaces of the host, and not on loopback alone.
     :ivar sftp_program: serves SFTP: a program, ``own`` for ours, ``automatic`` for OpenSSH's where it is installed.
     """
 
@@ -223,6 +225,8 @@ class NodeSettings:
     accept_env: tuple[str, ...] = key(
         Many(One(parse_variable)), ("LANG", "LC_*", "COLORTERM", "GIT_PROTOCOL"), ours=True
     )
+    x11: X11Settings = key(X11_SECTION, X11Settings())
+    gateway_ports: bool = key(YES_NO, False, ours=True)
     pam: PamSettings = key(Section(PamSettings, unbuilt.PAM), PamSettings())
     sftp_program: str = key(program("automatic", "own"), "automatic", ours=True)
 

@@ -27,6 +27,7 @@ class Forwarding:
 
     :param permit: whether the guest may forward to or from this host and port (0 for a Unix socket, whose path is the
         host); raises :class:`TeleportError` to refuse.
+    :param everywhere: whether the guest may listen on all interfaces, and not on loopback alone.
     :param told: makes what happens in it known as the event of a forward to or from this address, also where it fails.
     """
 
@@ -34,6 +35,7 @@ class Forwarding:
     account: Account
     permit: Callable[[str, int], None]
     told: Callable[[str], AbstractContextManager[None]]
+    everywhere: bool
     login: MonitoredLogin | None = None
     _connection: Opener | None = None
     _sockets: Sockets | None = None
@@ -93,7 +95,7 @@ class Forwarding:
         if self._connection is None:
             raise AccessDenied("The connection has not started.")
         if self._listening is None:
-            rules = ListenRules(privileged=self.account.uid == 0)
+            rules = ListenRules(self.everywhere, privileged=self.account.uid == 0)
             reactor = self.reactor
             self._listening = RemoteForwards(reactor, reactor, self._connection, rules, self.as_account())
         return self._listening

@@ -64,7 +64,9 @@ class GuestRoom:
 
     :param accept_env: variables that clients may set.
     :param sftp_server: what serves SFTP, as a command line for any shell.
-    :param x11: whether X11 may be forwarded, where certificates and roles permit it, too.
+    :param displays: the numbers that displays of X11 may have, where certificates and roles permit it, too; no number,
+        no X11.
+    :param gateway_ports: whether guests may listen on all interfaces, and not on loopback alone.
     :param login_defs, locales: the texts of the host's files.
     :param monitored: where sessions are started for logins that are verified once more; None where this process starts
         them itself, of its own account only.
@@ -82,7 +84,8 @@ class GuestRoom:
     login_defs: str
     locales: Sequence[str]
     monitored: Monitored | None = None
-    x11: bool = False
+    displays: range = range(0)
+    gateway_ports: bool = False
 
 
 @define
@@ -209,8 +212,8 @@ class Guest:
     async def forward_x11(self, channel: SessionChannel, request: X11Request) -> None:
         """A display that leads to the client's, if node, certificate and roles permit it."""
         with self._refusals_told("x11-forward"):
-            if not self.room.x11:
-                raise AccessDenied("This node does not forward X11.")
+            if not self.room.displays:
+                raise AccessDenied("This node does not forward X11 (ssh_service.x11.enabled).")
             self._extension("permit-X11-forwarding", "X11 forwarding")
             self._decide(X11Forward(self.account.name))
             connection = channel.connection
@@ -218,7 +221,7 @@ class Guest:
                 raise AccessDenied("This session has a display already.")
             environment = self._environment(SessionStart("exec"), channel, self._place(""))
             reactor = self.room.reactor
-            display = X11Display(reactor, reactor, connection, request, os.urandom)
+            display = X11Display(reactor, reactor, connection, request, os.urandom, self.room.displays)
             self._displays[channel] = display
             try:
                 await tell_xauth(reactor, reactor, self._spawner, environment, display.authority)
@@ -246,7 +249,12 @@ class Guest:
     def _forwarding(self) -> Forwarding:
         if self._forwards is None:
             self._forwards = Forwarding(
-                self.room.reactor, self.account, self._may_forward, self._forward_told, self.login
+                reactor=self.room.reactor,
+                account=self.account,
+                permit=self._may_forward,
+                told=self._forward_told,
+                everywhere=self.room.gateway_ports,
+                login=self.login,
             )
         return self._forwards
 

@@ -250,6 +250,8 @@ class NodeService(StartingService):
             login_defs=read_bounded(LOGIN_DEFS),
             locales=[read_bounded(path) for path in LOCALES],
             monitored=monitored,
+            displays=self._node.x11.displays,
+            gateway_ports=self._node.gateway_ports,
         )
         policy = NodeLogin(self._node_reactor, self.member, self._target, room, self.member.emit)
         limits = self.member.server_limits(self._settings.teleport.connection_limits)

@@ -46,6 +46,14 @@ class UserTests(ClusterTestCase):
         self.assertEqual(roles_of(SSHCertificate.from_line(str(answer.body["cert"]))), ("auditor",))
         self.assertNotIn("signing_keys", str(answer.body))
 
+    def test_permissions(self) -> None:
+        """The extensions are what the roles permit; nobody gets another one."""
+        forwards = ["permit-X11-forwarding", "permit-agent-forwarding", "permit-port-forwarding"]
+        for roles, permitted in ((["access"], forwards), (["auditor"], []), (["auditor", "admin"], forwards)):
+            signed = SSHCertificate.from_line(str(self.sign(roles=roles).body["cert"]))
+            permits = [name for name, _ in signed.extensions if name.startswith("permit-")]
+            self.assertEqual(permits, [*permitted, "permit-pty"])
+
     def test_event(self) -> None:
         """Who got a certificate for what, who asked for it, and when it ends."""
         self.sign(ttl=3600)

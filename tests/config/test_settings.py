@@ -210,6 +210,10 @@ ROWS = {
     "ssh_service.accept_env": Row(
         "[LANG, LC_*]", "['*']", "[0]: '*' is not the name of an environment variable, like LANG or LC_*"
     ),
+    "ssh_service.gateway_ports": YES_NO,
+    "ssh_service.x11.enabled": YES_NO,
+    "ssh_service.x11.display_offset": Row("0", "59536", ": '59536' is not a whole number from 0 to 59535"),
+    "ssh_service.x11.max_display": Row("59535", "-1", ": '-1' is not a whole number from 0 to 59535"),
     "ssh_service.sftp_program": Row(
         "/usr/bin/other", "sftp-server", ": 'sftp-server' is neither automatic nor own nor an absolute path"
     ),
@@ -311,6 +315,19 @@ class ValueTests(SynchronousTestCase):
             settings.proxy.unregistered_hosts,
             (ip_network("10.0.0.0/8"), ip_network("10.1.1.1/32"), "old.example.com"),
         )
+
+    def test_displays(self) -> None:
+        """No X11 unless the file says so; then the numbers from the first to the last, which is not below it."""
+        for text, displays in (
+            ("", range(0)),
+            ("{display_offset: 5}", range(0)),
+            ("{enabled: yes}", range(10, 1011)),
+            ("{enabled: yes, display_offset: 3, max_display: 3}", range(3, 4)),
+            ("{enabled: yes, display_offset: 59000}", range(59000, 59536)),
+        ):
+            self.assertEqual(read(f"ssh_service: {{x11: {text}}}").node.x11.displays, displays, text)
+        error = self.assertRaises(ConfigError, read, "ssh_service: {x11: {display_offset: 9, max_display: 8}}")
+        self.assertEqual(error.sentence, "f:1: ssh_service.x11: max_display (8) is below display_offset (9)")
 
     def test_bool_spellings(self) -> None:
         """Every spelling of yes and no that Teleport takes."""

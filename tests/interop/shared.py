@@ -11,6 +11,8 @@ from tests.interop.accounts import guest_account, is_root
 from tests.interop.cluster import LOGIN, Cluster
 from tests.interop.person import Person
 
+FIRST_DISPLAY = 200
+"""Of sessions on the node that forwards X11; no screen of this host has such a number."""
 LABELS = {"web1": {"env": "prod", "tier": "web"}, "web2": {"env": "test", "tier": "web"}}
 
 
@@ -28,6 +30,23 @@ def alice() -> Person:
 
 def _logins() -> tuple[str, ...]:
     return (LOGIN, guest_account().pw_name) if is_root() else (LOGIN,)
+
+
+@cache
+def open_cluster() -> Cluster:
+    """One whose node ``web1`` forwards X11, and lets clients listen on every interface."""
+    cluster = Cluster(heartbeat="5s")
+    cluster.node("web1", settings={"x11": {"enabled": True, "display_offset": FIRST_DISPLAY}, "gateway_ports": True})
+    for service in (cluster.auth, cluster.proxy, cluster.nodes["web1"]):
+        service.start()
+    cluster.know("web1")
+    return cluster
+
+
+@cache
+def open_alice() -> Person:
+    """Somebody who may log in there."""
+    return open_cluster().person("alice", _logins())
 
 
 @cache

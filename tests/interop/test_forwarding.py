@@ -20,9 +20,11 @@ from tests.interop.person import Person, background
 from tests.interop.programs import DEADLINE_S, Done, check, environment, eventually, run
 from tests.interop.requirements import require
 from tests.interop.services import LOCALHOST, answers, free_port
-from tests.interop.shared import alice, quiet_cluster
+from tests.interop.shared import alice, open_alice, open_cluster, quiet_cluster
 
 MANY = 50
+OTHER = "127.0.0.2"
+"""An address of this host that is neither 127.0.0.1 nor reached from elsewhere."""
 
 
 class Answering:
@@ -130,9 +132,7 @@ class PortTests(PersonCase):
         self.assertEqual((done.text, done.code), ("5 bytes\n", 0), done)
 
 
-class RemotePortTests(PersonCase):
-    """``-R``: connections to the client."""
-
+class RemoteCase(PersonCase):
     def setUp(self) -> None:
         self.server = Answering()
         self.addCleanup(self.server.close)
@@ -149,6 +149,10 @@ class RemotePortTests(PersonCase):
         stack = ExitStack()
         self.addCleanup(stack.close)
         return stack.enter_context(background("-F", str(self.person().jump_config), "-N", *words, "web1"))
+
+
+class RemotePortTests(RemoteCase):
+    """``-R``: connections to the client."""
 
     def test_any_port(self) -> None:
         """The node tells which port it has taken; it leads to the client's network, from this host alone."""
@@ -206,6 +210,62 @@ class RemotePortTests(PersonCase):
             done = self.person().ssh("-l", guest, *forward, "web1", "echo in")
             self.assertIn("remote port forwarding failed", done.complaint, done)
             self.assertEqual(sorted(os.listdir(folder)), ["here", "root"])
+
+
+class GatewayTests(RemoteCase):
+    """``-R`` with an address, to a node with ``gateway_ports``, and to one without."""
+
+    def person(self) -> Person:
+        return open_alice()
+
+    def test_an_address(self) -> None:
+        """The node listens where it is told to, and there alone; with ``-O cancel`` no longer."""
+        port, control = free_port(), self.person().folder / Path(self.mktemp()).name
+        shared = ("-S", str(control))
+        self.running(*shared, "-M")
+        eventually(control.exists, "the connection is there")
+        forward = f"{OTHER}:{port}:{LOCALHOST}:{self.server.port}"
+        check(self.person().ssh(*shared, "-O", "forward", "-R", forward, "web1"))
+        self.assertEqual(self.counted(socket.create_connection((OTHER, port), DEADLINE_S), 5), "5 bytes\n")
+        self.assertFalse(answers(port))
+        check(self.person().ssh(*shared, "-O", "cancel", "-R", forward, "web1"))
+        eventually(lambda: not answers(port, OTHER), "nobody listens there any more")
+
+    def test_any_port_at_an_address(self) -> None:
+        """``-R ADDRESS:0``: the node tells the port."""
+        ssh = self.running("-R", f"{OTHER}:0:{LOCALHOST}:{self.server.port}")
+        assert ssh.stderr is not None
+        said = eventually(ssh.stderr.readline, "ssh says which port").decode()
+        found = re.search(r"Allocated port (\d+) for remote forward", said)
+        assert found is not None, said
+        self.assertEqual(self.counted(socket.create_connection((OTHER, int(found[1])), DEADLINE_S), 5), "5 bytes\n")
+
+    def test_without_an_address(self) -> None:
+        """``-R PORT`` is loopback here, too: it is for the client to say more."""
+        port = free_port()
+        self.running("-R", f"{port}:{LOCALHOST}:{self.server.port}")
+        eventually(lambda: answers(port), f"the node listens on {port}")
+        self.assertFalse(answers(port, OTHER))
+
+    def test_a_name(self) -> None:
+        """Names are not looked up, and an address that is none of this host is refused; the event says why."""
+        for where, why in (
+            ("web1.example.com", "'web1.example.com' is no address of this host; names are not looked up."),
+            ("192.0.2.1", "This host cannot listen on 192.0.2.1:0: Cannot assign requested address."),
+        ):
+            forward = ("-o", "ExitOnForwardFailure=yes", "-R", f"{where}:0:{LOCALHOST}:1")
+            done = self.person().ssh(*forward, "web1", "echo in")
+            self.assertIn("remote port forwarding failed", done.complaint, done)
+            open_cluster().event("port", lambda event, why=why: event.get("error") == why, why)  # type: ignore[misc]
+
+    def test_unless_configured(self) -> None:
+        """A node that is not told so listens on loopback, whatever it is asked for."""
+        port, stack = free_port(), ExitStack()
+        self.addCleanup(stack.close)
+        forward = f"0.0.0.0:{port}:{LOCALHOST}:{self.server.port}"
+        stack.enter_context(background("-F", str(alice().jump_config), "-N", "-R", forward, "web1"))
+        eventually(lambda: answers(port), f"the node listens on {port}")
+        self.assertFalse(answers(port, OTHER))
 
 
 class AgentTests(PersonCase):

@@ -101,6 +101,21 @@ class T68ListeningForOthers(ForwardingThreats):
             self.assertNotIn(f"00000000:{port:04X}", bound)
             await self.listen(b"cancel-tcpip-forward", listen_at(host, port))
 
+    async def test_an_address(self) -> None:
+        """A node that is told so listens where it is asked to; names are not looked up, nor is there anybody else's."""
+        self.policy = evolve(self.policy, room=evolve(self.room, gateway_ports=True))
+        await self.enter()
+        number, answer = await self.listen(b"tcpip-forward", listen_at("127.0.0.2", 0))
+        self.assertEqual(number, conch.MSG_REQUEST_SUCCESS)
+        port = int.from_bytes(answer, "big")
+        socket.create_connection(("127.0.0.2", port)).close()
+        self.assertRaises(ConnectionRefusedError, socket.create_connection, ("127.0.0.1", port))
+        for host, why in (
+            ("web2.example.com", "'web2.example.com' is no address of this host; names are not looked up."),
+            ("192.0.2.1", "This host cannot listen on 192.0.2.1:0: Cannot assign requested address."),
+        ):
+            await self.assert_no_listening(b"tcpip-forward", listen_at(host, 0), why)
+
     async def test_low_ports(self) -> None:
         """Ports below 1024 are root's."""
         guest = await self.enter()

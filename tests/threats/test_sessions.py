@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from attrs import evolve
 from twisted.conch.ssh import connection as conch
 
 from teleport_conch import wire
 from teleport_conch.node.environment import DEFAULT_PATH, DEFAULT_ROOT_PATH
+from teleport_conch.ssh.forwarding.x11 import DISPLAYS
 from teleport_conch.ssh.session.channel import MAX_VARIABLES
 from tests.node.guests import NodeCase, certificate, forced
 from tests.ssh import messages
@@ -51,7 +53,11 @@ class T49ForcedCommand(PermissionCase):
         await self.enter(certificate(critical_options=(forced,)))
         await self.no_forwards("The certificate is for one command, and does not permit port forwarding.")
         self.assertTrue(await self.refused_request(AGENT))
+        self.guest.room = evolve(self.room, displays=DISPLAYS)
         self.assertTrue(await self.refused_request(b"x11-req", X11))
+        for event, called in (("agent-forward", "agent forwarding"), ("x11-forward", "X11 forwarding")):
+            sentence = f"The certificate is for one command, and does not permit {called}."
+            self.assertEqual(self.events.last(event)["error"], sentence)
 
 
 class T50Extensions(PermissionCase):
@@ -78,9 +84,13 @@ class T50Extensions(PermissionCase):
         self.assertEqual(await self.run_command(b"exec", "echo ${SSH_AUTH_SOCK-none}"), ("none\n", "", 0))
 
     async def test_windows(self) -> None:
-        """No certificate of the cluster has this one unless its roles say so (see threat 72)."""
+        """Also where the node and the roles permit it (see threat 72 for these)."""
         await self.enter()
+        self.guest.room = evolve(self.room, displays=DISPLAYS)
         self.assertTrue(await self.refused_request(b"x11-req", X11))
+        sentence = "The certificate does not permit X11 forwarding."
+        self.assertEqual(self.events.last("x11-forward")["error"], sentence)
+        self.assertEqual(await self.run_command(b"exec", "echo ${DISPLAY-none}"), ("none\n", "", 0))
 
 
 class T69Variables(PermissionCase):

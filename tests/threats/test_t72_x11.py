@@ -16,6 +16,7 @@ from teleport_conch.access.labels import EVERY_NODE
 from teleport_conch.access.options import Options
 from teleport_conch.access.roles import Role
 from teleport_conch.node.guest import Guest
+from teleport_conch.ssh.forwarding.x11 import DISPLAYS
 from tests.interop.requirements import require
 from tests.node.guests import USER, NodeCase, certificate
 from tests.ssh import messages
@@ -30,7 +31,7 @@ class T72X11(NodeCase):
         plain = certificate()
         extensions = tuple(sorted((*plain.extensions, (PERMITTED, b""))))
         guest = await self.enter(certificate(extensions=extensions) if extension else plain)
-        guest.room = evolve(guest.room, x11=node)
+        guest.room = evolve(guest.room, displays=DISPLAYS if node else range(0))
         allow = Conditions(logins=(USER,), node_labels=EVERY_NODE)
         guest.caller = evolve(guest.caller, roles=(Role("test", Options(permit_x11_forwarding=role), allow),))
         home = tempfile.mkdtemp()
@@ -49,7 +50,7 @@ class T72X11(NodeCase):
     async def test_off(self) -> None:
         """Off, unless the node, the certificate and the role say yes, all three; each refusal is an event."""
         for node, extension, role, sentence in (
-            (False, True, True, "This node does not forward X11."),
+            (False, True, True, "This node does not forward X11 (ssh_service.x11.enabled)."),
             (True, False, True, "The certificate does not permit X11 forwarding."),
             (True, True, False, "X11 forwarding denied"),
         ):

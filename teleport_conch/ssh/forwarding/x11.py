@@ -33,6 +33,8 @@ COOKIE_PROTOCOL = b"MIT-MAGIC-COOKIE-1"
 COOKIE_BYTES = 16
 FIRST_DISPLAY = 10
 MAX_DISPLAYS = 1000
+DISPLAYS = range(FIRST_DISPLAY, FIRST_DISPLAY + MAX_DISPLAYS)
+"""The numbers that displays may have; low ones are those of screens that the host has."""
 MAX_SCREEN = 255
 SETUP_S = 30.0
 """How long a program may take to show its cookie."""
@@ -101,6 +103,7 @@ class X11Display:
 
     :param connection: opens the channels.
     :param random: makes so many random bytes.
+    :param displays: the numbers that it may have.
     :raises SpawnFailed: no display is free.
     """
 
@@ -111,13 +114,14 @@ class X11Display:
         connection: Opener,
         request: X11Request,
         random: Callable[[int], bytes],
+        displays: range = DISPLAYS,
     ) -> None:
         self._connection = connection
         self._request = request
         self._cookie = random(COOKIE_BYTES)
         self._single_used = False
         self._accepting = _X11Accepting(clock, self._open, "a forwarded X11 display", self._cookie, request.cookie)
-        self.number, self._ports = _free_display(tcp, self._accepting)
+        self.number, self._ports = _free_display(tcp, displays, self._accepting)
 
     @property
     def name(self) -> str:
@@ -144,9 +148,9 @@ class X11Display:
             await stopped(port)
 
 
-def _free_display(tcp: IReactorTCP, accepting: Accepting) -> tuple[int, list[IListeningPort]]:
+def _free_display(tcp: IReactorTCP, displays: range, accepting: Accepting) -> tuple[int, list[IListeningPort]]:
     """The first display whose port nobody has, by IPv4 and where this host has it by IPv6, too."""
-    for number in range(FIRST_DISPLAY, FIRST_DISPLAY + MAX_DISPLAYS):
+    for number in displays:
         try:
             ports = [tcp.listenTCP(_FIRST_PORT + number, accepting, interface="127.0.0.1")]
         except CannotListenError:
@@ -158,7 +162,7 @@ def _free_display(tcp: IReactorTCP, accepting: Accepting) -> tuple[int, list[ILi
                 Deferred.fromCoroutine(stopped(ports[0]))
                 continue
         return number, ports
-    raise SpawnFailed(f"All {MAX_DISPLAYS} displays of this host are in use.")
+    raise SpawnFailed(f"All {len(displays)} displays that sessions of this host may have are in use.")
 
 
 class _X11Accepting(Accepting):

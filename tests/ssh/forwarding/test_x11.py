@@ -11,9 +11,9 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch import wire
-from teleport_conch.errors import AccessDenied
+from teleport_conch.errors import AccessDenied, SpawnFailed
 from teleport_conch.ssh.forwarding.splice import StreamChannel
-from teleport_conch.ssh.forwarding.x11 import SETUP_S, X11Display, X11Request, exchanged
+from teleport_conch.ssh.forwarding.x11 import DISPLAYS, SETUP_S, X11Display, X11Request, exchanged
 from teleport_conch.wire import Reader, WireError
 from tests.interop.requirements import require
 from tests.ssh.forwarding.test_listening import Peer
@@ -105,9 +105,9 @@ class DisplayTests(StreamCase):
     def setUp(self) -> None:
         self.peer = Peer()
 
-    def make(self, clock: object = clock, **request: bool) -> X11Display:
-        wanted = X11Request(request.get("single", False), THEIRS, 0)
-        display = X11Display(tcp, clock, self.peer, wanted, lambda count: OURS[:count])  # type: ignore[arg-type]
+    def make(self, clock: object = clock, single: bool = False, displays: range = DISPLAYS) -> X11Display:
+        wanted = X11Request(single, THEIRS, 0)
+        display = X11Display(tcp, clock, self.peer, wanted, lambda count: OURS[:count], displays)  # type: ignore[arg-type]
         self.addCleanup(lambda: self.start(display.close()))
         return display
 
@@ -190,6 +190,13 @@ class DisplayTests(StreamCase):
         self.assertEqual(first.name, f"localhost:{first.number}.0")
         name = f"unix:{first.number}.0"
         self.assertEqual(first.authority, f"remove {name}\nadd {name} MIT-MAGIC-COOKIE-1 {OURS.hex()}\n")
+
+    async def test_all_in_use(self) -> None:
+        """There are so many displays and no more."""
+        only = range(self.make().number + 1, 1000)[:1]
+        self.make(displays=only)
+        refusal = self.assertRaises(SpawnFailed, self.make, displays=only)
+        self.assertEqual(refusal.sentence, "All 1 displays that sessions of this host may have are in use.")
 
 
 PROGRAM = """\
