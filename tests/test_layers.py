@@ -33,6 +33,7 @@ LINES = (
     ("cache",),
     ("audit",),
     ("client",),
+    ("https",),
     ("storage",),
     ("access",),
     ("proxy_protocol",),

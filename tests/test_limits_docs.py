@@ -14,7 +14,7 @@ import teleport_conch
 
 DOCS = Path(__file__).parents[1] / "docs"
 PACKAGE = Path(teleport_conch.__file__).parent
-ROOMS = ("auth", "proxy", "node", "client", "audit", "storage")
+ROOMS = ("auth", "proxy", "node", "client", "https", "audit", "storage")
 MODULES = ("cache", "member", "periodic", "proxy_protocol", "starting", "steady")
 TIMES = {"ms": 0.001, "s": 1, "min": 60, "h": 3600, "days": 86_400}
 UNITS = {**TIMES, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "beats": 1, "": 1}
@@ -22,7 +22,7 @@ NO_BOUNDS = {
     *("auth.backup.VERSION_OF_CONTENTS", "storage.opening.SCHEMA_VERSION", "storage.opening.OLDEST_READER"),
     *("storage.opening.APPLICATION_ID", "storage.opening.REVISIONS_AHEAD", "storage.writer.WRITE_BYTES"),
     *("auth.sealing.SALT_BYTES", "auth.sealing.PREFIX_BYTES", "auth.sealing.HEAD_BYTES", "auth.sealing.TAG_BYTES"),
-    *("auth.tokens.GENERATED_BYTES", "auth.site.MAX_HEAD_LINES", "audit.log.FILE_MODE", "audit.log.FOLDER_MODE"),
+    *("auth.tokens.GENERATED_BYTES", "https.site.MAX_HEAD_LINES", "audit.log.FILE_MODE", "audit.log.FOLDER_MODE"),
     *("proxy.dialing.DEFAULT_NODE_PORT", "proxy_protocol.FIELD_TYPE", "proxy_protocol.FIELD_VERSION"),
     "proxy_protocol.NONCE_BYTES",
 }

@@ -22,7 +22,6 @@ from teleport_conch.auth.callers import Peer
 from teleport_conch.auth.clocks import Clocks
 from teleport_conch.auth.emitting import Emit
 from teleport_conch.auth.hosts import Hosts, Registration
-from teleport_conch.auth.routing import Routes
 from teleport_conch.auth.storing import encode
 from teleport_conch.auth.throttle import Reports
 from teleport_conch.errors import (
@@ -33,6 +32,7 @@ from teleport_conch.errors import (
     TeleportError,
     Unauthenticated,
 )
+from teleport_conch.https.routing import Routes
 
 DONE = {"message": "ok"}
 

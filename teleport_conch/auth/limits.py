@@ -7,14 +7,6 @@ MAX_BODY_BYTES = 1 << 20
 """Of a request whose caller has a valid certificate."""
 MAX_ANONYMOUS_BODY_BYTES = 64 << 10
 """Of a request without one, whatever its path."""
-MAX_HEADER_BYTES = 16 << 10
-MAX_HEADERS = 100
-ARRIVAL_S = 15.0
-"""From the first byte of a request to its last."""
-HANDSHAKE_S = 10.0
-"""From accepting a connection to the end of the TLS handshake."""
-IDLE_S = 60.0
-"""Between an answer and the next request."""
 MAX_CONNECTIONS = 20_000
 MAX_CONNECTIONS_PER_ADDRESS = 15_000
 """``teleport.connection_limits.max_connections`` of the configuration replaces it."""

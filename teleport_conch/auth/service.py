@@ -27,12 +27,13 @@ from teleport_conch.auth.emitting import Emit
 from teleport_conch.auth.events import Events
 from teleport_conch.auth.founding import SPOOL, database_of, events_of, founding_of
 from teleport_conch.auth.own import OwnIdentity
-from teleport_conch.auth.tls import BoundedTLSFactory, ServerTLS
+from teleport_conch.auth.tls import ServerTLS
 from teleport_conch.client.identity_store import IdentityStore
 from teleport_conch.config.addresses import Address, as_ip
 from teleport_conch.config.options import TeleportOptions
 from teleport_conch.config.paths import prepare_data_dir
 from teleport_conch.config.settings import AuthSettings, Settings
+from teleport_conch.https.tls import BoundedTLSFactory
 from teleport_conch.periodic import Periodic
 from teleport_conch.starting import Reactor, StartingService, as_plugin, listen, port_number
 from teleport_conch.storage.sqlite import SQLiteBackend

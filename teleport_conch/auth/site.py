@@ -1,48 +1,26 @@
-"""HTTP for the API with every limit enforced before a path is looked at.
-
-A request arrives whole within :data:`~teleport_conch.auth.limits.ARRIVAL_S`, with a bounded head and a bounded body
-(less for callers without a certificate that counts), or its connection is closed with a sentence. Nothing that could
-hold a token is logged.
-"""
+"""HTTP of the API: the limits of :mod:`teleport_conch.https.site`, and who calls, by a connection's certificate."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
-from http import HTTPStatus
-from io import BytesIO
-from typing import cast
-from urllib.parse import unquote_to_bytes
 
 from cryptography import x509
 from OpenSSL.crypto import X509
-from twisted.internet.interfaces import IAddress, IDelayedCall, IHandshakeListener, ISSLTransport, ITCPTransport
-from twisted.python.failure import Failure
-from twisted.web import http
-from twisted.web.http import HTTPChannel
+from twisted.internet.interfaces import ISSLTransport
 from twisted.web.resource import IResource
-from twisted.web.server import Request, Site
-from zope.interface import implementer
+from twisted.web.server import Request
 
 from teleport_conch.auth import limits
 from teleport_conch.auth.callers import Judge, Peer, Verdict
 from teleport_conch.auth.clocks import Clocks
-from teleport_conch.errors import BadParameter, ConnectionProblem, TeleportError, TooLarge
-
-DISCARDED_BYTES = 1 << 20
-"""Read and thrown away after a refusal, so that the client gets to read it; then the connection is cut."""
-DISCARDING_S = 5.0
-MAX_HEAD_LINES = limits.MAX_HEADERS + 2
-"""The request line and the empty one at the end are lines, too."""
+from teleport_conch.https.site import BoundedChannel, BoundedRequest, BoundedSite
 
 
-class APIRequest(Request):
-    """A request whose body is held in memory, bounded."""
+class APIRequest(BoundedRequest):
+    """A request of the API."""
 
     channel: APIChannel
-    _body: BytesIO
-    _left = 0
 
     def peer(self) -> Peer | None:
         """Who is calling; None without a certificate.
@@ -54,77 +32,13 @@ class APIRequest(Request):
             raise verdict.refusal
         return verdict.peer
 
-    def gotLength(self, length: int | None) -> None:
-        self.content = self._body = BytesIO()
-        self._left = self.channel.body_limit()
-        if length is not None and length > self._left:
-            self._too_large()
 
-    def handleContentChunk(self, data: bytes) -> None:
-        if self.channel.refused:
-            return
-        self._left -= len(data)
-        if self._left < 0:
-            self._too_large()
-        else:
-            self._body.write(data)
-
-    def _too_large(self) -> None:
-        self.requestHeaders.removeHeader(b"expect")
-        limit = self.channel.body_limit()
-        self.channel.refuse(TooLarge(f"The body of the request is larger than {limit} bytes.", limit=limit))
-
-    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        if self.channel.refused:
-            return
-        try:
-            unquote_to_bytes(path).decode("utf-8")
-        except UnicodeDecodeError:
-            self.channel.refuse(BadParameter("The address of the request is not text in UTF-8."))
-            return
-        self.requestHeaders.removeHeader(b"content-type")  # or Twisted would take some bodies for forms
-        super().requestReceived(command, path, version)
-
-
-@implementer(IHandshakeListener)
-class APIChannel(HTTPChannel):
-    """One connection."""
+class APIChannel(BoundedChannel):
+    """One connection. Callers without a certificate that counts may send less."""
 
     requestFactory = APIRequest
     site: APISite
-    totalHeadersSize = limits.MAX_HEADER_BYTES + 1024  # ours are met first, and answer with a sentence
-    maxHeaders = limits.MAX_HEADERS + 1
-    abortTimeout = int(DISCARDING_S)
-
-    refused = False
     _verdict: Verdict | None = None
-    _deadline: IDelayedCall | None = None
-    _arriving = False
-    _answering = False
-    _head_bytes = 0
-    _head_lines = 0
-    _discarded = 0
-
-    def connectionMade(self) -> None:
-        super().connectionMade()
-        if ISSLTransport.providedBy(self.transport):
-            self._deadline = self.callLater(limits.HANDSHAKE_S, self._wire.abortConnection)
-
-    def handshakeCompleted(self) -> None:
-        self._stop_deadline()
-
-    def getHost(self) -> IAddress:
-        return self._own_address
-
-    @cached_property
-    def _own_address(self) -> IAddress:
-        """Every request asks for it, and the system would have to be asked each time."""
-        address: IAddress = super().getHost()
-        return address
-
-    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # Twisted calls it so
-        self._stop_deadline()
-        super().connectionLost(reason)
 
     def verdict(self) -> Verdict:
         """What is thought of the certificate that the client showed, now."""
@@ -139,125 +53,24 @@ class APIChannel(HTTPChannel):
         shown = self.transport.getPeerCertificate()
         return shown.to_cryptography() if isinstance(shown, X509) else None
 
-    @property
-    def _wire(self) -> ITCPTransport:
-        return cast(ITCPTransport, self.transport)
-
     def body_limit(self) -> int:
         """How many bytes a body may have, by who sends it."""
         return limits.MAX_ANONYMOUS_BODY_BYTES if self.verdict().peer is None else limits.MAX_BODY_BYTES
 
-    # The arrival of a request.
 
-    def dataReceived(self, data: bytes) -> None:
-        if self.refused:
-            self._discard(len(data))
-            return
-        if not self._answering:
-            self._arriving = True
-        super().dataReceived(data)
-        self._expect_the_rest()
-
-    def lineReceived(self, line: bytes) -> None:
-        if self.refused:
-            return
-        self._arriving = True  # also one that was sent before the last one was answered
-        self._head_bytes += len(line) + 2
-        self._head_lines += 1
-        if self._head_bytes > limits.MAX_HEADER_BYTES or self._head_lines > MAX_HEAD_LINES:
-            self._refuse_head()
-            return
-        try:
-            super().lineReceived(line)
-        except ValueError:  # of a length with thousands of digits
-            self._respondToBadRequestAndDisconnect()
-
-    def _respondToBadRequestAndDisconnect(self) -> None:
-        # Twisted's goes on reading behind its answer, and fails over lines that have no request before them.
-        self.refuse(BadParameter("The request cannot be read as HTTP."))
-
-    def lineLengthExceeded(self, line: bytes) -> None:
-        self._refuse_head()
-
-    def _refuse_head(self) -> None:
-        self.refuse(
-            TooLarge(
-                f"The head of a request has at most {limits.MAX_HEADER_BYTES} bytes in {limits.MAX_HEADERS} headers."
-            )
-        )
-
-    def allContentReceived(self) -> None:
-        self._stop_deadline()
-        self._head_bytes = self._head_lines = 0
-        self._arriving, self._answering = False, True
-        super().allContentReceived()
-
-    def requestDone(self, request: Request) -> None:
-        self._answering = False
-        super().requestDone(request)  # which reads on, if more was sent meanwhile
-        self._expect_the_rest()
-
-    def _expect_the_rest(self) -> None:
-        """Set the time for a request of which a part is still to come. Most come in one piece, and need no timer."""
-        if self._arriving and self._deadline is None:
-            self._deadline = self.callLater(limits.ARRIVAL_S, self._too_slow)
-
-    def _stop_deadline(self) -> None:
-        if self._deadline is not None and self._deadline.active():
-            self._deadline.cancel()
-        self._deadline = None
-
-    def _too_slow(self) -> None:
-        self.refuse(ConnectionProblem(f"The request did not arrive within {limits.ARRIVAL_S:g} seconds."))
-
-    # The end of a connection that asks for too much.
-
-    def refuse(self, reason: TeleportError) -> None:
-        """Answer once, take nothing more, and close the connection."""
-        if self.refused:
-            return
-        self.refused, self._arriving = True, False
-        self._stop_deadline()
-        body = json.dumps(reason.to_json()).encode()
-        phrase = HTTPStatus(reason.http_status).phrase
-        head = (
-            f"HTTP/1.1 {reason.http_status} {phrase}\r\nConnection: close\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(body)}\r\nX-Teleport-Time: {self.site.clocks.wall():.3f}\r\n\r\n"
-        )
-        self._wire.writeSequence([head.encode("ascii"), body])
-        self._deadline = self.callLater(DISCARDING_S, self._wire.abortConnection)
-        self.loseConnection()
-
-    def _discard(self, count: int) -> None:
-        self._discarded += count
-        if self._discarded > DISCARDED_BYTES:
-            self._wire.abortConnection()
-
-
-class APISite(Site):
+class APISite(BoundedSite):
     """The factory of the API's connections."""
 
-    protocol = APIChannel  # type: ignore[assignment]  # Twisted's chooses between HTTP/1.1 and HTTP/2
+    protocol = APIChannel
     requestFactory = APIRequest
-    displayTracebacks = False
-    noisy = False
 
     def __init__(self, clocks: Clocks, resource: IResource, judge: Judge) -> None:
-        super().__init__(resource, timeout=limits.IDLE_S, reactor=clocks.timers)
+        super().__init__(clocks.timers, resource, limits.MAX_BODY_BYTES)
         self.clocks = clocks
         self.judge = judge
 
-    def startFactory(self) -> None:
-        """Open no access log: the address of a request may hold a token. The gate logs what is worth it."""
-
-    def stopFactory(self) -> None:
-        """There is nothing to close."""
-
-    def log(self, request: http.Request) -> None:
-        """Nothing, likewise."""
-
-    def acceptableProtocols(self) -> list[bytes]:
-        return [b"http/1.1"]
+    def headers(self) -> Mapping[str, str]:
+        return {"X-Teleport-Time": f"{self.clocks.wall():.3f}"}
 
 
 PeerOf = Callable[[Request], Peer | None]

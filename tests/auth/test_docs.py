@@ -10,6 +10,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch.auth import limits
+from teleport_conch.https import limits as https
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -36,10 +37,10 @@ class LimitTests(SynchronousTestCase):
         for bound in (
             f"{limits.MAX_BODY_BYTES >> 20} MiB",
             f"{limits.MAX_ANONYMOUS_BODY_BYTES >> 10} KiB",
-            f"{limits.MAX_HEADER_BYTES >> 10} KiB, {limits.MAX_HEADERS} headers",
-            f"whole request           {limits.ARRIVAL_S:g} s",
-            f"handshake                        {limits.HANDSHAKE_S:g} s",
-            f"between requests             {limits.IDLE_S:g} s",
+            f"{https.MAX_HEADER_BYTES >> 10} KiB, {https.MAX_HEADERS} headers",
+            f"whole request           {https.ARRIVAL_S:g} s",
+            f"handshake                        {https.HANDSHAKE_S:g} s",
+            f"between requests             {https.IDLE_S:g} s",
             f"{limits.MAX_CONNECTIONS:,} ",
             f"{limits.MAX_CONNECTIONS_PER_ADDRESS:,} ",
             f"in progress            {limits.REGISTRATIONS_IN_PROGRESS} ",

@@ -13,7 +13,8 @@ from twisted.python.failure import Failure
 from teleport_conch.auth import limits
 from teleport_conch.auth.callers import Verdict
 from teleport_conch.auth.gate import ANYBODY, Call
-from teleport_conch.auth.site import DISCARDED_BYTES, DISCARDING_S, APIChannel, APISite
+from teleport_conch.auth.site import APIChannel, APISite
+from teleport_conch.https.limits import DISCARDED_BYTES, DISCARDING_S, IDLE_S
 from tests.auth.fixture import ClusterTestCase
 
 
@@ -260,7 +261,7 @@ class TimeTests(SiteTestCase):
             self.connect()
             if data:
                 self.send(data)
-            self.clock.advance(limits.IDLE_S - 1)
+            self.clock.advance(IDLE_S - 1)
             self.assertFalse(self.wire.disconnecting)
             self.clock.advance(1)
             self.assertTrue(self.wire.disconnecting)

@@ -23,12 +23,13 @@ from teleport_conch.auth.authorities import path
 from teleport_conch.auth.clocks import Clocks
 from teleport_conch.auth.cluster import Cluster, Founding, open_cluster
 from teleport_conch.auth.events import Events
-from teleport_conch.auth.limits import HANDSHAKE_S
 from teleport_conch.auth.presence import HostKey
-from teleport_conch.auth.tls import BoundedTLSFactory, ServerTLS
+from teleport_conch.auth.tls import ServerTLS
 from teleport_conch.certs import keys
 from teleport_conch.certs.authority import Authority
 from teleport_conch.certs.tls import certificate_pem
+from teleport_conch.https.limits import HANDSHAKE_S
+from teleport_conch.https.tls import BoundedTLSFactory
 from teleport_conch.resources.cluster import ClusterConfig
 from teleport_conch.resources.joining import JoinRequest
 from teleport_conch.starting import Reactor, port_number

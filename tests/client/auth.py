@@ -19,12 +19,13 @@ from teleport_conch.auth.clocks import Clocks
 from teleport_conch.auth.cluster import Cluster, Founding, open_cluster
 from teleport_conch.auth.events import Events
 from teleport_conch.auth.gate import Gate
-from teleport_conch.auth.tls import BoundedTLSFactory, ServerTLS
+from teleport_conch.auth.tls import ServerTLS
 from teleport_conch.certs import keys, tls
 from teleport_conch.certs.identity import HostIdentity
 from teleport_conch.client.api import AuthClient
 from teleport_conch.client.joining import identity_of
 from teleport_conch.client.tls import Identity, client_options
+from teleport_conch.https.tls import BoundedTLSFactory
 from teleport_conch.resources.cluster import ClusterConfig
 from teleport_conch.resources.joining import JoinRequest
 from teleport_conch.resources.token import JoinToken, token_digest

@@ -15,6 +15,7 @@ from teleport_conch.certs import keys, public_key
 from teleport_conch.certs.certificate import SSHCertificate, verify_signature
 from teleport_conch.certs.signatures import AlgorithmRefused, BadSignature, Signature
 from teleport_conch.errors import CertificateRefused, TeleportError
+from teleport_conch.https.client_hello import HelloRefused, read_hello
 from teleport_conch.proxy_protocol import HeaderRefused, header_length
 from teleport_conch.ssh.client.host_offer import HostKeyOffer, HostName
 from teleport_conch.ssh.client.known_hosts import KnownHosts
@@ -28,6 +29,7 @@ from teleport_conch.ssh.transport.packets import PacketReader
 from teleport_conch.ssh.transport.violation import ProtocolViolation
 from teleport_conch.wire import WireError
 from tests.certs import samples
+from tests.https.hellos import hello, made, server_name
 from tests.ssh.in_memory import Pair, plain_packet, sample_host_keys
 from tests.ssh.logins import SamplePolicy, ed25519_client
 
@@ -230,6 +232,15 @@ def _proxy_header_seeds() -> Sequence[bytes]:
     return [signature + b"\x21\x11" + struct.pack(">H", 12) + bytes(12), b"SSH-2.0-OpenSSH_9.2\r\n"]
 
 
+def _client_hello(data: bytes) -> None:
+    with suppress(HelloRefused):
+        read_hello(data)
+
+
+def _client_hello_seeds() -> Sequence[bytes]:
+    return [hello(), hello(""), made(server_name(b"proxy.example.com"))]
+
+
 TARGETS = {
     "packets": Target(_packets, _packet_seeds),
     "kexinit": Target(_kexinit, _kexinit_seeds),
@@ -240,5 +251,6 @@ TARGETS = {
     "public-key": Target(_public_key, _public_key_seeds),
     "known-hosts": Target(_known_hosts, _known_hosts_seeds),
     "sftp": Target(_sftp, _sftp_seeds),
+    "client-hello": Target(_client_hello, _client_hello_seeds),
     "proxy-header": Target(_proxy_header, _proxy_header_seeds),
 }

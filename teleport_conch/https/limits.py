@@ -1,0 +1,19 @@
+"""What one HTTPS connection and one request may take, whoever serves it; ``docs/limits.rst`` has each."""
+
+from __future__ import annotations
+
+MAX_HEADER_BYTES = 16 << 10
+MAX_HEADERS = 100
+ARRIVAL_S = 15.0
+"""From the first byte of a request to its last."""
+PEEK_S = 10.0
+"""From accepting a connection to its first bytes, where these decide who speaks over it."""
+HANDSHAKE_S = 10.0
+"""From the beginning of TLS to the end of the handshake."""
+IDLE_S = 60.0
+"""Between an answer and the next request."""
+DISCARDED_BYTES = 1 << 20
+"""Read and thrown away after a refusal, so that the client gets to read it; then the connection is cut."""
+DISCARDING_S = 5.0
+SAY_AGAIN_S = 60.0
+"""Between two lines of the log about connections that were closed for their number."""
