@@ -104,14 +104,15 @@ SYSTEM_ROLES = _by_name(
 )
 
 
-def resolve(names: Iterable[str], kind: str = "user") -> tuple[Role, ...]:
-    """The built-in roles called ``names``, sorted by name and each once.
+def resolve(names: Iterable[str], kind: str = "user", known: Mapping[str, Role] = USER_ROLES) -> tuple[Role, ...]:
+    """The roles called ``names``, sorted by name and each once.
 
     :param kind: ``user`` or ``host``, by the authority that signed the caller's certificate: the role Admin in a
         user's certificate is not the system role of that name.
+    :param known: the roles of users by name, built-in ones included. Those of hosts are all built in.
     :raises AccessDenied: one of the names is unknown. It might deny something, so the others do not count either.
     """
-    known = {"user": USER_ROLES, "host": SYSTEM_ROLES}[kind]
+    known = {"user": known, "host": SYSTEM_ROLES}[kind]
     wanted = sorted(set(names))
     for name in wanted:
         if name not in known:

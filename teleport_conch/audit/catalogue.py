@@ -186,6 +186,13 @@ _TYPES = (
     _event("token.create", "TJ010I", "token roles user", "expires node_name principals"),
     _event("token.delete", "TJ011I", "token user"),
     _event("cert.create", "TJ020I/TJ020W", "cert_type name", "serial logins principals roles expires method"),
+    # Who may do what.
+    _event("role.created", "T9000I", "name user"),
+    _event("role.updated", "TJ060I", "name user"),
+    _event("role.deleted", "T9001I", "name user"),
+    _event("lock.created", "TJ061I", "name user target", "expires reason"),
+    _event("lock.updated", "TJ062I", "name user target", "expires reason"),
+    _event("lock.deleted", "TJ063I", "name user target", "expires reason"),
     # The ways through.
     _event("proxy.connect", "TJ030I/TJ030W", "user target", "node_id node_name addr tx rx"),
     _event("api.denied", "TJ040W", "verb kind error", "name node_id roles trace"),

@@ -1,7 +1,7 @@
 """The API of the cluster: what the cluster offers, behind one gate, as HTTPS and JSON.
 
-The routes are in :mod:`~teleport_conch.auth.host_routes`, :mod:`~teleport_conch.auth.cluster_routes` and
-:mod:`~teleport_conch.auth.admin_routes`; ``docs/api.rst`` describes each.
+The routes are in :mod:`~teleport_conch.auth.host_routes`, :mod:`~teleport_conch.auth.cluster_routes`,
+:mod:`~teleport_conch.auth.admin_routes` and :mod:`~teleport_conch.auth.rule_routes`; ``docs/api.rst`` describes each.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 from twisted.web.server import Request
 
-from teleport_conch.auth import admin_routes, cluster_routes, host_routes
-from teleport_conch.auth.callers import Judge, Peer
+from teleport_conch.auth import admin_routes, cluster_routes, host_routes, rule_routes
+from teleport_conch.auth.callers import Peer
 from teleport_conch.auth.cluster import Cluster
 from teleport_conch.auth.emitting import Emit
 from teleport_conch.auth.events import Events
@@ -35,9 +35,10 @@ def open_gate(
     cluster_routes.add(gate, cluster, version)
     host_routes.add(gate, cluster)
     admin_routes.add(gate, cluster, events, emit)
+    rule_routes.add(gate, cluster, emit)
     return gate
 
 
 def site_of(cluster: Cluster, gate: Gate) -> APISite:
     """What listens: the routes behind the limits of HTTP."""
-    return APISite(cluster.clocks, gate.resource(), Judge(cluster.clocks, cluster.authorities))
+    return APISite(cluster.clocks, gate.resource(), cluster.judge())

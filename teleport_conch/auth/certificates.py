@@ -7,7 +7,9 @@ from uuid import UUID
 
 from attrs import define, frozen
 
-from teleport_conch.access import builtin, options
+from teleport_conch.access import options
+from teleport_conch.access.builtin import resolve
+from teleport_conch.access.roles import Role
 from teleport_conch.auth.authorities import Authorities
 from teleport_conch.auth.clocks import Clocks
 from teleport_conch.auth.emitting import Emit
@@ -23,6 +25,7 @@ from teleport_conch.certs import keys
 from teleport_conch.certs.tls import certificate_pem
 from teleport_conch.errors import BadParameter, StorageFull
 
+MAX_ROLES_SHOWN = 32
 DEFAULT_ROLES = ("access",)
 LOGINS_TRAIT = "logins"
 
@@ -55,12 +58,14 @@ class UserCertificates:
 class Certificates:
     """Signs for the administrator.
 
+    :ivar _roles: all roles of people, by name.
     :ivar _random: so many random bytes.
     """
 
     _clocks: Clocks
     _authorities: Authorities
     _rules: NameRules
+    _roles: Mapping[str, Role]
     _emit: Emit
     _random: Callable[[int], bytes]
 
@@ -75,9 +80,9 @@ class Certificates:
         ttl_s, roles = _ttl(request.ttl_s), request.roles or DEFAULT_ROLES
         if len(request.logins) > MAX_LOGINS:
             raise BadParameter(f"A certificate has at most {MAX_LOGINS} logins.")
-        unknown = set(roles) - builtin.USER_ROLES.keys()
+        unknown = set(roles) - self._roles.keys()
         if unknown:
-            known = ", ".join(sorted(builtin.USER_ROLES))
+            known = ", ".join(sorted(self._roles)[:MAX_ROLES_SHOWN])
             raise BadParameter(f"There is no role {min(unknown)[:64]!r}; there are {known}.")
         ssh, tls = self._sign(request, roles, ttl_s)
         fields = {"cert_type": "user", "name": request.name, "logins": request.logins, "roles": roles}
@@ -86,7 +91,7 @@ class Certificates:
 
     def _sign(self, request: UserRequest, roles: Sequence[str], ttl_s: float) -> tuple[str, str]:
         now, authority, traits = self._clocks.wall(), self._authorities.user, {LOGINS_TRAIT: request.logins}
-        permitted = options.combine(role.options for role in builtin.resolve(roles))
+        permitted = options.combine(role.options for role in resolve(roles, "user", self._roles))
         ssh = authority.sign_user_ssh(
             keys.blob_of_line(request.ssh_key),
             name=request.name,

@@ -11,11 +11,13 @@ from collections.abc import Callable
 from uuid import UUID
 
 from attrs import define, field, frozen
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredLock
 from twisted.logger import Logger
 
-from teleport_conch.auth import authorities
+from teleport_conch.access.directory import Directory
+from teleport_conch.auth import authorities, roles
 from teleport_conch.auth.authorities import Authorities, open_authorities
+from teleport_conch.auth.callers import Judge
 from teleport_conch.auth.certificates import Certificates
 from teleport_conch.auth.clocks import Clocks
 from teleport_conch.auth.configuration import Configuration, open_configuration
@@ -27,6 +29,7 @@ from teleport_conch.auth.joining import Joining
 from teleport_conch.auth.limits import EXPIRE_S, PRESENCE_FLUSH_S, PRESENCE_SWEEP_S
 from teleport_conch.auth.presence import HostKey, PresenceTable
 from teleport_conch.auth.principals import NameRules
+from teleport_conch.auth.roles import Roles
 from teleport_conch.auth.sessions import Sessions
 from teleport_conch.auth.tokens import Tokens
 from teleport_conch.errors import Compacted, LimitExceeded, StorageError, TeleportError
@@ -70,6 +73,9 @@ class Cluster:
     certificates: Certificates
     sessions: Sessions
     feed: Feed
+    roles: Roles
+    rewriting: DeferredLock = field(init=False, factory=DeferredLock)
+    """Held by whoever changes who may do what, since what such a change may be depends on what there is."""
     _loops: list[Periodic] = field(init=False, factory=list)
     _following: Deferred[None] | None = field(init=False, default=None)
     _log = Logger()
@@ -77,6 +83,15 @@ class Cluster:
     @property
     def name(self) -> str:
         return self.configuration.name.cluster_name
+
+    @property
+    def directory(self) -> Directory:
+        """The roles, as they are at each moment."""
+        return Directory(self.roles)
+
+    def judge(self) -> Judge:
+        """Who decides whether certificates are believed."""
+        return Judge(self.clocks, self.authorities, self.directory, lambda: (self.roles.shelf.generation,))
 
     def start(self) -> None:
         """Begin to count beats, now that hosts can be heard; to flush, and to follow changes of the authorities."""
@@ -99,6 +114,7 @@ class Cluster:
     async def stop(self) -> None:
         """Stop counting, and write what is not written yet."""
         self.feed.stop()
+        self.roles.shelf.close()
         if self._following is not None:
             self._following.cancel()
         loops, self._loops = self._loops, []
@@ -167,6 +183,8 @@ async def open_cluster(
     feed = Feed(backend, inventory)
     relay.connect(inventory, feed)
     await inventory.load()
+    known_roles = Roles(roles.open_shelf(backend))
+    await known_roles.shelf.load()
     tokens = Tokens(clocks, backend, founding.static_tokens, random)
     rules = NameRules(name, allow_loopback=founding.allow_loopback)
     return Cluster(
@@ -179,9 +197,10 @@ async def open_cluster(
         presence=presence,
         inventory=inventory,
         joining=Joining(clocks, trusted, tokens, hosts, presence, rules, emit),
-        certificates=Certificates(clocks, trusted, rules, emit, random),
+        certificates=Certificates(clocks, trusted, rules, known_roles, emit, random),
         sessions=Sessions(clocks, backend),
         feed=feed,
+        roles=known_roles,
     )
 
 

@@ -15,7 +15,7 @@ from attrs import define, field, frozen
 from twisted.internet.defer import CancelledError, Deferred
 
 from teleport_conch.access import builtin
-from teleport_conch.auth import authorities, configuration, inventory, storing
+from teleport_conch.auth import authorities, configuration, inventory, roles, storing
 from teleport_conch.auth.inventory import Inventory
 from teleport_conch.auth.presence import HostKey
 from teleport_conch.certs.public import PublicAuthority
@@ -27,7 +27,7 @@ PREFIXES: Mapping[str, str] = {
     "cert_authority": authorities.PREFIX,
     "cluster_config": configuration.GENERAL,
     "cluster_name": configuration.NAME,
-    "role": "roles/",
+    "role": roles.PREFIX,
     **inventory.PREFIXES,
 }
 """Where the resources of each kind lie; these are the kinds that can be watched."""
@@ -153,7 +153,7 @@ class Feed:
         for kind in kinds:
             if kind == "role":
                 found += [storing.encode(role.to_json()) for role in builtin.USER_ROLES.values()]
-            elif kind not in SERVER_KINDS:
+            if kind not in SERVER_KINDS:
                 items = await storing.everything(self._backend, PREFIXES[kind])
                 found += [_without_secrets(kind, item.value) for item in items]
         return found

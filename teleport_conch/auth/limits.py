@@ -52,6 +52,10 @@ MAX_USER_CERTIFICATE_S = 10 * 365 * 24 * 3600.0
 """The administrator may sign for longer than any role allows, as ``tctl auth sign --ttl=87600h`` shows."""
 MAX_LOGINS = 64
 
+# Roles and locks.
+MAX_ROLES = 10_000
+MAX_LOCKS = 10_000
+
 # Sessions and events.
 SESSION_S = 30.0
 """A session whose node does not refresh it for as long has ended."""

@@ -42,7 +42,7 @@ class TLSIdentity:
     :ivar cluster: the cluster whose authority issued it.
     :ivar roles: names of a user's roles; of a host, its one system role.
     :ivar principals: a user's logins.
-    :ivar not_after: POSIX seconds.
+    :ivar not_after: POSIX seconds; so is ``not_before``, which is a little before it was signed.
     """
 
     kind: Kind
@@ -54,6 +54,7 @@ class TLSIdentity:
     principals: tuple[str, ...] = ()
     traits: Mapping[str, tuple[str, ...]] = field(factory=dict)
     route_to_cluster: str = ""
+    not_before: float = 0.0
 
     @property
     def batch(self) -> str:
@@ -115,6 +116,7 @@ def read_user(certificate: x509.Certificate, cluster: str) -> TLSIdentity:
         cluster=cluster,
         roles=_all(certificate, NameOID.ORGANIZATION_NAME),
         serial=certificate.serial_number,
+        not_before=certificate.not_valid_before_utc.timestamp(),
         not_after=certificate.not_valid_after_utc.timestamp(),
         principals=_all(certificate, NameOID.LOCALITY_NAME),
         traits=extensions.read_traits(postal[0], "POSTALCODE") if postal else {},
@@ -139,6 +141,7 @@ def read_host(certificate: x509.Certificate, cluster: str) -> TLSIdentity:
         cluster=cluster,
         roles=(role,),
         serial=certificate.serial_number,
+        not_before=certificate.not_valid_before_utc.timestamp(),
         not_after=certificate.not_valid_after_utc.timestamp(),
     )
 

@@ -11,6 +11,7 @@ from teleport_conch.certs.public import PublicAuthority
 from teleport_conch.client.answers import Ping, Status, UserCertificates, as_object, as_text, items
 from teleport_conch.client.exchange import Call
 from teleport_conch.client.people import People
+from teleport_conch.client.rules import Rules
 from teleport_conch.client.tls import IClusterPolicy, Identity, client_options
 from teleport_conch.client.transport import Transport
 from teleport_conch.resources.cluster import ClusterConfig, ClusterName
@@ -45,6 +46,8 @@ class AuthClient:
         self._transport = Transport(reactor, addresses, policy, timeout_s)
         self.people = People(self._transport)
         """Calls about users and their logins."""
+        self.rules = Rules(self._transport)
+        """Who may do what."""
 
     @property
     def skew_s(self) -> float | None:

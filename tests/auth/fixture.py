@@ -10,6 +10,7 @@ from typing import TypeVar
 from uuid import UUID
 
 from attrs import define, field, frozen
+from cryptography.x509 import Certificate
 from treq.testing import RequestTraversalAgent
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
@@ -206,7 +207,11 @@ class ClusterTestCase(SynchronousTestCase):
         from teleport_conch.certs.trust import check_tls_certificate
 
         identity = check_tls_certificate(certificate, self.cluster.authorities.trusted, self.clock.seconds())
-        return peer_of(identity)
+        return self.peer_of(identity)
+
+    def peer_of(self, identity: TLSIdentity) -> Peer:
+        """Who calls, with the roles of this moment."""
+        return peer_of(identity, self.cluster.directory, self.clock.seconds())
 
     def registration(self, uuid: str = WEB1, kind: str = "node") -> Registration:
         """A host's, which joined."""
@@ -225,10 +230,22 @@ class ClusterTestCase(SynchronousTestCase):
     # Callers.
 
     def admin(self) -> Peer:
-        return peer_of(TLSIdentity("host", AUTH, CLUSTER, ("Admin",), 1, NOW + 3600))
+        return self.peer_of(TLSIdentity("host", AUTH, CLUSTER, ("Admin",), 1, NOW + 3600))
 
     def user(self, *roles: str) -> Peer:
-        return peer_of(TLSIdentity("user", "alice", CLUSTER, roles or ("access",), 2, NOW + 3600))
+        return self.peer_of(TLSIdentity("user", "alice", CLUSTER, roles or ("access",), 2, NOW + 3600, not_before=NOW))
+
+    def certificate(self, name: str = "alice", *roles: str) -> Certificate:
+        """A person's TLS certificate, as it is shown in the handshake."""
+        return self.cluster.authorities.user.sign_user_tls(
+            keys.load_public_pem(TLS_KEY),
+            name=name,
+            logins=("root",),
+            roles=roles or ("access",),
+            traits={},
+            ttl_s=3600,
+            now=self.clock.seconds(),
+        )
 
     def call(self, peer: Peer | None, method: str, path: str, body: object = None) -> Answered:
         """Call the API as ``peer``."""

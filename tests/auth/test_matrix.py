@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from teleport_conch.access.roles import Role
 from teleport_conch.auth.callers import Peer
 from teleport_conch.errors import AccessDenied
 from teleport_conch.resources.session import ActiveSession
@@ -45,6 +46,11 @@ MATRIX = {
     "GET /v1/events": (401, 403, 403, 403, 200),
     "POST /v1/events": (401, 403, 200, 200, 200),
     "GET /v1/watch": (401, 403, 400, 400, 400),  # allowed; these ask for no kinds, since an answer would not end
+    "GET /v1/roles": (401, 403, 200, 200, 200),
+    "GET /v1/roles/<name>": (401, 403, 200, 200, 200),
+    "POST /v1/roles": (401, 403, 403, 403, 200),
+    "PUT /v1/roles/<name>": (401, 403, 403, 403, 200),
+    "DELETE /v1/roles/<name>": (401, 403, 403, 403, 200),
 }
 COLUMNS = ("nobody", "user", "node", "proxy", "admin")
 
@@ -62,6 +68,7 @@ class MatrixTests(ClusterTestCase):
         self.beat()
         self.beat(GATEWAY, "gate", "proxy")
         self.now(self.cluster.sessions.put(session()))
+        self.now(self.cluster.roles.shelf.create(Role("dev")))
 
     def body(self, route: str, caller: str) -> object:
         """What a caller would send that is allowed to."""
@@ -77,6 +84,8 @@ class MatrixTests(ClusterTestCase):
             "POST /v1/ca/host/certs": {"principals": ["db.example.org"], "public_ssh_key": SSH_KEY},
             "POST /v1/namespaces/<namespace>/sessions": session().to_json(),
             "POST /v1/events": {"items": []},
+            "POST /v1/roles": Role("ops").to_json(),
+            "PUT /v1/roles/<name>": Role("dev").to_json(),
         }
         return bodies.get(route)
 
@@ -88,6 +97,7 @@ class MatrixTests(ClusterTestCase):
             "uuid": GATEWAY if "proxies" in path else WEB1,
             "token": self.token()[:12] if "tokens" in path else "",
             "session_id": "s-1",
+            "name": "dev",
         }
         if path == "/v1/tokens/<token>":
             values["token"] = self.now(self.cluster.tokens.all())[0].id
@@ -113,7 +123,9 @@ class MatrixTests(ClusterTestCase):
         self.assertEqual(set(self.gate.app.endpoints), set(MATRIX))
         rules = {rule.endpoint: rule.rule for rule in self.gate.app.url_map.iter_rules()}
         self.assertEqual(rules, {route: route.partition(" ")[2] for route in MATRIX})
-        headings = re.findall(r"^((?:GET|POST|DELETE) /v1/\S+)\n~+$", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
+        headings = re.findall(
+            r"^((?:GET|POST|PUT|DELETE) /v1/\S+)\n~+$", DOCS.read_text(encoding="utf-8"), re.MULTILINE
+        )
         self.assertEqual(headings, list(MATRIX))
 
     def test_97_everything_else(self) -> None:

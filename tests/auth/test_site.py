@@ -25,7 +25,7 @@ class _Judge:
         self._case = case
 
     def judge(self, certificate: object, before: Verdict | None) -> Verdict:
-        return Verdict(self._case.peer, None, 0, float("inf"))
+        return Verdict(self._case.peer, None, (), float("inf"))
 
 
 class _Wire(StringTransport):

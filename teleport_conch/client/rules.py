@@ -1,0 +1,77 @@
+"""The calls about who may do what: the stored resources of a kind, and the kinds there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Generic, TypeVar
+from urllib.parse import quote
+
+from attrs import frozen
+
+from teleport_conch.access.roles import Role
+from teleport_conch.client.answers import as_object, items
+from teleport_conch.client.exchange import Call
+from teleport_conch.client.transport import Transport
+
+_Value = TypeVar("_Value")
+
+
+@frozen
+class Collection(Generic[_Value]):
+    """The resources of one kind.
+
+    A *document* is the resource's JSON as auth answers it, with its revision as ``metadata.id``. One that is sent back
+    with it replaces that revision only.
+
+    :ivar path: the route of the list.
+    :ivar read: from JSON.
+    """
+
+    transport: Transport
+    path: str
+    read: Callable[[object], _Value]
+
+    async def all(self) -> tuple[_Value, ...]:
+        return items(await self.transport.call(Call("GET", self.path)), self.read)
+
+    async def documents(self) -> tuple[Mapping[str, object], ...]:
+        return items(await self.transport.call(Call("GET", self.path)), as_object)
+
+    async def get(self, name: str) -> _Value:
+        """:raises NotFound: there is none."""
+        return self.read(await self.document(name))
+
+    async def document(self, name: str) -> Mapping[str, object]:
+        """:raises NotFound: there is none."""
+        return as_object(await self.transport.call(Call("GET", self._path(name))))
+
+    async def create(self, document: Mapping[str, object]) -> Mapping[str, object]:
+        """A new one. :raises AlreadyExists: there is one of that name."""
+        return as_object(await self.transport.call(Call("POST", self.path, body=document, repeatable=False)))
+
+    async def replace(self, name: str, document: Mapping[str, object]) -> Mapping[str, object]:
+        """One in place of what there is.
+
+        :raises NotFound: there is none. :raises CompareFailed: it was changed since the document was read.
+        """
+        return as_object(await self.transport.call(Call("PUT", self._path(name), body=document, repeatable=False)))
+
+    async def remove(self, name: str, revision: str = "") -> None:
+        """:param revision: if it is still that; empty for whatever it is. It raises what :meth:`replace` raises."""
+        query = (("id", revision),) if revision else ()
+        await self.transport.call(Call("DELETE", self._path(name), query))
+
+    def _path(self, name: str) -> str:
+        return f"{self.path}/{quote(name, safe='')}"
+
+
+@frozen
+class Rules:
+    """Roles, and what else says who may do what. Errors are those of :class:`~teleport_conch.client.api.AuthClient`."""
+
+    transport: Transport
+
+    @property
+    def roles(self) -> Collection[Role]:
+        """Built-in ones are among them; they can be read only."""
+        return Collection(self.transport, "/v1/roles", Role.from_json)
