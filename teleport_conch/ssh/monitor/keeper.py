@@ -88,7 +88,7 @@ class Keeper:
 
 def fork() -> int:
     """A fork whose child meets signals only once it is ready for them: :func:`birth.become` lets them in."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, birth.CHANGED_SIGNALS)
     pid = -1
     try:
         pid = os.fork()

@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import sys
+from contextlib import suppress
 from typing import NoReturn
 
 from teleport_conch.ssh.monitor import frames, starter
@@ -22,9 +23,7 @@ from teleport_conch.ssh.monitor.orders import Settings
 def main(argument: str) -> None:
     """Runs until the last server has gone (the starter: until its last session has ended, too)."""
     choice = json.loads(argument)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    _set_signals()
     ours, theirs = frames.pair()
     if os.fork() == 0:
         ours.close()
@@ -33,6 +32,15 @@ def main(argument: str) -> None:
         _run_starter(theirs, Settings(**choice["settings"]))
     theirs.close()
     _run_monitor(ours, choice["servers"], choice["anchors"])
+
+
+def _set_signals() -> None:
+    """Ends with the servers, and not by a signal. What whoever started us ignores is not ignored in all sessions."""
+    for each in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE, signal.SIGXFSZ}:
+        with suppress(OSError):  # some are the C library's own
+            signal.signal(each, signal.SIG_DFL)
+    for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(each, signal.SIG_IGN)
 
 
 def _run_starter(end: socket.socket, settings: Settings) -> NoReturn:

@@ -98,6 +98,13 @@ class ProgramTests(MonitorCase):
         self.assertEqual(len(set(ids.split())), 1)
         self.assertEqual([int(line.split()[1], 16) & SIGNALS for line in (blocked, ignored)], [0, 0])
 
+    async def test_ignored_signals(self) -> None:
+        """What whoever started the server ignores, sessions do not."""
+        for each in (signal.SIGQUIT, signal.SIGUSR1, signal.SIGHUP):
+            self.addCleanup(signal.signal, each, signal.signal(each, signal.SIG_IGN))
+        ignored = (await self.shell("grep SigIgn /proc/$$/status")).split()[1]
+        self.assertEqual(int(ignored, 16) & SIGNALS, 0)
+
     async def test_name(self) -> None:
         """A command's shell is called by its name; a login shell has a hyphen in front of it."""
         monitor = await self.ready_monitor()
