@@ -1,12 +1,12 @@
-"""The header in which a proxy tells a node who the client is: PROXY protocol version 2 with one field of our own.
+"""The header in which a proxy tells a node, or auth, who the client is: PROXY protocol 2 with one field of our own.
 
-Any host can write a PROXY header, so a node believes only what a proxy of its cluster has signed. The field (TLV type
+Any host can write a PROXY header, so they believe only what a proxy of their cluster has signed. The field (TLV type
 0xE0, in the range that the PROXY protocol leaves to applications) is versioned and holds, in the types of RFC 4251::
 
     byte      1                     the version of the field
     uint64    time                  POSIX seconds, when the proxy signed
     string    nonce                 16 random bytes
-    string    node                  the UUID of the node that is meant
+    string    node                  the UUID of the node that is meant, or ``teleport.cluster.local`` for auth
     string    certificate           the proxy's SSH host certificate
     string    signature             by the certified key
 
@@ -133,9 +133,9 @@ def header_length(start: bytes) -> int | None:
 
 @define
 class Believer:
-    """Reads headers for one node, and remembers what it has read, so that none is believed twice.
+    """Reads headers for one server, and remembers what it has read, so that none is believed twice.
 
-    :param node: the UUID of the node.
+    :param node: the UUID of the node, or the name of auth servers.
     :param authorities: answers the blobs of the keys that sign host certificates now.
     """
 
@@ -164,7 +164,7 @@ class Believer:
         signature = Signature.parse(reader.string())
         reader.end()
         if node != self.node:
-            raise WireError("it is meant for another node")
+            raise WireError("it is meant for another server")
         self._check_signer(certificate, now)
         signed = _signed_part(family, addresses, time, nonce, node)
         verify(public_key.parse(certificate.public_key), signature, signed)

@@ -126,4 +126,4 @@ class ClientAddressTests(SynchronousTestCase):
         again = self.assertRaises(HeaderRefused, believer.believe, header, NOW + limit)
         self.assertIn("it was used before", again.sentence)
         other = Believer(NODE.replace("1", "9"), lambda: self.authorities)
-        self.assertIn("meant for another node", self.assertRaises(HeaderRefused, other.believe, header, NOW).sentence)
+        self.assertIn("meant for another server", self.assertRaises(HeaderRefused, other.believe, header, NOW).sentence)

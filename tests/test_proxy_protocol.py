@@ -220,8 +220,8 @@ class RefusedTests(SynchronousTestCase):
 
     def test_103_another_node(self) -> None:
         """What was said to one node is not said to another, whoever passes it on."""
-        self.refused(header(node=PROXY_UUID), "it is meant for another node")
-        self.refused(HEADER, "it is meant for another node", by=believer(PROXY_UUID))
+        self.refused(header(node=PROXY_UUID), "it is meant for another server")
+        self.refused(HEADER, "it is meant for another server", by=believer(PROXY_UUID))
 
     def test_103_altered(self) -> None:
         """Addresses, time, nonce and node are signed, and so is none of them another."""

@@ -24,6 +24,7 @@ from teleport_conch.auth.api import open_gate, site_of
 from teleport_conch.auth.clocks import Clocks
 from teleport_conch.auth.cluster import Cluster, open_cluster
 from teleport_conch.auth.emitting import Emit
+from teleport_conch.auth.entrance import entrance_to
 from teleport_conch.auth.events import Events
 from teleport_conch.auth.founding import SPOOL, database_of, events_of, founding_of
 from teleport_conch.auth.own import OwnIdentity
@@ -33,6 +34,7 @@ from teleport_conch.config.addresses import Address, as_ip
 from teleport_conch.config.options import TeleportOptions
 from teleport_conch.config.paths import prepare_data_dir
 from teleport_conch.config.settings import AuthSettings, Settings
+from teleport_conch.https.peeking import PeekFactory
 from teleport_conch.https.tls import BoundedTLSFactory
 from teleport_conch.periodic import Periodic
 from teleport_conch.starting import Reactor, StartingService, as_plugin, listen, port_number
@@ -111,11 +113,12 @@ class AuthService(StartingService):
         site = site_of(cluster, open_gate(cluster, events, emit, VERSION))
         per_address = self._settings.teleport.connection_limits.max_connections
         factory = BoundedTLSFactory(tls, site, reactor, limits.MAX_CONNECTIONS, per_address)
-        listening = await listen(reactor, auth.listen_addr.endpoint(), factory, "Auth")
+        entrance = entrance_to(factory, cluster, reactor)
+        listening = await listen(reactor, auth.listen_addr.endpoint(), entrance, "Auth")
         self.port = port_number(listening)
         cluster.start()
         self._opened.push_async_callback(cluster.stop)
-        self._opened.push_async_callback(_close, reactor, listening, factory)
+        self._opened.push_async_callback(_close, reactor, listening, entrance, factory)
         self._keep_renewed(cluster, tls, host_uuid)
 
     def _keep_renewed(self, cluster: Cluster, tls: ServerTLS, host_uuid: str) -> None:
@@ -161,9 +164,12 @@ def _names(auth: AuthSettings) -> list[str]:
     return own + [address.host for address in auth.public_addr]
 
 
-async def _close(reactor: IReactorTime, listening: IListeningPort, factory: BoundedTLSFactory) -> None:
+async def _close(
+    reactor: IReactorTime, listening: IListeningPort, entrance: PeekFactory, factory: BoundedTLSFactory
+) -> None:
     """Take no more connections, and end those that there are: properly, or after a moment."""
     await maybeDeferred(listening.stopListening)
+    entrance.end()
     for channel in factory.channels():
         channel.loseConnection()
     waited_s = 0.0

@@ -8,6 +8,9 @@ ARRIVAL_S = 15.0
 """From the first byte of a request to its last."""
 PEEK_S = 10.0
 """From accepting a connection to its first bytes, where these decide who speaks over it."""
+MAX_PEEKING = 2000
+"""Connections that wait for these bytes; the next one takes the place of the one that has waited longest."""
+MAX_PEEKING_PER_ADDRESS = 500
 HANDSHAKE_S = 10.0
 """From the beginning of TLS to the end of the handshake."""
 IDLE_S = 60.0

@@ -56,7 +56,8 @@ class Peek(Protocol):
             return
         self.transport.protocol = protocol  # type: ignore[attr-defined]  # Twisted's transports have it
         protocol.makeConnection(self.transport)
-        protocol.dataReceived(rest)
+        if rest:
+            protocol.dataReceived(rest)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._leave()

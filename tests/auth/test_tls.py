@@ -57,9 +57,9 @@ class TLSTestCase(TestCase):
         self.backend = MemoryBackend(self.clock)
         founding = Founding(CLUSTER, ClusterConfig())
         self.cluster: Cluster = await open_cluster(clocks, self.backend, founding, Recorder(), entropy())
-        gate = open_gate(self.cluster, Events(Log(), here), Recorder(), "0.1.0")  # type: ignore[arg-type]  # in memory
+        self.gate = open_gate(self.cluster, Events(Log(), here), Recorder(), "0.1.0")  # type: ignore[arg-type]  # in memory
         self.tls = ServerTLS(clocks, self.cluster.authorities, AUTH, ["127.0.0.1", "auth.example.org"])
-        site = site_of(self.cluster, gate)
+        site = site_of(self.cluster, self.gate)
         self.factory = BoundedTLSFactory(self.tls, site, REACTOR, 1000, self.per_address)
         self.listening = REACTOR.listenTCP(0, self.factory, interface="127.0.0.1")  # type: ignore[arg-type]  # it wraps
         self.port = port_number(self.listening)

@@ -17,6 +17,7 @@ from teleport_conch.audit.log import EventLog
 from teleport_conch.auth.api import open_gate, site_of
 from teleport_conch.auth.clocks import Clocks
 from teleport_conch.auth.cluster import Cluster, Founding, open_cluster
+from teleport_conch.auth.entrance import entrance_to
 from teleport_conch.auth.events import Events
 from teleport_conch.auth.gate import Gate
 from teleport_conch.auth.tls import ServerTLS
@@ -90,7 +91,8 @@ class Auth:
         server_tls = ServerTLS(clocks, self.cluster.authorities, self._host_uuid, ["127.0.0.1"])
         site = site_of(self.cluster, self.gate)
         self._factory = BoundedTLSFactory(server_tls, site, self.timers, 1000, 1000)
-        listening = the_reactor().listenTCP(self._port, self._factory, interface="127.0.0.1")  # type: ignore[attr-defined]
+        entrance = entrance_to(self._factory, self.cluster, self.timers)
+        listening = the_reactor().listenTCP(self._port, entrance, interface="127.0.0.1")  # type: ignore[attr-defined]
         self._listening, self._port = listening, listening.getHost().port
         self.cluster.start()
 

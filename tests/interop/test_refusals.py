@@ -174,7 +174,7 @@ class AddressTests(InteropTests):
         old = self.header(proxy, "proxy", node, time.time() - 3600)
         self.assert_header_refused(node, old, "compare the clocks")
         for_another = self.header(proxy, "proxy", self.node("another"), time.time())
-        self.assert_header_refused(node, for_another, "it is meant for another node")
+        self.assert_header_refused(node, for_another, "it is meant for another server")
         good = self.header(proxy, "proxy", node, time.time())
         self.assert_header_refused(node, good[:-1] + bytes([good[-1] ^ 1]), "A PROXY header was refused")
         self.assertTrue(self.greeted(node, good))

@@ -81,7 +81,7 @@ class RefusedTests(DoorCase):
         """A header that is not believed ends the connection, and the client is told why (threat 103)."""
         for forged, why in (
             (header(certificate=host_certificate("Node")), "it is signed by a host that is no proxy"),
-            (header(node="other"), "it is meant for another node"),
+            (header(node="other"), "it is meant for another server"),
         ):
             self.make()
             self.node.dataReceived(forged)
