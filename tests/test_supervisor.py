@@ -11,12 +11,12 @@ from typing import cast
 from twisted.internet.testing import MemoryReactor
 from twisted.trial.unittest import SynchronousTestCase
 
-from teleport_conch.config.addresses import Address
 from teleport_conch.errors import StartError
 from teleport_conch.ssh.monitor.orders import Settings
 from teleport_conch.ssh.processes import monitored
 from teleport_conch.starting import Reactor
-from teleport_conch.supervisor import Plan, Worker
+from teleport_conch.supervisor.plan import Plan
+from teleport_conch.supervisor.worker import Seat, Worker
 
 
 class WorkerTests(SynchronousTestCase):
@@ -25,12 +25,14 @@ class WorkerTests(SynchronousTestCase):
         program = Path(self.mktemp()).absolute()
         program.write_text("")
         account = pwd.getpwuid(os.geteuid())
-        plan = Plan("The node", Address("127.0.0.1", 0), program, account, Settings(), [str(program)], {})
+        plan = Plan("The node", [], program, account, Settings(), 1, [str(program)], {})
         self.patch(monitored, "launch", lambda *_: None)
         with socket.create_server(("127.0.0.1", 0)) as listening:
             before = len(os.listdir("/proc/self/fd"))
             reactor = cast(Reactor, MemoryReactor())
-            refusal = self.assertRaises(StartError, Worker.start, reactor, plan, listening, lambda worker: None)
+            refusal = self.assertRaises(
+                StartError, Worker.start, reactor, plan, Seat(0, {"node": listening}), lambda worker: None
+            )
             self.assertEqual(len(os.listdir("/proc/self/fd")), before)
         self.assertRegex(
             refusal.sentence,

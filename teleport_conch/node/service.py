@@ -12,8 +12,6 @@ from typing import ClassVar, cast
 
 from twisted.application.service import IService
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IListeningPort, IReactorSocket
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -42,26 +40,19 @@ from teleport_conch.ssh.processes.monitored import start as start_monitor
 from teleport_conch.ssh.processes.spawn import name_of
 from teleport_conch.ssh.sftp.program import command_line as sftp_command_line
 from teleport_conch.ssh.transport.hostkeys import HostKeys
-from teleport_conch.starting import Reactor, StartingService, as_part, as_plugin, listen, port_number, stop_with
-from teleport_conch.supervisor import (
-    RETIRED,
-    UP,
-    Control,
-    Inherited,
-    Plan,
-    Supervisor,
-    account_for,
-    inherited,
-    line_for,
-    own_words,
-)
+from teleport_conch.starting import Reactor, port_number, stop_with
+from teleport_conch.supervisor.account import why_as_root
+from teleport_conch.supervisor.given import Given
+from teleport_conch.supervisor.listening import Listener, listen
+from teleport_conch.supervisor.plan import plan_for
+from teleport_conch.supervisor.service import supervised
+from teleport_conch.supervisor.working import Retiring, emptied
 from teleport_conch.version import VERSION
 
 KINDS = ("cert_authority", "cluster_config", "cluster_name", "role")
 """What a node follows. Not the other nodes: each change of one of them would go to all the others."""
 LABEL_JITTER = 0.05
 PAM_FOLDER = Path("/etc/pam.d")
-DRAIN_POLL_S = 0.5
 
 
 class Options(TeleportOptions):
@@ -70,7 +61,7 @@ class Options(TeleportOptions):
     services: ClassVar[frozenset[str]] = frozenset({"node"})
 
 
-class NodeService(StartingService):
+class NodeService(Retiring):
     """The node: joins, listens, and beats until it is stopped.
 
     :param given: what a supervisor started it with; None for a node that is one process.
@@ -78,10 +69,9 @@ class NodeService(StartingService):
 
     _log = Logger()
 
-    def __init__(self, reactor: Reactor, settings: Settings, given: Inherited | None = None) -> None:
+    def __init__(self, reactor: Reactor, settings: Settings, given: Given | None = None) -> None:
         super().__init__(reactor)
         self._given = given
-        self._control = None if given is None else Control(reactor, given.control)
         self._retired = False
         self._node_reactor = reactor
         self._settings = settings
@@ -99,9 +89,7 @@ class NodeService(StartingService):
     async def start_up(self) -> None:
         """Folder, labels, identity, listener, in this order."""
         prepare_data_dir(self._settings.teleport.data_dir)
-        if self._control is not None:
-            self._control.setServiceParent(self)
-        else:
+        if self._given is None:
             self._warn_of_one_process()
         self.member = Member(self._node_reactor, self._choice())
         self._labels.setServiceParent(self)
@@ -113,53 +101,38 @@ class NodeService(StartingService):
         monitored = await self._start_monitor()
         self._factory = self._make_factory(await self._host_keys(identity), identity, sessions, monitored)
         self.member.uplink.on_identity(self._new_identity)
-        self._listening = await self._listen(self._factory)
+        self._listening = await listen(self._node_reactor, listener_of(self._settings), self._given, self._factory)
         self._port = port_number(self._listening)
         self.member.uplink.beat_now()
         self._log.info("The node {name} serves SSH on {where}.", name=identity.node_name, where=str(self._address()))
-        if self._control is not None:
-            self._control.say(UP)
 
     def _warn_of_one_process(self) -> None:
-        account = self._settings.teleport.account
         if os.geteuid() != 0:
             own = name_of(os.geteuid())
             self._log.warn("The node does not run as root: it serves sessions of {own} only.", own=own)
-        elif account_for(account) is None:
-            self._log.warn(
-                "The node speaks with the network as root, as there is no account {account}. To make it: {line}",
-                account=account,
-                line=line_for(account),
-            )
-
-    async def _listen(self, factory: NodeFactory) -> IListeningPort:
-        if self._given is None:
-            return await listen(self._node_reactor, self._node.listen_addr.endpoint(), factory, "The node")
-        family = socket.AF_INET6 if ":" in self._node.listen_addr.host else socket.AF_INET
-        port = cast(IReactorSocket, self._node_reactor).adoptStreamPort(self._given.listening, family, factory)  # type: ignore[arg-type]  # any factory
-        os.close(self._given.listening)
-        return port
+        elif why := why_as_root("The node", self._settings.teleport.account):
+            self._log.warn("{why}", why=why)
 
     def stopService(self) -> Deferred[None]:
-        """Takes no more clients, and says goodbye to those that are there; a worker to those that have no session."""
-        if self._control is not None and self._factory is not None:
-            return Deferred.fromCoroutine(self._drain(self._control, self._factory))
+        """Takes no more clients, and says goodbye to those that are there."""
         if self._factory is not None:
             self._listening.stopListening()
             self._factory.disconnect_all("The node is being stopped.")
         return super().stopService()
 
-    async def _drain(self, control: Control, factory: NodeFactory) -> None:
-        """Lets the next worker take over, and lives on until the last session has ended."""
+    async def retire(self) -> None:
+        """See :class:`~teleport_conch.supervisor.working.Retiring`."""
         self._retired = True
         self._listening.stopListening()
         await self.member.retire()
-        control.say(RETIRED)
-        self._log.info("The node takes no more clients; {count} sessions go on.", count=self._sessions.count)
-        while self._sessions.count:
-            await deferLater(self._node_reactor, DRAIN_POLL_S)
-        factory.disconnect_all("The node is being stopped.")
-        await super().stopService()
+        self._log.info("The node takes no more clients; {count} connections go on.", count=self._clients())
+
+    async def drained(self) -> None:
+        """See :class:`~teleport_conch.supervisor.working.Retiring`."""
+        await emptied(self._node_reactor, lambda: self._clients() + self._sessions.count)
+
+    def _clients(self) -> int:
+        return 0 if self._factory is None else len(self._factory.connections)
 
     # What the node is.
 
@@ -210,12 +183,12 @@ class NodeService(StartingService):
 
     async def _start_monitor(self) -> Monitored | None:
         """The process that starts sessions as any account; for our own, this one will do."""
-        if os.geteuid() != 0 and self._given is None:
+        if os.geteuid() != 0 and (self._given is None or self._given.monitor is None):
             return None
         settings, reactor = session_settings(self._node), self._node_reactor
         pam = settings.pam_service
         self._log.info("Sessions are opened {how}.", how=f"with PAM (service {pam})" if pam else "without PAM")
-        if self._given is None:
+        if self._given is None or self._given.monitor is None:
             self._monitor = start_monitor(reactor, reactor, settings, None, self._monitor_gone)
         else:
             end = socket.socket(fileno=self._given.monitor)
@@ -278,24 +251,15 @@ def session_settings(node: NodeSettings) -> SessionSettings:
     return SessionSettings(pam_service=pam_service(node.pam))
 
 
+def listener_of(settings: Settings) -> Listener:
+    """Where the node listens."""
+    return Listener("node", "The node", settings.node.listen_addr)
+
+
 def makeService(options: Options) -> IService:
-    """The service of the plugin ``teleport-node``: a supervisor where workers have an account, or one of these."""
+    """The service of the plugin ``teleport-node``."""
     from twisted.internet import reactor as installed
 
     reactor, settings = cast(Reactor, installed), options.settings
-    given = inherited(os.environ)
-    if given is not None:
-        return as_part(NodeService(reactor, settings, given))
-    account = account_for(settings.teleport.account)
-    if account is None:
-        return as_plugin(NodeService(reactor, settings), settings)
-    plan = Plan(
-        what="The node",
-        listen=settings.node.listen_addr,
-        data_dir=settings.teleport.data_dir,
-        account=account,
-        sessions=session_settings(settings.node),
-        words=own_words(),
-        environment=os.environ,
-    )
-    return as_plugin(Supervisor(reactor, plan), settings)
+    plan = plan_for(settings.teleport, "The node", [listener_of(settings)], session_settings(settings.node))
+    return supervised(reactor, settings, plan, lambda given: NodeService(reactor, settings, given))

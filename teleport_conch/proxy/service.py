@@ -25,7 +25,13 @@ from teleport_conch.proxy.outside import OutsideHosts
 from teleport_conch.proxy.reachability import Reachability
 from teleport_conch.resources.server import Server
 from teleport_conch.ssh.factory import ServerFactory
-from teleport_conch.starting import Reactor, StartingService, as_plugin, listen, port_number
+from teleport_conch.starting import Reactor, port_number
+from teleport_conch.supervisor.account import why_as_root
+from teleport_conch.supervisor.given import Given
+from teleport_conch.supervisor.listening import Listener, listen
+from teleport_conch.supervisor.plan import plan_for
+from teleport_conch.supervisor.service import supervised
+from teleport_conch.supervisor.working import Retiring, emptied
 from teleport_conch.version import VERSION
 
 KINDS = ("cert_authority", "cluster_config", "cluster_name", "role", "node", "proxy")
@@ -37,13 +43,17 @@ class Options(TeleportOptions):
     services: ClassVar[frozenset[str]] = frozenset({"proxy"})
 
 
-class ProxyService(StartingService):
-    """The proxy: joins, listens, and beats until it is stopped."""
+class ProxyService(Retiring):
+    """The proxy: joins, listens, and beats until it is stopped.
+
+    :param given: what a supervisor started it with; None for a proxy that is one process.
+    """
 
     _log = Logger()
 
-    def __init__(self, reactor: Reactor, settings: Settings) -> None:
+    def __init__(self, reactor: Reactor, settings: Settings, given: Given | None = None) -> None:
         super().__init__(reactor)
+        self._given = given
         self._proxy_reactor = reactor
         self._settings = settings
         self._proxy: ProxySettings = settings.proxy
@@ -53,6 +63,8 @@ class ProxyService(StartingService):
     async def start_up(self) -> None:
         """Folder, identity, listener, in this order."""
         prepare_data_dir(self._settings.teleport.data_dir)
+        if why := why_as_root("The proxy", self._settings.teleport.account):
+            self._log.warn("{why}", why=why)
         self.member = Member(self._proxy_reactor, self._choice())
         self.member.setServiceParent(self)
         identity = await self.member.joined()
@@ -60,7 +72,7 @@ class ProxyService(StartingService):
         dialer = Dialer(self._proxy_reactor, lambda: self._host_key)
         self._factory = self._make_factory(identity, dialer)
         self.member.uplink.on_identity(self._new_identity)
-        port = await listen(self._proxy_reactor, self._proxy.listen_addr.endpoint(), self._factory, "The proxy")
+        port = await listen(self._proxy_reactor, listeners_of(self._settings)[0], self._given, self._factory)
         self._listening = port
         self._port = port_number(port)
         self._watch_nodes(dialer)
@@ -73,6 +85,20 @@ class ProxyService(StartingService):
             self._listening.stopListening()
             self._factory.disconnect_all("The proxy is being stopped.")
         return super().stopService()
+
+    async def retire(self) -> None:
+        """See :class:`~teleport_conch.supervisor.working.Retiring`."""
+        self._listening.stopListening()
+        self._reachability.disownServiceParent()
+        await self.member.retire()
+        self._log.info("The proxy takes no more clients; {count} connections go on.", count=self._clients())
+
+    async def drained(self) -> None:
+        """See :class:`~teleport_conch.supervisor.working.Retiring`."""
+        await emptied(self._proxy_reactor, self._clients)
+
+    def _clients(self) -> int:
+        return 0 if self._factory is None else len(self._factory.connections)
 
     # What the proxy is.
 
@@ -126,10 +152,11 @@ class ProxyService(StartingService):
         return ServerFactory(self._proxy_reactor, policy, host_keys_of(identity), limits)
 
     def _watch_nodes(self, dialer: Dialer) -> None:
-        reachability = Reachability(self._proxy_reactor, self.member.nodes, dialer, lambda: self.member.uplink.client)
-        reachability.setServiceParent(self)
-        self.member.cache.on_change("node", reachability.nodes_changed)
-        reachability.nodes_changed()
+        uplink = self.member.uplink
+        self._reachability = Reachability(self._proxy_reactor, self.member.nodes, dialer, lambda: uplink.client)
+        self._reachability.setServiceParent(self)
+        self.member.cache.on_change("node", self._reachability.nodes_changed)
+        self._reachability.nodes_changed()
 
 
 class _Names:
@@ -163,8 +190,15 @@ class _Resolution:
         self.complete.callback([host for host in self._found if host])
 
 
+def listeners_of(settings: Settings) -> Sequence[Listener]:
+    """Where the proxy listens."""
+    return [Listener("proxy", "The proxy", settings.proxy.listen_addr)]
+
+
 def makeService(options: Options) -> IService:
     """The service of the plugin ``teleport-proxy``."""
-    from twisted.internet import reactor
+    from twisted.internet import reactor as installed
 
-    return as_plugin(ProxyService(cast(Reactor, reactor), options.settings), options.settings)
+    reactor, settings = cast(Reactor, installed), options.settings
+    plan = plan_for(settings.teleport, "The proxy", listeners_of(settings))
+    return supervised(reactor, settings, plan, lambda given: ProxyService(reactor, settings, given))

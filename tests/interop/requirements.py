@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import unittest
+from typing import NoReturn
 
 # sshd, ip and their like lie where only root's PATH leads.
 _SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
@@ -20,9 +21,17 @@ def require(program: str, package: str) -> str:
     """
     path = os.pathsep.join((os.environ.get("PATH", os.defpath), *_SYSTEM_FOLDERS))
     found = shutil.which(program, path=path)
-    if found is not None:
-        return found
-    reason = f"{program} is missing: apt-get install {package}"
+    if found is None:
+        lack(f"{program} is missing: apt-get install {package}")
+    return found
+
+
+def lack(reason: str) -> NoReturn:
+    """What a test needs is not there.
+
+    :raises unittest.SkipTest: with the reason.
+    :raises AssertionError: ``CI=true`` is set, where nothing may be left out unseen.
+    """
     if os.environ.get("CI") == "true":
         raise AssertionError(reason)
     raise unittest.SkipTest(reason)

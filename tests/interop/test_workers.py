@@ -2,67 +2,34 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import pwd
-import shlex
 import signal
-import subprocess
-import sys
-import unittest
 from functools import cache
 from pathlib import Path
 
-from tests.interop.accounts import guest_account, is_root
-from tests.interop.case import InteropTests
+from tests.interop.accounts import guest_account
 from tests.interop.cluster import LOGIN, STATIC_TOKEN, Cluster
 from tests.interop.person import Person
-from tests.interop.programs import check, eventually, installed, run
+from tests.interop.programs import check, eventually, run
 from tests.interop.requirements import require
 from tests.interop.services import Service
 from tests.interop.terminals import Terminal
-
-ACCOUNT = f"tc-worker-{os.getpid()}"
-
-
-@cache
-def account() -> None:
-    """Makes the workers' account, which has to be able to run our programs."""
-    check(run(require("useradd", "passwd"), "--system", "--shell", "/usr/sbin/nologin", ACCOUNT))
-    atexit.register(lambda: run(require("userdel", "passwd"), "--force", ACCOUNT))
-
-
-def can_run() -> bool:
-    """Whether the account can run what runs these tests, as the supervisor starts it: where root's home is closed to
-    others and Python is in it, it cannot.
-    """
-    account()
-    made = pwd.getpwnam(ACCOUNT)
-    command = [sys.executable, "-c", "import teleport_conch"]
-    try:
-        done = subprocess.run(command, user=made.pw_uid, group=made.pw_gid, extra_groups=(), timeout=60, check=False)
-    except OSError:
-        return False
-    return done.returncode == 0
+from tests.interop.workers import ACCOUNT, WorkerCase, alive, children, supervised
 
 
 @cache
 def cluster() -> Cluster:
-    """One with a supervised node, whose workers' account is made for it."""
-    account()
+    """One with a supervised node."""
     made = Cluster(heartbeat="1s").start()
     made.folder.chmod(0o711)
-    supervised(made).start()
+    node(made).start()
     made.know("web1")
     return made
 
 
-def supervised(made: Cluster) -> Service:
-    node = made.node("web1", teleport={"account": ACCOUNT}, token=STATIC_TOKEN)
-    # The configuration has to be readable for the workers, as with the account teleport.
-    script = f'chmod 711 {node.folder}; chown {ACCOUNT} "$2"; exec {installed("twist")} teleport-node -c "$2"'
-    node.line = f"/bin/sh -c {shlex.quote(script)} sh"
-    return node
+def node(made: Cluster) -> Service:
+    return supervised(made.node("web1", token=STATIC_TOKEN))
 
 
 @cache
@@ -70,28 +37,16 @@ def dora() -> Person:
     return cluster().person("dora", (guest_account().pw_name, LOGIN))
 
 
-class WorkerCase(InteropTests):
+class NodeCase(WorkerCase):
     def setUp(self) -> None:
-        if not is_root():
-            raise unittest.SkipTest("a supervisor needs root")
-        if not can_run():
-            raise unittest.SkipTest(f"{installed('teleport')} cannot be run by other accounts than root")
+        super().setUp()
         self.login = guest_account().pw_name
-        self.node = cluster().nodes["web1"]
+        self.service = self.node = cluster().nodes["web1"]
         if self.node.process is None:
             self.node.start()
 
-    def worker(self) -> int:
-        """The process that serves."""
-        (pid,) = [pid for pid in _children(self._main()) if _uid(pid) == pwd.getpwnam(ACCOUNT).pw_uid and _alive(pid)]
-        return pid
 
-    def _main(self) -> int:
-        assert self.node.process is not None
-        return self.node.process.pid
-
-
-class PrivilegeTests(WorkerCase):
+class PrivilegeTests(NodeCase):
     """Who does what."""
 
     def test_accounts(self) -> None:
@@ -143,13 +98,13 @@ class PrivilegeTests(WorkerCase):
         self.assertIn("is signed by an authority that is not trusted here", done.complaint)
 
 
-class RestartTests(WorkerCase):
+class RestartTests(NodeCase):
     """Sessions outlive the service that they came through."""
 
     def test_restart_inside_a_session(self) -> None:
         """A script that restarts the node runs to its end in a session through that node."""
         old = self.worker()
-        main = self._main()
+        main = self.main()
         waiting = f"while [ -e /proc/{main}/exe ]; do sleep 0.1; done"
         script = f"kill -TERM {main}; {waiting}; echo stopped; cat; echo over"
         words = ("-F", str(dora().jump_config), "-tt", "root@web1", script)
@@ -162,33 +117,29 @@ class RestartTests(WorkerCase):
             terminal.type("still here\n\x04")
             terminal.read_until(b"still here\r\nover")
             self.assertEqual(terminal.ended(), 0)
-        eventually(lambda: not _alive(old), "the old worker ends with its last session")
+        eventually(lambda: not alive(old), "the old worker ends with its last session")
 
     def test_hang_up(self) -> None:
         """SIGHUP starts a new worker; the supervisor stays, and no connection is refused meanwhile."""
-        main, old = self._main(), self.worker()
+        main, old = self.main(), self.worker()
         with Terminal(
             require("ssh", "openssh-client"), "-F", str(dora().jump_config), "-tt", "root@web1", "echo on; cat"
         ) as terminal:
             terminal.read_until(b"on\r\n")
             os.kill(main, signal.SIGHUP)
-            eventually(lambda: len(_children(main)) > 2 and self._new_worker(old), "another worker")
+            eventually(lambda: len(children(main)) > 2 and self.new_worker(old), "another worker")
             check(dora().ssh(f"{self.login}@web1", "true"))
             terminal.type("still here\n\x04")
             terminal.read_until(b"still here")
             self.assertEqual(terminal.ended(), 0)
-        eventually(lambda: not _alive(old), "the old worker ends with its last session")
-        self.assertEqual(self._main(), main)
-
-    def _new_worker(self, old: int) -> bool:
-        account = pwd.getpwnam(ACCOUNT).pw_uid
-        return any(pid != old and _uid(pid) == account for pid in _children(self._main()))
+        eventually(lambda: not alive(old), "the old worker ends with its last session")
+        self.assertEqual(self.main(), main)
 
     def test_killed_worker(self) -> None:
         """Another takes its place."""
         old = self.worker()
         os.kill(old, signal.SIGKILL)
-        eventually(lambda: self._new_worker(old), "another worker")
+        eventually(lambda: self.new_worker(old), "another worker")
         eventually(lambda: dora().ssh(f"{self.login}@web1", "true").code == 0, "it serves")
 
     def test_killed_supervisor(self) -> None:
@@ -205,31 +156,13 @@ class RestartTests(WorkerCase):
             terminal.type("still here\n\x04")
             terminal.read_until(b"still here")
             self.assertEqual(terminal.ended(), 0)
-        eventually(lambda: not _alive(old), "the old worker ends with its last session")
+        eventually(lambda: not alive(old), "the old worker ends with its last session")
 
     def test_port_in_use(self) -> None:
         """A second one says who has the port, and starts nobody."""
-        other = supervised(cluster())
+        other = node(cluster())
         other.settings["ssh_service"] = {**other.settings["ssh_service"], "listen_addr": f"127.0.0.1:{self.node.port}"}
         other.launch()
         self.assertEqual(other.ended(), 1)
         self.assertIn("it is in use by", other.log)
         cluster().nodes["web1"] = self.node
-
-
-def _children(pid: int) -> list[int]:
-    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def _uid(pid: int) -> int:
-    try:
-        return Path(f"/proc/{pid}").stat().st_uid
-    except FileNotFoundError:
-        return -1
-
-
-def _alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False

@@ -59,7 +59,7 @@ class Row:
 
 def module_of(name: str) -> str:
     """The module that a row means: one of the engine, unless the whole name is given."""
-    outside = name == "supervisor" or name.startswith("teleport_conch.")
+    outside = name.startswith("teleport_conch.")
     return f"teleport_conch.{name.removeprefix('teleport_conch.')}" if outside else f"teleport_conch.ssh.{name}"
 
 

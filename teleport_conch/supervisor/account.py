@@ -1,0 +1,47 @@
+"""The account of workers, and the folder that becomes its own."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from contextlib import suppress
+from pathlib import Path
+
+from teleport_conch.errors import StartError
+
+
+def account_for(name: str) -> pwd.struct_passwd | None:
+    """The account of workers, where we are root and it exists."""
+    if os.geteuid() != 0:
+        return None
+    with suppress(KeyError):
+        return pwd.getpwnam(name)
+    return None
+
+
+def why_as_root(what: str, name: str) -> str:
+    """A sentence for a service that speaks with the network as root, as there is no such account; empty for others.
+
+    :param what: the service, as it begins a sentence.
+    """
+    if os.geteuid() != 0 or account_for(name) is not None:
+        return ""
+    line = f"useradd --system --home-dir /var/lib/teleport --shell /usr/sbin/nologin {name}"
+    return f"{what} speaks with the network as root, as there is no account {name}. To make it: {line}"
+
+
+def give_folder(data_dir: Path, account: pwd.struct_passwd) -> None:
+    """Makes ``data_dir`` the account's, with what is in it, if it is root's as yet.
+
+    Once it is the account's, root changes nothing in it: whoever owns a folder can lead root elsewhere with links.
+    """
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if data_dir.stat().st_uid != 0:
+            return
+        for folder, _, files in os.walk(data_dir, topdown=False):
+            for name in (*(os.path.join(folder, file) for file in files), folder):
+                if os.lstat(name).st_uid == 0:
+                    os.lchown(name, account.pw_uid, account.pw_gid)
+    except OSError as problem:
+        raise StartError(f"data_dir {data_dir} cannot be given to {account.pw_name}: {problem.strerror}.") from problem

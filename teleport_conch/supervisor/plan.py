@@ -1,0 +1,61 @@
+"""What a supervisor is to start."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from attrs import field, frozen
+
+from teleport_conch.config.settings import TeleportSettings
+from teleport_conch.ssh.monitor.orders import Settings as SessionSettings
+from teleport_conch.supervisor.account import account_for
+from teleport_conch.supervisor.listening import Listener
+
+
+def _own_words() -> tuple[str, ...]:
+    """The command line of this process, to start it again."""
+    return (sys.executable, *sys.argv)
+
+
+@frozen
+class Plan:
+    """What a supervisor starts.
+
+    :ivar what: the service, as it begins a sentence: ``The node``.
+    :ivar account: of the workers; None for our own.
+    :ivar sessions: how a monitor makes sessions; None where workers need none.
+    :ivar workers: how many.
+    :ivar words: the command line of a worker.
+    :ivar environment: for workers.
+    """
+
+    what: str
+    listeners: Sequence[Listener]
+    data_dir: Path
+    account: pwd.struct_passwd | None
+    sessions: SessionSettings | None = None
+    workers: int = 1
+    words: Sequence[str] = field(factory=_own_words)
+    environment: Mapping[str, str] = field(factory=lambda: os.environ, repr=False)
+
+    @property
+    def anchors(self) -> Path:
+        """Beside ``data_dir``, which is the workers' own."""
+        return self.data_dir.with_name(f"{self.data_dir.name}.monitor") / "authorities"
+
+
+def plan_for(
+    settings: TeleportSettings, what: str, listeners: Sequence[Listener], sessions: SessionSettings | None = None
+) -> Plan | None:
+    """How a service with these settings is supervised; None where one process is all of it.
+
+    :param sessions: how a monitor makes sessions, where the service needs one.
+    """
+    account = account_for(settings.account)
+    if account is None:
+        return None
+    return Plan(what, listeners, settings.data_dir, account, sessions)

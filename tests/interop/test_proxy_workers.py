@@ -1,0 +1,144 @@
+"""A proxy whose network side runs as an account of its own, and connections that outlive it."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import signal
+from functools import cache
+from pathlib import Path
+
+from tests.interop.cluster import STATIC_TOKEN, Cluster
+from tests.interop.person import Person
+from tests.interop.programs import check, eventually
+from tests.interop.requirements import require
+from tests.interop.terminals import Terminal
+from tests.interop.workers import ACCOUNT, WorkerCase, alive, children, supervised
+
+
+@cache
+def cluster() -> Cluster:
+    """One with a supervised proxy."""
+    made = Cluster(heartbeat="1s")
+    made.folder.chmod(0o711)
+    made.proxy.settings["teleport"]["auth_token"] = STATIC_TOKEN
+    supervised(made.proxy)
+    return made.start("web1")
+
+
+@cache
+def dora() -> Person:
+    return cluster().person("dora")
+
+
+class ProxyCase(WorkerCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.service = self.proxy = cluster().proxy
+        if self.proxy.process is None:
+            self.proxy.start()
+
+    def session(self) -> Terminal:
+        """A shell-like session through the proxy, which says what is typed."""
+        words = ("-F", str(dora().jump_config), "-tt", "web1", "echo on; cat")
+        return Terminal(require("ssh", "openssh-client"), *words)
+
+    def goes_on(self, terminal: Terminal) -> None:
+        """The session is there, and ends as it should."""
+        terminal.type("still here\n\x04")
+        terminal.read_until(b"still here")
+        self.assertEqual(terminal.ended(), 0)
+
+    def serves(self) -> None:
+        eventually(lambda: dora().ssh("web1", "true").code == 0, "the new worker serves")
+
+
+class ProxyPrivilegeTests(ProxyCase):
+    def test_accounts(self) -> None:
+        """What speaks with the network has no right of root's; nothing else runs beside it."""
+        (worker,) = children(self.main())
+        status = dict(line.split(":", 1) for line in Path(f"/proc/{worker}/status").read_text().splitlines())
+        account = pwd.getpwnam(ACCOUNT)
+        self.assertEqual(status["Uid"].split(), [str(account.pw_uid)] * 4)
+        self.assertEqual(status["Gid"].split(), [str(account.pw_gid)] * 4)
+        self.assertEqual(int(status["CapEff"], 16), 0)
+        self.assertEqual(self.proxy.data_dir.stat().st_uid, account.pw_uid)
+        check(dora().ssh("web1", "true"))
+
+    def test_port_in_use(self) -> None:
+        """A second one says who has the port, and starts nobody."""
+        other = Cluster(auth_port=cluster().auth_port, proxy_port=cluster().proxy_port).proxy
+        supervised(other).launch()
+        self.assertEqual(other.ended(), 1)
+        self.assertRegex(
+            other.log, r"error: The proxy cannot listen on port \d+ of 127.0.0.1: it is in use by twist \("
+        )
+
+    def test_unreadable_configuration(self) -> None:
+        """A worker that cannot start says why, and its supervisor that it did."""
+        other = Cluster().proxy
+        supervised(other)
+        other.line = other.line.replace(f"chown {ACCOUNT}", "chown root")
+        other.launch()
+        self.assertEqual(other.ended(), 1)
+        self.assertIn(f"{other.config} cannot be read: Permission denied.", other.log)
+        self.assertIn("error: The proxy could not be started; the reason is the last line above.", other.log)
+
+
+class ProxyRestartTests(ProxyCase):
+    """Connections outlive the service that they go through."""
+
+    def test_restart(self) -> None:
+        """A stopped proxy is gone at once; the sessions through it go on beside the next one."""
+        old = self.worker()
+        with self.session() as terminal:
+            terminal.read_until(b"on\r\n")
+            self.proxy.restart()
+            self.assertNotEqual(self.worker(), old)
+            self.serves()
+            self.assertTrue(alive(old))
+            self.goes_on(terminal)
+        eventually(lambda: not alive(old), "the old worker ends with its last client")
+
+    def test_hang_up(self) -> None:
+        """SIGHUP starts a new worker; the supervisor stays, and no connection is refused meanwhile."""
+        main, old = self.main(), self.worker()
+        with self.session() as terminal:
+            terminal.read_until(b"on\r\n")
+            os.kill(main, signal.SIGHUP)
+            while not self.new_worker(old):
+                check(dora().ssh("web1", "true"))
+            check(dora().ssh("web1", "true"))
+            self.goes_on(terminal)
+        eventually(lambda: not alive(old), "the old worker ends with its last client")
+        self.assertEqual(self.main(), main)
+
+    def test_killed_worker(self) -> None:
+        """Another takes its place."""
+        old = self.worker()
+        os.kill(old, signal.SIGKILL)
+        eventually(lambda: self.new_worker(old), "another worker")
+        self.serves()
+
+    def test_killed_supervisor(self) -> None:
+        """Its worker serves those who are there, and nobody else; another supervisor starts."""
+        old = self.worker()
+        with self.session() as terminal:
+            terminal.read_until(b"on\r\n")
+            self.proxy.kill()
+            self.proxy.start()
+            self.serves()
+            self.goes_on(terminal)
+        eventually(lambda: not alive(old), "the old worker ends with its last client")
+
+    def test_events(self) -> None:
+        """What happens through a worker that retired is told, once."""
+        before = len(cluster().events("proxy.connect"))
+        with self.session() as terminal:
+            terminal.read_until(b"on\r\n")
+            self.proxy.restart()
+            self.goes_on(terminal)
+        self.serves()
+        eventually(lambda: len(cluster().events("proxy.connect")) >= before + 2, "both are told")
+        uids = [event["uid"] for event in cluster().events("proxy.connect")]
+        self.assertEqual(len(set(uids)), len(uids))
