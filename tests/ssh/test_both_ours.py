@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -13,6 +14,7 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 
 from teleport_conch.certs import keys
 from teleport_conch.errors import AccessDenied, ConnectionProblem
+from teleport_conch.ssh.client.agent_offer import KeysAgent
 from teleport_conch.ssh.client.auth import Credentials, LoginRefused, Questions
 from teleport_conch.ssh.client.connection import ClientConnection, connect
 from teleport_conch.ssh.client.host_offer import HostName
@@ -115,6 +117,24 @@ class ProgramTests(BothCase):
         ):
             await self.connected(options)
         self.assertIn("The certificate is not for 'somebody'.", "".join(banners))
+
+
+class AgentTests(BothCase):
+    async def test_keys_in_memory(self) -> None:
+        """A program there lists the keys that are offered here, and signs with them."""
+        offered = [KeyIdentity.of(samples.SSH_KEY), KeyIdentity.of(samples.rsa_key())]
+        client = await self.connected(evolve(self.options(), agent=KeysAgent(offered)))
+        listed = await client.run("ssh-add -L; ssh-add -L >&2")
+        blobs = [line.split()[1] for line in (listed.out + listed.err).splitlines()]
+        self.assertEqual(blobs, [base64.b64encode(each.blob) for each in offered] * 2, listed)
+        signed = await client.run(f"ssh-add -T {self.public_file(*offered)}")
+        self.assertEqual((signed.out, signed.ending), (b"", Ending(0)), signed.err)
+        unknown = await client.run(f"ssh-add -T {self.public_file(KeyIdentity.of(samples.ecdsa_key(256)))}")
+        self.assertIn(b"agent refused operation", unknown.err)
+
+    def public_file(self, *identities: KeyIdentity) -> str:
+        self.write("asked.pub", "".join(f"{keys.public_line(each.blob)}\n" for each in identities))
+        return f"{self.folder}/asked.pub"
 
 
 class Asks(LoginPolicy):

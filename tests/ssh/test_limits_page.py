@@ -21,6 +21,7 @@ CONSTANT = re.compile(r"^([A-Z][A-Z0-9_]+)(?:: \w+)? = ", re.MULTILINE)
 NO_BOUNDS = {
     "account": {"NAME_LENGTH"},
     "login.admission": {"IPV6_PREFIX"},
+    "client.agent_offer": {"EXTENSION"},
     "client.agent_client": {"FAILURE", "REQUEST_IDENTITIES", "IDENTITIES_ANSWER", "SIGN_REQUEST", "SIGN_RESPONSE"},
     "connection.channel": {"EXTENDED_STDERR"},
     "transport.ciphers": {"MAC_ERROR", "LENGTH_BYTES", "AES_BLOCK_BYTES", "TAG_BYTES"},

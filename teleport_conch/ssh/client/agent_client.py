@@ -32,7 +32,7 @@ REQUEST_IDENTITIES = 11
 IDENTITIES_ANSWER = 12
 SIGN_REQUEST = 13
 SIGN_RESPONSE = 14
-_FLAGS = {"rsa-sha2-256": 2, "rsa-sha2-512": 4}
+RSA_FLAGS = {"rsa-sha2-256": 2, "rsa-sha2-512": 4}
 
 
 class AgentProblem(ConnectionProblem):
@@ -96,7 +96,7 @@ class Agent(Protocol):
 
         :raises AgentProblem: the agent refuses (its person may have), or signs with something else.
         """
-        flags = _FLAGS.get(algorithm, 0)
+        flags = RSA_FLAGS.get(algorithm, 0)
         asked = self._ask(wire.byte(SIGN_REQUEST) + wire.string(key) + wire.string(data) + wire.uint32(flags))
         try:
             reader = _expect(await asked, SIGN_RESPONSE)

@@ -6,7 +6,8 @@
     client = await connect(clock, endpoint, options)
     done = await client.run("uname -a")
 
-Through another host: ``connect(clock, client.to("web2", 22), ...)``. Every failure is an error of ours with a sentence.
+Through another host: ``connect(clock, client.to("web2", 22), ...)``. With an agent for what runs there:
+``ClientOptions(..., agent=SocketAgent(endpoint))``. Every failure is an error of ours with a sentence.
 """
 
 from __future__ import annotations
@@ -38,9 +39,10 @@ class ClientConnection:
         self._transport = transport
         self.name = transport.options.name
         self.connection = transport.connection
+        self._agent = transport.options.agent is not None
 
     async def open_session(self, start: SessionStart, receiver: Receiver) -> ClientSession:
-        """Starts a program, whose output goes to ``receiver``.
+        """Starts a program, whose output goes to ``receiver``; with an agent, where one is offered and permitted.
 
         :raises ChannelRefused: the server opens no session.
         :raises RequestRefused: it does not start this.
@@ -48,7 +50,7 @@ class ClientConnection:
         session = ClientSession(receiver)
         try:
             await session.open(self.connection)
-            await session.start(start)
+            await session.start(start, self._agent)
         except BaseException:
             session.close()
             raise

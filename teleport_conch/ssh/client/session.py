@@ -11,7 +11,7 @@ import os
 from typing import Protocol
 
 from attrs import frozen
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 
 from teleport_conch import wire
 from teleport_conch.errors import ConnectionProblem, TooLarge
@@ -25,6 +25,7 @@ MAX_MESSAGE_CHARS = 1 << 10
 MAX_OUTPUT_BYTES = 16 << 20
 """What :meth:`Collected.of` keeps of a program's output, unless more is asked for."""
 
+REQUEST_AGENT = b"auth-agent-req@openssh.com"
 OUT = 0
 ERR = EXTENDED_STDERR
 
@@ -57,11 +58,15 @@ class Receiver(Protocol):
 
 
 class ClientSession(Channel):
-    """One session of ours."""
+    """One session of ours.
+
+    :ivar has_agent: whether its program has an agent that leads to the one which is offered.
+    """
 
     def __init__(self, receiver: Receiver) -> None:
         super().__init__()
         self._receiver = receiver
+        self.has_agent = False
         self._ending = Ending()
         self._opened: Deferred[None] = Deferred()
 
@@ -70,11 +75,14 @@ class ClientSession(Channel):
         connection.open(b"session", self)
         await self._opened
 
-    async def start(self, start: SessionStart) -> None:
-        """Asks for the terminal, the variables and the program, at once.
+    async def start(self, start: SessionStart, agent: bool = False) -> None:
+        """Asks for the agent, the terminal, the variables and the program, at once.
 
+        :param agent: whether the program is to have an agent that leads here; :attr:`has_agent` tells whether it has.
         :raises RequestRefused: the server refuses the terminal or the program; it is not told why.
         """
+        forwarded = self.request(REQUEST_AGENT) if agent else succeed(False)
+        forwarded.addErrback(lambda failure: failure.trap(RequestRefused) and False)
         for name, value in start.environment.items():
             self.send_request(b"env", wire.text(name) + wire.text(value))
         terminal = None if start.terminal is None else self.request(b"pty-req", _terminal(start.terminal))
@@ -85,6 +93,7 @@ class ClientSession(Channel):
             raise RequestRefused("The server gives this session no terminal.")
         if not await started:
             raise RequestRefused("The server does not start what was asked for.")
+        self.has_agent = await forwarded
 
     # From the connection.
 

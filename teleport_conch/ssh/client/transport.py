@@ -10,6 +10,7 @@ from twisted.python.failure import Failure
 
 from teleport_conch import wire
 from teleport_conch.errors import ConnectionProblem, TeleportError
+from teleport_conch.ssh.client.agent_offer import AgentOffer, HostProof, OffersAgent
 from teleport_conch.ssh.client.auth import ClientAuth, Credentials
 from teleport_conch.ssh.client.host_offer import HostKeyOffer, HostKeyRefused, HostName, HostVerifier, check_signature
 from teleport_conch.ssh.connection.channel import ChannelOwner
@@ -52,6 +53,7 @@ class ClientOptions:
     :ivar name: what the server is called, whatever the endpoint connects to; its host key is looked up under it.
     :ivar hosts: decides whether the server is the one that was meant.
     :ivar owner: decides what the server may open.
+    :ivar agent: what programs of the server may use as their agent; None for no agent.
     :ivar login_s: how long connecting and logging in may take together, in seconds; None for as long as it takes.
     """
 
@@ -59,6 +61,7 @@ class ClientOptions:
     credentials: Credentials
     hosts: HostVerifier
     owner: ChannelOwner = field(factory=OpensNothing)
+    agent: AgentOffer | None = None
     login_s: float | None = LOGIN_S
     keep_alive: KeepAliveRhythm = field(factory=KeepAliveRhythm)
     rekey_limits: RekeyLimits = field(factory=RekeyLimits)
@@ -88,12 +91,19 @@ class ClientTransport(Transport):
         self.options = options
         self.rekey_limits = options.rekey_limits
         self.ourVersionString = options.version
-        self.connection = Connection(options.owner)
+        self.proof = HostProof(b"", b"", b"")
+        self.connection = Connection(self._owner())
         self.ready: Deferred[None] = Deferred()
         self.gone: Deferred[TeleportError | None] = Deferred()
         self._problem: TeleportError | None = None
         self._closing = self._asked = False
         self._alive = KeepAlive(clock, options.keep_alive, self.connection.ask_alive, self._silent)
+
+    def _owner(self) -> ChannelOwner:
+        options = self.options
+        if options.agent is None:
+            return options.owner
+        return OffersAgent(self.clock, options.agent, lambda: self.proof, options.owner)
 
     @property
     def peer_address(self) -> str:
@@ -109,6 +119,7 @@ class ClientTransport(Transport):
         offer = HostKeyOffer(self.options.name, algorithm, blob)
         check_signature(offer, signature, exchange_hash)
         if not self.sessionID:
+            self.proof = HostProof(blob, exchange_hash, signature)
             await self.options.hosts.verify(offer)
 
     # The login.

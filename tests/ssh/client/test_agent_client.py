@@ -43,6 +43,7 @@ class Socket:
         self.transport = StringTransport()
         self.fails = fails
         self.never = False
+        self.protocol: IProtocol | None = None
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
         if self.never:
@@ -52,6 +53,7 @@ class Socket:
         protocol = protocolFactory.buildProtocol(UNIXAddress(b"agent"))
         assert protocol is not None
         protocol.makeConnection(self.transport)
+        self.protocol = protocol
         return succeed(protocol)
 
 
