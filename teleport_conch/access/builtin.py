@@ -32,7 +32,7 @@ _ADMIN = Role(
         logins=("{{internal.logins}}", "root"),
         node_labels=EVERY_NODE,
         rules=(
-            Rule(("node", "proxy", "token", "role", "ssh_session"), READ_WRITE),
+            Rule(("node", "proxy", "token", "role", "user", "ssh_session"), READ_WRITE),
             Rule(("auth_server", "cluster_name", "cluster_config", "event", "presence"), READ_ONLY),
             Rule(("cert_authority",), WITHOUT_SECRETS),
             Rule(("user_cert", "host_cert"), ("create",)),
@@ -50,6 +50,7 @@ _ACCESS = Role(
         rules=(
             Rule(("node", "cluster_name"), READ_ONLY),
             Rule(("ssh_session",), READ_ONLY, where=OWN_RECORDS),
+            Rule(("user_cert",), ("create",), where=OWN_RECORDS),
         ),
     ),
 )
@@ -57,12 +58,18 @@ _AUDITOR = Role(
     name="auditor",
     description="Reads events, sessions and the list of nodes, and logs in nowhere.",
     options=Options(port_forwarding=False),
-    allow=Conditions(rules=(Rule(("event", "ssh_session", "node"), READ_ONLY),)),
+    allow=Conditions(
+        rules=(
+            Rule(("event", "ssh_session", "node"), READ_ONLY),
+            Rule(("user_cert",), ("create",), where=OWN_RECORDS),
+        )
+    ),
 )
 
 _EVERY_SERVICE = (
     Rule(("node", "proxy", "auth_server", "role", "cluster_config", "cluster_name"), READ_ONLY),
     Rule(("cert_authority",), WITHOUT_SECRETS),
+    Rule(("user",), ("list",)),
     Rule(("watch",), ("read",)),
     Rule(("event",), ("create",)),
     Rule(("presence", "ssh_session"), _WRITE, where=OWN_RECORDS),
@@ -95,8 +102,9 @@ SYSTEM_ROLES = _by_name(
     ),
     _system(
         "Proxy",
-        "A proxy: what a node may, and to say which nodes it cannot reach.",
+        "A proxy: what a node may, to log people in, and to say which nodes it cannot reach.",
         *_EVERY_SERVICE,
+        Rule(("user_login",), ("create",)),
         Rule(("reachability",), ("create", "update")),
     ),
     _system("Node", "A node: reads what it needs, writes records of its own.", *_EVERY_SERVICE),

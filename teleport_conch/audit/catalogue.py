@@ -77,6 +77,7 @@ FIELDS: Mapping[str, Shape] = {
     "target": Shape.TEXT,
     "token": Shape.TEXT,
     "trace": Shape.TEXTS,
+    "ttl": Shape.NUMBER,
     "tx": Shape.NUMBER,
     "user": Shape.TEXT,
     "verb": Shape.TEXT,
@@ -153,6 +154,14 @@ def _event(name: str, codes: str, required: str = "", optional: str = "") -> Eve
 _TYPES = (
     # People logging in.
     _event("user.login", "T1000I/T1000W", "user method", "attributes"),
+    _event("user.create", "T1002I", "name roles user", "logins expires"),
+    _event("user.update", "T1003I", "name roles user", "logins expires"),
+    _event("user.delete", "T1004I", "name user"),
+    _event("user.password_change", "T1005I", "user", "method"),
+    _event("user.lockout", "TJ061W", "name count expires"),
+    _event("user.unlock", "TJ062I", "name user"),
+    _event("reset_password_token.create", "T6000I", "name kind ttl expires user"),
+    _event("invite.use", "TJ060I/TJ060W", "action", "name kind"),
     _event("auth", "T3007I/T3007W", "user", "roles serial trace"),
     _event("session.rejected", "T1006W", "user reason max"),
     # Sessions on a node.

@@ -1,7 +1,8 @@
 """The API of the cluster: what the cluster offers, behind one gate, as HTTPS and JSON.
 
 The routes are in :mod:`~teleport_conch.auth.host_routes`, :mod:`~teleport_conch.auth.cluster_routes`,
-:mod:`~teleport_conch.auth.admin_routes` and :mod:`~teleport_conch.auth.rule_routes`; ``docs/api.rst`` describes each.
+:mod:`~teleport_conch.auth.admin_routes`, :mod:`~teleport_conch.auth.rule_routes` and
+:mod:`~teleport_conch.auth.people_routes`; ``docs/api.rst`` describes each.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Callable
 
 from twisted.web.server import Request
 
-from teleport_conch.auth import admin_routes, cluster_routes, host_routes, rule_routes
+from teleport_conch.auth import admin_routes, cluster_routes, host_routes, people_routes, rule_routes
 from teleport_conch.auth.callers import Peer
 from teleport_conch.auth.cluster import Cluster
 from teleport_conch.auth.emitting import Emit
@@ -36,6 +37,7 @@ def open_gate(
     host_routes.add(gate, cluster)
     admin_routes.add(gate, cluster, events, emit)
     rule_routes.add(gate, cluster, emit)
+    people_routes.add(gate, cluster, emit)
     return gate
 
 

@@ -15,7 +15,7 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredLock
 from twisted.logger import Logger
 
 from teleport_conch.access.directory import Directory
-from teleport_conch.auth import authorities, roles
+from teleport_conch.auth import authorities, roles, users
 from teleport_conch.auth.authorities import Authorities, open_authorities
 from teleport_conch.auth.callers import Judge
 from teleport_conch.auth.certificates import Certificates
@@ -32,6 +32,7 @@ from teleport_conch.auth.principals import NameRules
 from teleport_conch.auth.roles import Roles
 from teleport_conch.auth.sessions import Sessions
 from teleport_conch.auth.tokens import Tokens
+from teleport_conch.auth.users import Users
 from teleport_conch.errors import Compacted, LimitExceeded, StorageError, TeleportError
 from teleport_conch.periodic import Beat, Periodic
 from teleport_conch.resources.cluster import ClusterConfig
@@ -74,6 +75,7 @@ class Cluster:
     sessions: Sessions
     feed: Feed
     roles: Roles
+    users: Users
     rewriting: DeferredLock = field(init=False, factory=DeferredLock)
     """Held by whoever changes who may do what, since what such a change may be depends on what there is."""
     _loops: list[Periodic] = field(init=False, factory=list)
@@ -86,12 +88,15 @@ class Cluster:
 
     @property
     def directory(self) -> Directory:
-        """The roles, as they are at each moment."""
-        return Directory(self.roles)
+        """Roles and users, as they are at each moment."""
+        return Directory(self.roles, self.users.shelf.values)
 
     def judge(self) -> Judge:
         """Who decides whether certificates are believed."""
-        return Judge(self.clocks, self.authorities, self.directory, lambda: (self.roles.shelf.generation,))
+        shelves = (self.roles.shelf, self.users.shelf)
+        return Judge(
+            self.clocks, self.authorities, self.directory, lambda: tuple(shelf.generation for shelf in shelves)
+        )
 
     def start(self) -> None:
         """Begin to count beats, now that hosts can be heard; to flush, and to follow changes of the authorities."""
@@ -115,6 +120,7 @@ class Cluster:
         """Stop counting, and write what is not written yet."""
         self.feed.stop()
         self.roles.shelf.close()
+        self.users.shelf.close()
         if self._following is not None:
             self._following.cancel()
         loops, self._loops = self._loops, []
@@ -185,6 +191,8 @@ async def open_cluster(
     await inventory.load()
     known_roles = Roles(roles.open_shelf(backend))
     await known_roles.shelf.load()
+    known_users = Users(users.open_shelf(backend), clocks, known_roles)
+    await known_users.shelf.load()
     tokens = Tokens(clocks, backend, founding.static_tokens, random)
     rules = NameRules(name, allow_loopback=founding.allow_loopback)
     return Cluster(
@@ -201,6 +209,7 @@ async def open_cluster(
         sessions=Sessions(clocks, backend),
         feed=feed,
         roles=known_roles,
+        users=known_users,
     )
 
 

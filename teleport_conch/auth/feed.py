@@ -15,11 +15,12 @@ from attrs import define, field, frozen
 from twisted.internet.defer import CancelledError, Deferred
 
 from teleport_conch.access import builtin
-from teleport_conch.auth import authorities, configuration, inventory, roles, storing
+from teleport_conch.auth import authorities, configuration, inventory, roles, storing, users
 from teleport_conch.auth.inventory import Inventory
 from teleport_conch.auth.presence import HostKey
 from teleport_conch.certs.public import PublicAuthority
 from teleport_conch.errors import BadParameter, Compacted, TeleportError
+from teleport_conch.resources.user import User
 from teleport_conch.storage.backend import Change, IBackend, Watch
 
 SERVER_KINDS = tuple(inventory.PREFIXES)
@@ -28,6 +29,7 @@ PREFIXES: Mapping[str, str] = {
     "cluster_config": configuration.GENERAL,
     "cluster_name": configuration.NAME,
     "role": roles.PREFIX,
+    "user": users.PREFIX,
     **inventory.PREFIXES,
 }
 """Where the resources of each kind lie; these are the kinds that can be watched."""
@@ -190,4 +192,6 @@ def _news(change: Change) -> News:
 def _without_secrets(kind: str, value: bytes) -> bytes:
     if kind == "cert_authority":
         return storing.encode(PublicAuthority.from_json(storing.parse(value)).to_json())
+    if kind == "user":
+        return storing.encode(User.from_json(storing.parse(value)).narrow().to_json())
     return value

@@ -38,7 +38,7 @@ class User:
     :ivar expires_at: POSIX seconds from which on the user has no roles and no login; None for never.
     :ivar created_at: POSIX seconds; certificates from before are those of another user of this name.
     :ivar lock: set by auth after too many failed logins.
-    :ivar revision: of what is stored, 0 where it is not known; an update that brings it back changes that and no other.
+    :ivar revision: the one that was read from storage, and that an update is checked against; empty for no check.
     """
 
     name: str
@@ -48,7 +48,7 @@ class User:
     created_at: float = 0.0
     created_by: str = ""
     lock: LoginLock | None = None
-    revision: int = field(default=0, eq=False)
+    revision: str = field(default="", eq=False, kw_only=True)
 
     @property
     def logins(self) -> tuple[str, ...]:
@@ -62,16 +62,14 @@ class User:
         return evolve(self, traits={}, created_by="", lock=None)
 
     def to_json(self) -> dict[str, object]:
-        metadata: dict[str, object] = {"name": self.name, "namespace": "default", "expires": self.expires_at}
-        if self.revision:
-            metadata["id"] = str(self.revision)
+        about = {"name": self.name, "namespace": "default", "expires": self.expires_at, "id": self.revision}
         status: dict[str, object] = {"is_locked": False}
         if self.lock is not None:
             status = {"is_locked": True, "locked_message": self.lock.message, "lock_expires": self.lock.until}
         return {
             "kind": "user",
             "version": "v2",
-            "metadata": metadata,
+            "metadata": about,
             "spec": {
                 "roles": list(self.roles),
                 "traits": {name: list(values) for name, values in self.traits.items()},
@@ -94,19 +92,8 @@ class User:
             created_at=made.number("time", default=0.0),
             created_by=made.child("user").text("name", default="", max_chars=255),
             lock=LoginLock(status.number("lock_expires", 0.0), status.text("locked_message", "")) if locked else None,
-            revision=revision_of(metadata),
+            revision=metadata.text("id", default="", max_chars=MAX_REVISION_DIGITS),
         )
-
-
-def revision_of(metadata: Fields) -> int:
-    """The revision in ``metadata.id``, 0 where there is none.
-
-    :raises BadParameter: it is not one that was answered.
-    """
-    text = metadata.text("id", default="", max_chars=MAX_REVISION_DIGITS)
-    if text and not (text.isascii() and text.isdigit()):
-        raise BadParameter(f"{metadata.where}.id has to be the revision as it was answered, a whole number.")
-    return int(text or 0)
 
 
 def _traits(fields: Fields) -> dict[str, tuple[str, ...]]:

@@ -28,6 +28,8 @@ KINDS = (
     "reachability",
     "watch",
     "role",
+    "user",
+    "user_login",
 )
 RO, NO_SECRETS = {"list", "read", "readnosecrets"}, {"list", "readnosecrets"}
 RW = RO | {"create", "update", "delete"}
@@ -42,23 +44,25 @@ SERVICE = {
     "cert_authority": NO_SECRETS,
     "watch": {"read", "readnosecrets"},
     "event": {"create"},
+    "user": {"list"},
 }
 SERVICE_OWN = {"presence": WRITE, "ssh_session": WRITE, "credentials": {"create", "update"}}
 #: What each built-in role may do: to any resource, and beyond that to its own.
 MATRIX: dict[tuple[Literal["user", "host"], str], tuple[dict[str, set[str]], dict[str, set[str]]]] = {
     ("host", "Node"): (SERVICE, SERVICE_OWN),
-    ("host", "Proxy"): ({**SERVICE, "reachability": {"create", "update"}}, SERVICE_OWN),
+    ("host", "Proxy"): ({**SERVICE, "reachability": {"create", "update"}, "user_login": {"create"}}, SERVICE_OWN),
     ("host", "Auth"): ({"auth_server": RO}, {"auth_server": WRITE}),
     ("host", "Admin"): ({kind: set(VERBS) for kind in KINDS}, {}),
     ("host", "Nop"): ({}, {}),
-    ("user", "access"): ({"node": RO, "cluster_name": RO}, {"ssh_session": RO}),
-    ("user", "auditor"): ({"node": RO, "ssh_session": RO, "event": RO}, {}),
+    ("user", "access"): ({"node": RO, "cluster_name": RO}, {"ssh_session": RO, "user_cert": {"create"}}),
+    ("user", "auditor"): ({"node": RO, "ssh_session": RO, "event": RO}, {"user_cert": {"create"}}),
     ("user", "admin"): (
         {
             "node": RW,
             "proxy": RW,
             "token": RW,
             "role": RW,
+            "user": RW,
             "ssh_session": RW,
             "auth_server": RO,
             "cluster_name": RO,

@@ -12,6 +12,7 @@ from teleport_conch.access.roles import Role
 from teleport_conch.auth.callers import Peer
 from teleport_conch.errors import AccessDenied
 from teleport_conch.resources.session import ActiveSession
+from teleport_conch.resources.user import User
 from tests.auth.fixture import GATEWAY, NOW, SSH_KEY, WEB1, WEB2, ClusterTestCase, heartbeat
 
 DOCS = Path(__file__).parents[2] / "docs" / "api.rst"
@@ -40,6 +41,11 @@ MATRIX = {
     "GET /v1/status": (401, 200, 200, 200, 200),
     "POST /v1/ca/user/certs": (401, 403, 403, 403, 200),
     "POST /v1/ca/host/certs": (401, 403, 403, 403, 200),
+    "GET /v1/users": (401, 403, 200, 200, 200),
+    "POST /v1/users": (401, 403, 403, 403, 200),
+    "GET /v1/users/<name>": (401, 403, 403, 403, 200),
+    "PUT /v1/users/<name>": (401, 403, 403, 403, 200),
+    "DELETE /v1/users/<name>": (401, 403, 403, 403, 200),
     "GET /v1/namespaces/<namespace>/sessions": (401, 200, 403, 403, 200),
     "POST /v1/namespaces/<namespace>/sessions": (401, 403, 200, 403, 403),
     "DELETE /v1/namespaces/<namespace>/sessions/<session_id>": (401, 403, 200, 403, 403),
@@ -69,6 +75,7 @@ class MatrixTests(ClusterTestCase):
         self.beat(GATEWAY, "gate", "proxy")
         self.now(self.cluster.sessions.put(session()))
         self.now(self.cluster.roles.shelf.create(Role("dev")))
+        self.now(self.cluster.users.shelf.create(User("carol", ("access",))))
 
     def body(self, route: str, caller: str) -> object:
         """What a caller would send that is allowed to."""
@@ -84,6 +91,8 @@ class MatrixTests(ClusterTestCase):
             "POST /v1/ca/host/certs": {"principals": ["db.example.org"], "public_ssh_key": SSH_KEY},
             "POST /v1/namespaces/<namespace>/sessions": session().to_json(),
             "POST /v1/events": {"items": []},
+            "POST /v1/users": User("bob", ("access",)).to_json(),
+            "PUT /v1/users/<name>": User("carol", ("access",)).to_json(),
             "POST /v1/roles": Role("ops").to_json(),
             "PUT /v1/roles/<name>": Role("dev").to_json(),
         }
@@ -97,7 +106,7 @@ class MatrixTests(ClusterTestCase):
             "uuid": GATEWAY if "proxies" in path else WEB1,
             "token": self.token()[:12] if "tokens" in path else "",
             "session_id": "s-1",
-            "name": "dev",
+            "name": "carol" if "users" in path else "dev",
         }
         if path == "/v1/tokens/<token>":
             values["token"] = self.now(self.cluster.tokens.all())[0].id

@@ -302,9 +302,9 @@ class KindTests(SynchronousTestCase):
     def test_kinds(self) -> None:
         """Some kinds, each once."""
         self.assertEqual(check_kinds(["node", "role", "node"]), ("node", "role"))
-        for kinds in ([], ["user"], ["node", "token"]):
+        for kinds in ([], ["token"], ["node", "token"]):
             reason = self.assertRaises(BadParameter, check_kinds, kinds)
-            self.assertIn("cert_authority, cluster_config, cluster_name, role, node, proxy", reason.sentence)
+            self.assertIn("cert_authority, cluster_config, cluster_name, role, user, node, proxy", reason.sentence)
 
 
 class RouteTests(ClusterTestCase):

@@ -24,7 +24,7 @@ from teleport_conch.client.people import (
 from teleport_conch.errors import BadParameter
 from teleport_conch.resources.user import User
 
-ALICE = User("alice", ("access",), {"logins": ("root",)}, created_by="bob", revision=7)
+ALICE = User("alice", ("access",), {"logins": ("root",)}, created_by="bob", revision="7")
 ADDRESS = "192.0.2.7"
 CREDENTIALS = Credentials("correct horse battery", "123456")
 FRESH = {"cert": "ssh-line", "tls_cert": "pem", "user": "alice", "roles": ["access"], "expires": 5.0}
@@ -57,7 +57,7 @@ class PeopleTests(SynchronousTestCase):
 
     def test_users(self) -> None:
         found = self.now(self.answered({"items": [ALICE.to_json()]}).users())
-        self.assertEqual((found, found[0].revision), ((ALICE,), 7))
+        self.assertEqual((found, found[0].revision), ((ALICE,), "7"))
         self.assertEqual(self.asked(), ("GET", "/v1/users", None, True))
 
     def test_one_user(self) -> None:
