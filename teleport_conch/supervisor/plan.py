@@ -43,9 +43,9 @@ class Plan:
     environment: Mapping[str, str] = field(factory=lambda: os.environ, repr=False)
 
     @property
-    def anchors(self) -> Path:
-        """Beside ``data_dir``, which is the workers' own."""
-        return self.data_dir.with_name(f"{self.data_dir.name}.monitor") / "authorities"
+    def kept(self) -> Path:
+        """The folder of what is the monitor's, beside ``data_dir``, which is the workers' own."""
+        return self.data_dir.with_name(f"{self.data_dir.name}.monitor")
 
 
 def plan_for(

@@ -123,7 +123,7 @@ def _started(plan: Plan, seat: Seat, control: socket.socket) -> subprocess.Popen
             ours, servers = frames.pair()
             opened.enter_context(ours)
             with servers:
-                monitored.launch([servers], plan.sessions, plan.anchors)
+                monitored.launch([servers], plan.sessions, plan.kept)
             monitor = ours.fileno()
         listening = {name: each.fileno() for name, each in seat.sockets.items()}
         given = Given(listening, control.fileno(), monitor, seat.number, plan.workers)

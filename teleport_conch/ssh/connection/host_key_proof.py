@@ -14,7 +14,6 @@ from teleport_conch.errors import AccessDenied
 from teleport_conch.wire import Reader
 
 ANNOUNCED = b"hostkeys-00@openssh.com"
-PROVED = b"hostkeys-prove-00@openssh.com"
 MAX_PROOFS = 16
 """How many keys one request may ask about: each costs a signature."""
 MAX_REQUESTS = 2
@@ -30,8 +29,8 @@ class ProvenKey(Protocol):
     def blob(self) -> bytes:
         """The public key as it is announced."""
 
-    async def sign(self, data: bytes) -> bytes:
-        """A signature of ``data``, with the name of its algorithm in front."""
+    async def prove(self, session_id: bytes) -> bytes:
+        """See :class:`~teleport_conch.ssh.transport.hostkeys.HostKey`."""
 
 
 class HostKeyProof:
@@ -67,8 +66,7 @@ class HostKeyProof:
         if self._left == 0 or not 0 < len(asked) <= MAX_PROOFS or any(blob not in keys for blob in asked):
             raise AccessDenied("That is not proven.")
         self._left -= 1
-        head = wire.string(PROVED) + wire.string(self._session_id)
-        return b"".join([wire.string(await keys[blob].sign(head + wire.string(blob))) for blob in asked])
+        return b"".join([wire.string(await keys[blob].prove(self._session_id)) for blob in asked])
 
 
 def _blobs(payload: bytes) -> list[bytes]:

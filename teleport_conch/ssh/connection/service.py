@@ -28,10 +28,11 @@ from teleport_conch import wire
 from teleport_conch.errors import AccessDenied
 from teleport_conch.ssh.connection.asking import ChannelRequests, GlobalRequests
 from teleport_conch.ssh.connection.channel import Channel, ChannelOwner
-from teleport_conch.ssh.connection.host_key_proof import ANNOUNCED, PROVED, HostKeyProof
+from teleport_conch.ssh.connection.host_key_proof import ANNOUNCED, HostKeyProof
 from teleport_conch.ssh.connection.opening import Opening
 from teleport_conch.ssh.connection.requests import RequestRefused
 from teleport_conch.ssh.connection.table import ChannelTable
+from teleport_conch.ssh.transport.hostkeys import PROVED
 from teleport_conch.ssh.transport.packet_transport import PacketTransport
 from teleport_conch.ssh.transport.violation import ProtocolViolation
 from teleport_conch.wire import Reader, WireError

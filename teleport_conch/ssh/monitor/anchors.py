@@ -8,8 +8,6 @@ shows a new list that is signed with the key of an authority which is in it (:fu
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -20,11 +18,11 @@ from teleport_conch.certs import public_key
 from teleport_conch.certs.keys import blob_of_line, public_line
 from teleport_conch.certs.signatures import AlgorithmRefused, BadSignature, Signature, verify
 from teleport_conch.errors import AccessDenied, BadParameter, TeleportError, UnsafePath
+from teleport_conch.ssh.monitor import guarded
 
+ANCHORS = "authorities"
 MAX_ANCHORS = 16
-MAX_FILE_BYTES = 64 << 10
 _PURPOSE = "trust anchors of teleport-conch"
-_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 @define
@@ -55,8 +53,7 @@ class KeptAnchors:
 
         :raises UnsafePath: others could have written it; or it was there before, and is not any more.
         """
-        _check_way(self.path)
-        text = _read(self.path)
+        text = guarded.read(self.path)
         if text is None and self._had:
             raise UnsafePath(f"{self.path} has been removed. Start the service again to have it made anew.")
         self._had = text is not None
@@ -77,7 +74,7 @@ class KeptAnchors:
                 f"The cluster has other user authorities than {self.path} has. If that is right, put their lines there"
                 " (tctl auth export --type=user), or stop the service, remove the file, and start it."
             )
-        _write(self.path, "".join(f"{public_line(blob)}\n" for blob in blobs))
+        guarded.write(self.path, "".join(f"{public_line(blob)}\n" for blob in blobs))
         self._had = True
         self.log(f"The authorities in {self.path} are {'others now' if present else 'those of the first join'}.")
 
@@ -103,62 +100,3 @@ def _blobs(text: str) -> tuple[bytes, ...]:
         return tuple(blob_of_line(line) for line in lines if line and not line.startswith("#"))[:MAX_ANCHORS]
     except TeleportError as problem:
         raise UnsafePath(f"A line of the trust anchors cannot be read: {problem.sentence}") from problem
-
-
-def _read(path: Path) -> str | None:
-    """The text of a file that only we and root can have written; None where there is none."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    except OSError as problem:
-        raise UnsafePath(f"The trust anchors {path} cannot be read: {problem.strerror}.") from problem
-    with os.fdopen(fd, "rb") as file:
-        _check_owner(os.fstat(fd), path)
-        return file.read(MAX_FILE_BYTES).decode("utf-8", "replace")
-
-
-def _check_way(path: Path) -> None:
-    """Who can rename a folder on the way to a file, or lead elsewhere on it, can have another file believed.
-
-    :raises UnsafePath: others than root can.
-    """
-    for folder in {*path.parents, *(path.parent.resolve() / path.name).parents}:
-        try:
-            found = os.lstat(folder)
-        except FileNotFoundError:
-            continue
-        is_link = stat.S_ISLNK(found.st_mode)
-        # In a sticky folder, such as /tmp, nobody renames what is not his own.
-        is_safe_mode = is_link or (folder != path.parent and (found.st_mode & stat.S_ISVTX or _only_ours_write(found)))
-        if found.st_uid not in (0, os.geteuid()) or not is_safe_mode:
-            _check_owner(found, folder)
-
-
-def _only_ours_write(found: os.stat_result) -> bool:
-    return not found.st_mode & stat.S_IWOTH and (not found.st_mode & stat.S_IWGRP or found.st_gid in (0, os.getegid()))
-
-
-def _check_owner(found: os.stat_result, path: Path) -> None:
-    if found.st_uid not in (0, os.geteuid()) or found.st_mode & _OTHERS_WRITE:
-        raise UnsafePath(
-            f"{path} is not believed: others than root can write it. Make it root's, with mode 0644 or 0700."
-        )
-
-
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all, also when the power goes."""
-    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    _check_way(path)
-    fresh = path.with_name(f"{path.name}.new")
-    fresh.unlink(missing_ok=True)
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -19,6 +19,8 @@ SIGN = 2
 TRUST = 3
 LOGIN = 4
 LEAVE = 5
+PUBLIC = 10
+PROVE = 11
 # From a server to the monitor, and on to the starter once it has been verified.
 START = 6
 SIGNAL = 7

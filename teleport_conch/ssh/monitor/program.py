@@ -1,6 +1,7 @@
 """``python -I -S -c ...``: the monitor and, forked from it before it loads any cryptography, the starter.
 
-The one argument is JSON: the descriptors of the servers' sockets, the settings of sessions, the path of the anchors.
+The one argument is JSON: the descriptors of the servers' sockets, the settings of sessions, and the folder that is
+root's.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def main(argument: str) -> None:
             os.close(fd)
         _run_starter(theirs, Settings(**choice["settings"]))
     theirs.close()
-    _run_monitor(ours, choice["servers"], choice["anchors"])
+    _run_monitor(ours, choice["servers"], choice["folder"])
 
 
 def _set_signals() -> None:
@@ -53,10 +54,11 @@ def _run_starter(end: socket.socket, settings: Settings) -> NoReturn:
         os._exit(0)
 
 
-def _run_monitor(starter_end: socket.socket, servers: list[int], anchors: str) -> None:
+def _run_monitor(starter_end: socket.socket, servers: list[int], folder: str) -> None:
     from pathlib import Path
 
-    from teleport_conch.ssh.monitor.anchors import FollowedAnchors, KeptAnchors
+    from teleport_conch.ssh.monitor.anchors import ANCHORS, FollowedAnchors, KeptAnchors
+    from teleport_conch.ssh.monitor.host_key import FollowedHostKeys
     from teleport_conch.ssh.monitor.monitor import Monitor
 
     peers = []
@@ -66,8 +68,8 @@ def _run_monitor(starter_end: socket.socket, servers: list[int], anchors: str) -
         frames.prepare(end)
         peers.append(Peer(end))
     loop = Loop()
-    trusted = KeptAnchors(Path(anchors), _log) if anchors else FollowedAnchors()
-    Monitor(loop, Peer(starter_end), peers, trusted)
+    anchors = KeptAnchors(Path(folder) / ANCHORS, _log) if folder else FollowedAnchors()
+    Monitor(loop, Peer(starter_end), peers, anchors, FollowedHostKeys())
     loop.run()
 
 

@@ -28,6 +28,8 @@ from teleport_conch.certs.certificate import SSHCertificate
 from teleport_conch.errors import SpawnFailed, TeleportError, from_json
 from teleport_conch.ssh.login.proof import LoginProof
 from teleport_conch.ssh.monitor import frames, orders
+from teleport_conch.ssh.monitor.cookies import Cookies
+from teleport_conch.ssh.monitor.exchanges import pack_transcript
 from teleport_conch.ssh.monitor.frames import Frame, Peer, Violation
 from teleport_conch.ssh.monitor.orders import Program, Settings
 from teleport_conch.ssh.monitor.verifier import pack_proof
@@ -35,6 +37,7 @@ from teleport_conch.ssh.processes.exit_status import UNKNOWN_CODE, ExitStatus
 from teleport_conch.ssh.processes.terminal import Terminal
 from teleport_conch.ssh.transport.algorithms import ED25519, ED25519_CERTIFICATE
 from teleport_conch.ssh.transport.hostkeys import HostKeys
+from teleport_conch.ssh.transport.kex import Transcript
 from teleport_conch.wire import Reader
 
 ANSWER_S = 10.0
@@ -80,23 +83,36 @@ class Monitor:
         """The kinds of requests whose answers nobody waits for any more, by their numbers."""
         self._processes: dict[int, MonitoredProcess | BrokerProcess] = {}
         self._open = True
+        self._cookies: Cookies | None = None
         reactor.addReader(self)
 
     # Requests.
 
-    async def hold(self, private_key: str, certificate: SSHCertificate) -> None:
-        """Gives the monitor a host key, and its certificate, to sign with."""
-        await self._ask(orders.HOLD, wire.text(private_key) + wire.text(certificate.to_line()))
+    async def public_key(self) -> bytes:
+        """The blob of the host key that the monitor keeps, and that is to be certified. Raises TeleportError."""
+        return (await self._ask(orders.PUBLIC, b"")).body
 
     async def host_keys(self, private_key: str, certificate: SSHCertificate) -> HostKeys:
-        """Host keys of a server whose private halves are the monitor's from now on; the certified one first."""
-        await self.hold(private_key, certificate)
-        certified = MonitoredHostKey(ED25519_CERTIFICATE, certificate.to_blob(), self)
-        return {ED25519_CERTIFICATE: certified, ED25519: MonitoredHostKey(ED25519, certificate.public_key, self)}
+        """Host keys of a server whose private halves are the monitor's; the certified one first.
 
-    async def sign(self, blob: bytes, data: bytes) -> bytes:
-        """The signature blob of the host key that clients know as ``blob``, over an exchange hash."""
-        return (await self._ask(orders.SIGN, wire.string(blob) + wire.string(data))).body
+        :param private_key: given to the monitor; empty where it keeps one.
+        :raises TeleportError: it does not take them.
+        """
+        answer = await self._ask(orders.HOLD, wire.text(private_key) + wire.text(certificate.to_line()))
+        if self._cookies is None:
+            self._cookies = Cookies(answer.body)
+        return {
+            ED25519_CERTIFICATE: MonitoredHostKey(ED25519_CERTIFICATE, certificate.to_blob(), self, self._cookies),
+            ED25519: MonitoredHostKey(ED25519, certificate.public_key, self, self._cookies),
+        }
+
+    async def sign(self, transcript: Transcript) -> bytes:
+        """The signature blob of the host key that an exchange shows."""
+        return (await self._ask(orders.SIGN, pack_transcript(transcript))).body
+
+    async def prove(self, session_id: bytes, blob: bytes) -> bytes:
+        """The signature blob that proves to the client of a session that this host has a key."""
+        return (await self._ask(orders.PROVE, wire.string(session_id) + wire.string(blob))).body
 
     async def trust(self, authorities: Collection[bytes], endorsement: bytes = b"") -> None:
         """Says which authorities' users may log in. Raises AccessDenied where the monitor has others."""
@@ -260,9 +276,13 @@ class MonitoredHostKey:
     algorithm: bytes
     blob: bytes
     _monitor: Monitor
+    cookie: Cookies
 
-    async def sign(self, data: bytes) -> bytes:
-        return await self._monitor.sign(self.blob, data)
+    async def sign(self, transcript: Transcript) -> bytes:
+        return await self._monitor.sign(transcript)
+
+    async def prove(self, session_id: bytes) -> bytes:
+        return await self._monitor.prove(session_id, self.blob)
 
 
 @frozen
@@ -343,26 +363,29 @@ class MonitoredProcess:
 
 
 def start(
-    reactor: IReactorFDSet, clock: IReactorTime, settings: Settings, anchors: Path | None, gone: Callable[[], None]
+    reactor: IReactorFDSet, clock: IReactorTime, settings: Settings, folder: Path | None, gone: Callable[[], None]
 ) -> Monitor:
     """Starts a monitor that serves this process alone.
 
-    :param anchors: the file of trust anchors, where this process may not change them; None where it may.
+    :param folder: see :func:`launch`.
     :param gone: called if the monitor ends before we do.
     """
     ours, theirs = frames.pair()
     with theirs:
-        process = launch([theirs], settings, anchors)
+        process = launch([theirs], settings, folder)
     return Monitor(reactor, clock, ours, gone, process)
 
 
-def launch(servers: Sequence[socket.socket], settings: Settings, anchors: Path | None) -> subprocess.Popen[bytes]:
+def launch(servers: Sequence[socket.socket], settings: Settings, folder: Path | None) -> subprocess.Popen[bytes]:
     """Starts the monitor's process, which serves these sockets and ends when all of them are closed.
+
+    :param folder: where the host key and the trust anchors are, where the servers may not change them; None where they
+        may, and bring their own.
 
     It gets nothing of our environment but the time zone, and no package but ours and those that we use.
     """
     fds = [each.fileno() for each in servers]
-    choice = {"servers": fds, "settings": settings._asdict(), "anchors": str(anchors or "")}
+    choice = {"servers": fds, "settings": settings._asdict(), "folder": str(folder or "")}
     path = [str(Path(teleport_conch.__file__).parent.parent), *(each for each in sys.path if each)]
     words = [sys.executable, "-I", "-S", "-c", _BOOT.format(path=path), json.dumps(choice)]
     environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"} | {n: os.environ[n] for n in ("TZ",) if n in os.environ}

@@ -20,8 +20,10 @@ from teleport_conch.ssh.transport import algorithms, kex
 from teleport_conch.ssh.transport.ciphers import Keys, Opener, key_sizes
 from teleport_conch.ssh.transport.compression import DELAYED, NONE
 from teleport_conch.ssh.transport.hostkeys import HostKey, HostKeys
+from teleport_conch.ssh.transport.kex import Transcript
 from teleport_conch.ssh.transport.messages import MSG_KEXINIT, MSG_NEWKEYS
 from teleport_conch.ssh.transport.negotiation import (
+    COOKIE_BYTES,
     EXT_INFO_CLIENT,
     STRICT_CLIENT,
     STRICT_SERVER,
@@ -69,10 +71,10 @@ class Offer:
     macs: Names = algorithms.MACS
     compressions: Names = algorithms.COMPRESSIONS
 
-    def to_kexinit(self, markers: Names) -> KexInit:
-        """The message, with a fresh cookie; ``markers`` follow the methods."""
+    def to_kexinit(self, markers: Names, cookie: bytes) -> KexInit:
+        """The message; ``markers`` follow the methods."""
         ciphers, macs, compressions = (EachWay(each, each) for each in (self.ciphers, self.macs, self.compressions))
-        return KexInit(os.urandom(16), (*self.kex, *markers), self.host_keys, ciphers, macs, compressions)
+        return KexInit(cookie, (*self.kex, *markers), self.host_keys, ciphers, macs, compressions)
 
 
 class Party(Protocol):
@@ -143,7 +145,7 @@ class KeyExchange:
         """Sends our offer, where none is under way."""
         if self._ours is not None:
             return
-        self._ours = self._offer.to_kexinit(self.markers if self.first else ())
+        self._ours = self._offer.to_kexinit(self.markers if self.first else (), self._cookie())
         self._our_payload = self._ours.to_payload()
         self.under_way, self.may_send = True, False
         self._party.exchange_begun()
@@ -189,24 +191,28 @@ class KeyExchange:
     def _agreed(self, method: kex.Method) -> None:
         """Both offers are known."""
 
+    def _cookie(self) -> bytes:
+        """What makes our offer unlike every other."""
+        raise NotImplementedError
+
     def _method_message(self, agreement: Agreement, number: int, content: Reader) -> None:
         """A message of the method that was agreed upon."""
         raise NotImplementedError
 
-    def _hash(
-        self, method: kex.Method, host_key_blob: bytes, client_public: bytes, server_public: bytes, secret: bytes
-    ) -> bytes:
+    def _transcript(
+        self, method: bytes, host_key_blob: bytes, client_public: bytes, server_public: bytes, secret: bytes
+    ) -> Transcript:
         client, server = self._party.versions
         offers = (self._our_payload, self._their_payload)
         client_offer, server_offer = offers if self.is_client else reversed(offers)
         said = (client, server, client_offer, server_offer, host_key_blob, client_public, server_public, secret)
-        return kex.exchange_hash(method, *said)
+        return Transcript(method, *said)
 
-    def _send_new_keys(self, agreement: Agreement, host_key_blob: bytes, secret: bytes, hashed: bytes) -> None:
+    def _send_new_keys(self, agreement: Agreement, transcript: Transcript) -> None:
         """The exchange succeeded: our direction takes its new keys, and the peer's has them ready."""
         if not self.session_id:
-            self.session_id, self.host_key_blob = hashed, host_key_blob
-        outgoing, incoming = self._keys(agreement, secret, hashed)
+            self.session_id, self.host_key_blob = transcript.digest, transcript.host_key
+        outgoing, incoming = self._keys(agreement, transcript.secret, transcript.digest)
         self._compressions = self._ways(agreement.compression)
         compresses = [self._party.compresses and each == DELAYED for each in self._compressions]
         self._incoming = incoming.opener(), compresses[1]
@@ -272,17 +278,21 @@ class ServerExchange(KeyExchange):
         client_public = content.string()
         content.end()
         self._answered = True
-        method, host_key = kex.METHODS[agreement.kex], self._host_keys[agreement.host_key]
-        server_public, secret = method.respond(client_public)
-        hashed = self._hash(method, host_key.blob, client_public, server_public, secret)
-        self._party.wait_for(self._answer(agreement, host_key, server_public, secret, hashed))
+        host_key = self._host_keys[agreement.host_key]
+        server_public, secret = kex.METHODS[agreement.kex].respond(client_public)
+        transcript = self._transcript(agreement.kex, host_key.blob, client_public, server_public, secret)
+        self._party.wait_for(self._answer(agreement, host_key, transcript))
 
-    async def _answer(
-        self, agreement: Agreement, host_key: HostKey, server_public: bytes, secret: bytes, hashed: bytes
-    ) -> None:
-        signature = await host_key.sign(hashed)
-        self._party.transmit(MSG_REPLY, *map(wire.string, (host_key.blob, server_public, signature)))
-        self._send_new_keys(agreement, host_key.blob, secret, hashed)
+    async def _answer(self, agreement: Agreement, host_key: HostKey, transcript: Transcript) -> None:
+        signature = await host_key.sign(transcript)
+        self._party.transmit(MSG_REPLY, *map(wire.string, (host_key.blob, transcript.server_public, signature)))
+        self._send_new_keys(agreement, transcript)
+
+    def _cookie(self) -> bytes:
+        """Of whoever holds the keys, who may want to know it again."""
+        for key in self._host_keys.values():
+            return key.cookie()
+        return os.urandom(COOKIE_BYTES)
 
 
 class HostCheck(Protocol):
@@ -321,12 +331,14 @@ class ClientExchange(KeyExchange):
         self._answered = True
         if self.host_key_blob and blob != self.host_key_blob:
             raise HostKeyChanged("the host key changed during the connection")
-        method, half = kex.METHODS[agreement.kex], self._half
+        half, self._half = self._half, None
         secret = half.finish(server_public)
-        self._half = None
-        hashed = self._hash(method, blob, half.public, server_public, secret)
-        self._party.wait_for(self._verify(agreement, blob, signature, secret, hashed))
+        transcript = self._transcript(agreement.kex, blob, half.public, server_public, secret)
+        self._party.wait_for(self._verify(agreement, transcript, signature))
 
-    async def _verify(self, agreement: Agreement, blob: bytes, signature: bytes, secret: bytes, hashed: bytes) -> None:
-        await self._check(agreement.host_key, blob, signature, hashed)
-        self._send_new_keys(agreement, blob, secret, hashed)
+    async def _verify(self, agreement: Agreement, transcript: Transcript, signature: bytes) -> None:
+        await self._check(agreement.host_key, transcript.host_key, signature, transcript.digest)
+        self._send_new_keys(agreement, transcript)
+
+    def _cookie(self) -> bytes:
+        return os.urandom(COOKIE_BYTES)

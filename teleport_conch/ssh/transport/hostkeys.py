@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -12,6 +13,10 @@ from teleport_conch import wire
 from teleport_conch.certs import keys
 from teleport_conch.certs.certificate import SSHCertificate
 from teleport_conch.ssh.transport.algorithms import ED25519, ED25519_CERTIFICATE
+from teleport_conch.ssh.transport.kex import Transcript
+from teleport_conch.ssh.transport.negotiation import COOKIE_BYTES
+
+PROVED = b"hostkeys-prove-00@openssh.com"
 
 
 class HostKey(Protocol):
@@ -28,12 +33,23 @@ class HostKey(Protocol):
     def blob(self) -> bytes:
         """The public key or the certificate, as the client gets it and as the exchange hash covers it."""
 
-    async def sign(self, data: bytes) -> bytes:
-        """The signature of ``data`` as a blob. With a certificate it is the plain key's (PROTOCOL.certkeys)."""
+    def cookie(self) -> bytes:
+        """16 bytes for our offer of an exchange that may be signed with this key, never the same twice."""
+
+    async def sign(self, transcript: Transcript) -> bytes:
+        """The signature of an exchange as a blob. With a certificate it is the plain key's (PROTOCOL.certkeys)."""
+
+    async def prove(self, session_id: bytes) -> bytes:
+        """The signature of :func:`proved_part` as a blob."""
 
 
 HostKeys = Mapping[bytes, HostKey]
-"""Host keys by the names of their algorithms, most wanted first."""
+"""Host keys by the names of their algorithms, most wanted first. Who holds one of them holds all."""
+
+
+def proved_part(session_id: bytes, blob: bytes) -> bytes:
+    """What a server signs to prove to the client of a session that it has a key (OpenSSH's PROTOCOL, section 2.5)."""
+    return wire.string(PROVED) + wire.string(session_id) + wire.string(blob)
 
 
 @frozen
@@ -44,7 +60,16 @@ class LocalHostKey:
     blob: bytes
     _key: ed25519.Ed25519PrivateKey = field(repr=False)
 
-    async def sign(self, data: bytes) -> bytes:
+    def cookie(self) -> bytes:
+        return os.urandom(COOKIE_BYTES)
+
+    async def sign(self, transcript: Transcript) -> bytes:
+        return self._signed(transcript.digest)
+
+    async def prove(self, session_id: bytes) -> bytes:
+        return self._signed(proved_part(session_id, self.blob))
+
+    def _signed(self, data: bytes) -> bytes:
         return wire.string(ED25519) + wire.string(self._key.sign(data))
 
 

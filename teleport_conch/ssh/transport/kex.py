@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from types import MappingProxyType
 from typing import ClassVar, Protocol
 
-from attrs import frozen
+from attrs import field, frozen
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -203,26 +204,40 @@ METHODS: Mapping[bytes, Method] = MappingProxyType({method.name: method for meth
 """Every method of ours by name, most wanted first. ML-KEM is missing where the installed OpenSSL lacks it."""
 
 
-def exchange_hash(
-    method: Method,
-    client_version: bytes,
-    server_version: bytes,
-    client_kexinit: bytes,
-    server_kexinit: bytes,
-    host_key_blob: bytes,
-    client_public: bytes,
-    server_public: bytes,
-    secret: bytes,
-) -> bytes:
-    """What the host key signs (RFC 5656, section 4).
+@frozen
+class Transcript:
+    """What one exchange consists of; its hash is what the host key signs (RFC 5656, section 4).
 
-    :param client_version: the version line without its end.
-    :param client_kexinit: the whole payload of the message, its number included.
-    :param host_key_blob: the host key or host certificate, as the server sent it.
-    :param secret: encoded, as :class:`Method` answers it.
+    :ivar method: the name of the method.
+    :ivar client_version: the version line without its end.
+    :ivar client_kexinit: the whole payload of the message, its number included.
+    :ivar host_key: the host key or host certificate, as the server sends it.
+    :ivar secret: encoded, as :class:`Method` answers it.
     """
-    said = (client_version, server_version, client_kexinit, server_kexinit, host_key_blob, client_public, server_public)
-    return method.digest(b"".join(map(wire.string, said)) + secret)
+
+    method: bytes
+    client_version: bytes
+    server_version: bytes
+    client_kexinit: bytes = field(repr=False)
+    server_kexinit: bytes = field(repr=False)
+    host_key: bytes = field(repr=False)
+    client_public: bytes = field(repr=False)
+    server_public: bytes = field(repr=False)
+    secret: bytes = field(repr=False)
+
+    @cached_property
+    def digest(self) -> bytes:
+        """The exchange hash."""
+        said = (
+            self.client_version,
+            self.server_version,
+            self.client_kexinit,
+            self.server_kexinit,
+            self.host_key,
+            self.client_public,
+            self.server_public,
+        )
+        return METHODS[self.method].digest(b"".join(map(wire.string, said)) + self.secret)
 
 
 def derive(method: Method, secret: bytes, hashed: bytes, session_id: bytes, letter: bytes, size: int) -> bytes:

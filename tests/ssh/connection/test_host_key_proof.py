@@ -10,6 +10,7 @@ from teleport_conch import wire
 from teleport_conch.errors import AccessDenied
 from teleport_conch.ssh.connection.host_key_proof import HostKeyProof
 from teleport_conch.ssh.connection.service import Connection
+from teleport_conch.ssh.transport.hostkeys import proved_part
 from tests.ssh import messages
 from tests.ssh.connections import ConnectionCase
 from tests.ssh.recording import RecordingTransport
@@ -21,8 +22,8 @@ class SampleKey:
 
     blob: bytes
 
-    async def sign(self, data: bytes) -> bytes:
-        return b"signed:" + data
+    async def prove(self, session_id: bytes) -> bytes:
+        return b"signed:" + proved_part(session_id, self.blob)
 
 
 class HostKeyProofTests(ConnectionCase):

@@ -25,6 +25,9 @@ from teleport_conch.ssh.processes import monitored
 from teleport_conch.ssh.processes.exit_status import ExitStatus
 from teleport_conch.ssh.processes.monitored import Monitor, MonitoredLogin
 from teleport_conch.ssh.processes.process import Process
+from teleport_conch.ssh.transport.hostkeys import HostKeys
+from teleport_conch.ssh.transport.kex import Transcript
+from teleport_conch.ssh.transport.negotiation import EachWay, KexInit
 from teleport_conch.starting import Reactor
 from tests.certs import samples
 
@@ -60,6 +63,19 @@ def user_certificate(
         samples.SSH_BLOB, name="alice", logins=list(logins), roles=["access"], traits={}, ttl_s=3600, now=now
     )
     return samples.resigned(certificate, **changes) if changes else certificate
+
+
+def offer(cookie: bytes) -> bytes:
+    """A server's KEXINIT with a cookie."""
+    names: tuple[bytes, ...] = (b"aes128-ctr",)
+    each = EachWay(names, names)
+    return KexInit(cookie, (b"curve25519-sha256",), (b"ssh-ed25519",), each, each, each).to_payload()
+
+
+def transcript(cookie: bytes, host_key: bytes = HOST_BLOB) -> Transcript:
+    """An exchange of keys, unlike every other."""
+    said = b"SSH-2.0-client", b"SSH-2.0-server", b"\x14client", offer(cookie), host_key
+    return Transcript(b"curve25519-sha256", *said, os.urandom(32), os.urandom(32), wire.mpint(1 << 200))
 
 
 def signed_proof(session_id: bytes, user: str, certificate: SSHCertificate, host_key: bytes = b"") -> LoginProof:
@@ -98,6 +114,7 @@ class MonitorCase(TestCase):
 
     timeout = 60
     settings = PLAIN
+    host_keys: HostKeys
 
     def start_monitor(self, anchors: Path | None = None, settings: Settings | None = None) -> Monitor:
         """A monitor that serves this process."""
@@ -112,9 +129,19 @@ class MonitorCase(TestCase):
     async def ready_monitor(self, settings: Settings | None = None) -> Monitor:
         """One that holds the host key, and trusts the users' authority."""
         monitor = self.start_monitor(settings=settings)
-        await monitor.hold(keys.ssh_private_pem(HOST_KEY), host_certificate(reactor_now()))
+        self.host_keys = await monitor.host_keys(keys.ssh_private_pem(HOST_KEY), host_certificate(reactor_now()))
         await monitor.trust(samples.USER_CA.public().ssh_keys)
         return monitor
+
+    def exchange(self) -> Transcript:
+        """What the monitor of :meth:`ready_monitor` signs."""
+        return transcript(self.host_keys[b"ssh-ed25519"].cookie())
+
+    async def session(self, monitor: Monitor) -> bytes:
+        """The identifier of a session that it has signed for."""
+        exchange = self.exchange()
+        await monitor.sign(exchange)
+        return exchange.digest
 
     async def logged_in(self, monitor: Monitor, user: str = "", **changes: object) -> MonitoredLogin:
         """Alice's login as an account of this host."""
@@ -123,8 +150,7 @@ class MonitorCase(TestCase):
     async def proof(self, monitor: Monitor, user: str = "", **changes: object) -> LoginProof:
         """What Alice's client signed for a session of this monitor."""
         name = user or own_name()
-        session_id = os.urandom(32)
-        await monitor.sign(HOST_BLOB, session_id)
+        session_id = await self.session(monitor)
         certificate = samples.resigned(user_certificate(reactor_now(), name), **changes)
         return signed_proof(session_id, name, certificate)
 

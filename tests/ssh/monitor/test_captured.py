@@ -18,25 +18,26 @@ from teleport_conch.certs.signatures import Signature, verify
 from teleport_conch.errors import AccessDenied, BadParameter, SpawnFailed, TeleportError
 from teleport_conch.ssh.login.proof import LoginProof
 from teleport_conch.ssh.monitor import orders
+from teleport_conch.ssh.monitor.cookies import Cookies
+from teleport_conch.ssh.monitor.exchanges import pack_transcript
 from teleport_conch.ssh.monitor.frames import Frame
 from teleport_conch.ssh.monitor.orders import Program
 from teleport_conch.ssh.processes.exit_status import ExitStatus
 from teleport_conch.ssh.processes.monitored import Monitor
+from teleport_conch.ssh.transport.hostkeys import proved_part
 from tests.certs import samples
-from tests.ssh.monitor.servers import HOST_BLOB, MonitorCase, own_name, signed_proof, user_certificate
+from tests.ssh.monitor.servers import HOST_BLOB, MonitorCase, own_name, signed_proof, transcript, user_certificate
+
+ALGORITHM_OF_HOSTS = b"ssh-ed25519-cert-v01@openssh.com"
 
 
-class CapturedServerTests(MonitorCase):
-    """It gets the accounts whose certificate and signature it holds, and no other."""
-
-    async def session(self, monitor: Monitor) -> bytes:
-        """The identifier of a session that the monitor has signed for."""
-        session_id = os.urandom(32)
-        await monitor.sign(HOST_BLOB, session_id)
-        return session_id
-
+class CapturedCase(MonitorCase):
     async def denied(self, monitor: Monitor, proof: LoginProof, kind: type[TeleportError], host: str = "::1") -> str:
         return await self.refused(monitor.log_in(proof, host), kind)
+
+
+class CapturedServerTests(CapturedCase):
+    """It gets the accounts whose certificate and signature it holds, and no other."""
 
     async def test_what_it_holds(self) -> None:
         """A login that is as it should be: this is what the others lack."""
@@ -100,13 +101,6 @@ class CapturedServerTests(MonitorCase):
             monitor, signed_proof(await self.session(monitor), own_name(), certificate), errors.CertificateType
         )
 
-    async def test_session_of_another_host(self) -> None:
-        """What a person signed for a session elsewhere is over an identifier that was not signed here."""
-        monitor = await self.ready_monitor()
-        proof = signed_proof(os.urandom(32), own_name(), user_certificate(time.time(), own_name()))
-        sentence = await self.denied(monitor, proof, AccessDenied)
-        self.assertEqual(sentence, "The monitor did not sign for this session; log in again.")
-
     async def test_signature_bound_to_another_host(self) -> None:
         """A client says which host key it saw (OpenSSH 8.9 and later): such a signature is good for one host only."""
         monitor = await self.ready_monitor()
@@ -121,8 +115,6 @@ class CapturedServerTests(MonitorCase):
         monitor = await self.ready_monitor()
         proof = signed_proof(await self.session(monitor), own_name(), user_certificate(time.time(), own_name()))
         await monitor.log_in(proof, "::1")
-        await self.denied(monitor, proof, AccessDenied)
-        await monitor.sign(HOST_BLOB, proof.session_id)
         await self.denied(monitor, proof, AccessDenied)
 
     async def test_source_address(self) -> None:
@@ -189,34 +181,6 @@ class CapturedServerTests(MonitorCase):
         sentence = await self.refused(login.spawn(Program("id", {"LD_PRELOAD": "/tmp/x.so"})), BadParameter)
         self.assertEqual(sentence, "A variable of the session has a name that no variable can have.")
 
-    async def test_signs_hashes_only(self) -> None:
-        """The host key is not for anything that somebody would like signed."""
-        monitor = await self.ready_monitor()
-        for data in (b"", b"x" * 31, b"x" * 65, os.urandom(1000)):
-            sentence = await self.refused(monitor.sign(HOST_BLOB, data), BadParameter)
-            self.assertEqual(sentence, "The monitor signs exchange hashes and proofs of its keys, and nothing else.")
-        await self.refused(monitor.sign(samples.SSH_BLOB, bytes(32)), BadParameter)
-
-    async def test_signs_proofs(self) -> None:
-        """Nor for anything that only looks like the proof of a key (hostkeys-prove-00@openssh.com)."""
-        monitor = await self.ready_monitor()
-
-        def proof(name: bytes, session_id: bytes, blob: bytes) -> bytes:
-            return b"".join(map(wire.string, (name, session_id, blob)))
-
-        name, session_id = b"hostkeys-prove-00@openssh.com", os.urandom(32)
-        data = proof(name, session_id, HOST_BLOB)
-        verify(public_key.parse(HOST_BLOB), Signature.parse(await monitor.sign(HOST_BLOB, data)), data)
-        for wrong in (
-            proof(b"other", session_id, HOST_BLOB),
-            proof(name, session_id[1:], HOST_BLOB),
-            proof(name, session_id, samples.SSH_BLOB),
-            data + b"x",
-        ):
-            await self.refused(monitor.sign(HOST_BLOB, wrong), BadParameter)
-        proven = signed_proof(session_id, own_name(), user_certificate(time.time(), own_name()))
-        await self.denied(monitor, proven, AccessDenied)
-
     async def test_nul(self) -> None:
         """No program can be given a NUL byte; who asks for one is refused before the monitor cuts the server off."""
         monitor = await self.ready_monitor()
@@ -236,7 +200,7 @@ class CapturedServerTests(MonitorCase):
         """A monitor that does not answer is not waited for without end."""
         monitor = await self.ready_monitor()
         monitor._received = lambda frame: None  # type: ignore[method-assign]
-        answer = monitor._ask(orders.SIGN, wire.string(HOST_BLOB) + wire.string(bytes(32)), 0.05)
+        answer = monitor._ask(orders.SIGN, pack_transcript(self.exchange()), 0.05)
         sentence = await self.refused(answer, SpawnFailed)
         self.assertEqual(sentence, "The monitor of this host did not answer within 0 seconds.")
 
@@ -247,3 +211,122 @@ class CapturedServerTests(MonitorCase):
         self.addCleanup(os.close, writing)
         monitor._received(Frame(orders.DONE, 4_000_000, b"", (reading,)))
         self.assertRaises(OSError, os.fstat, reading)
+
+
+class CapturedExchangeTests(CapturedCase):
+    """What it wants signed with the host key: exchanges of this host, each once, and what follows from them."""
+
+    async def test_what_is_signed(self) -> None:
+        """An exchange that is as it should be: this is what the others lack."""
+        monitor = await self.ready_monitor()
+        for blob in (HOST_BLOB, self.host_keys[ALGORITHM_OF_HOSTS].blob):
+            exchange = evolve(self.exchange(), host_key=blob)
+            verify(public_key.parse(HOST_BLOB), Signature.parse(await monitor.sign(exchange)), exchange.digest)
+
+    async def test_any_digest(self) -> None:
+        """It says what is digested, and has no digest signed that comes from elsewhere."""
+        monitor = await self.ready_monitor()
+        body = wire.string(HOST_BLOB) + wire.string(os.urandom(32))
+        self.assertEqual(
+            await self.refused(monitor._ask(orders.SIGN, body), SpawnFailed), "The monitor of this host has ended."
+        )
+
+    async def test_key_of_another_host(self) -> None:
+        """Nor an exchange in which another host shows its key, though the attacker may hold that key."""
+        monitor = await self.ready_monitor()
+        other = keys.generate_ssh_key()
+        certificate = samples.host_certificate(public_key=keys.public_blob(other.public_key()))
+        for blob in (keys.public_blob(other.public_key()), certificate.to_blob(), b""):
+            sentence = await self.refused(monitor.sign(evolve(self.exchange(), host_key=blob)), AccessDenied)
+            self.assertEqual(sentence, "The exchange shows a host key that is not this host's.")
+
+    async def test_login_to_another_host(self) -> None:
+        """A person logs in at a host whose key the attacker holds. The session is theirs, and no session here."""
+        monitor = await self.ready_monitor()
+        elsewhere = evolve(self.exchange(), host_key=keys.public_blob(keys.generate_ssh_key().public_key()))
+        await self.refused(monitor.sign(elsewhere), AccessDenied)
+        for host_key in (b"", HOST_BLOB):
+            proof = signed_proof(elsewhere.digest, own_name(), user_certificate(time.time(), own_name()), host_key)
+            sentence = await self.denied(monitor, proof, AccessDenied)
+            self.assertEqual(sentence, "The monitor did not sign for this session; log in again.")
+
+    async def test_cookie_of_its_own(self) -> None:
+        """An offer that does not come from here: of another host with the same key, or from before a restart."""
+        monitor = await self.ready_monitor()
+        for cookie in (bytes(16), os.urandom(16), Cookies(os.urandom(16))()):
+            sentence = await self.refused(monitor.sign(transcript(cookie)), AccessDenied)
+            self.assertEqual(sentence, "The exchange has a cookie that the monitor did not give out.")
+
+    async def test_after_a_restart(self) -> None:
+        """What one monitor signed, and a person answered, is nothing to the next one."""
+        before = await self.ready_monitor()
+        exchange = self.exchange()
+        await before.sign(exchange)
+        monitor = await self.ready_monitor()
+        sentence = await self.refused(monitor.sign(exchange), AccessDenied)
+        self.assertEqual(sentence, "The exchange has a cookie that the monitor did not give out.")
+        proof = signed_proof(exchange.digest, own_name(), user_certificate(time.time(), own_name()))
+        sentence = await self.denied(monitor, proof, AccessDenied)
+        self.assertEqual(sentence, "The monitor did not sign for this session; log in again.")
+
+    async def test_cookie_twice(self) -> None:
+        """One offer, one exchange: neither the same again, nor another with the same cookie."""
+        monitor = await self.ready_monitor()
+        cookie = self.host_keys[b"ssh-ed25519"].cookie()
+        exchange = transcript(cookie)
+        await monitor.sign(exchange)
+        for again in (exchange, transcript(cookie)):
+            sentence = await self.refused(monitor.sign(again), AccessDenied)
+            self.assertEqual(sentence, "The exchange has a cookie that was used before.")
+
+    async def test_session_twice(self) -> None:
+        """So that a session which had its login never is a session without one again."""
+        monitor = await self.ready_monitor()
+        exchange = self.exchange()
+        await monitor.sign(exchange)
+        proof = signed_proof(exchange.digest, own_name(), user_certificate(time.time(), own_name()))
+        login = await monitor.log_in(proof, "::1")
+        for _ in range(2):
+            await self.refused(monitor.sign(exchange), AccessDenied)
+            sentence = await self.denied(monitor, proof, AccessDenied)
+            self.assertEqual(sentence, "The monitor did not sign for this session; log in again.")
+            login.leave()
+
+    async def test_refused_exchange(self) -> None:
+        """A refusal costs nothing: the cookie is still good."""
+        monitor = await self.ready_monitor()
+        exchange = self.exchange()
+        await self.refused(monitor.sign(evolve(exchange, host_key=samples.SSH_BLOB)), AccessDenied)
+        await monitor.sign(exchange)
+
+    async def test_unknown_method(self) -> None:
+        monitor = await self.ready_monitor()
+        sentence = await self.refused(monitor.sign(evolve(self.exchange(), method=b"md5")), BadParameter)
+        self.assertEqual(sentence, "The exchange is by a method that the monitor does not know.")
+
+    async def test_no_offer(self) -> None:
+        """An offer that cannot be read ends the conversation."""
+        monitor = await self.ready_monitor()
+        answer = monitor.sign(evolve(self.exchange(), server_kexinit=b"\x14" + bytes(15)))
+        self.assertEqual(await self.refused(answer, SpawnFailed), "The monitor of this host has ended.")
+
+    async def test_proofs(self) -> None:
+        """A client is told of the host's keys in sessions of this host (hostkeys-prove-00@openssh.com): that of another
+        one would take them for that one's.
+        """
+        monitor = await self.ready_monitor()
+        session_id = await self.session(monitor)
+        proof = signed_proof(session_id, own_name(), user_certificate(time.time(), own_name()))
+        await self.check_proof(monitor, session_id)
+        login = await monitor.log_in(proof, "::1")
+        await self.check_proof(monitor, session_id)
+        sentence = await self.refused(monitor.prove(session_id, samples.SSH_BLOB), BadParameter)
+        self.assertEqual(sentence, "The monitor does not hold this host key.")
+        login.leave()
+        for other in (session_id, os.urandom(32)):
+            sentence = await self.refused(monitor.prove(other, HOST_BLOB), AccessDenied)
+            self.assertEqual(sentence, "The monitor proves its keys in sessions that it signed for, and in no others.")
+
+    async def check_proof(self, monitor: Monitor, session_id: bytes) -> None:
+        signature = Signature.parse(await monitor.prove(session_id, HOST_BLOB))
+        verify(public_key.parse(HOST_BLOB), signature, proved_part(session_id, HOST_BLOB))

@@ -13,12 +13,15 @@ from teleport_conch.certs import keys
 from teleport_conch.errors import LimitExceeded, TeleportError
 from teleport_conch.ssh.monitor import frames, keeper, orders
 from teleport_conch.ssh.monitor.anchors import FollowedAnchors
+from teleport_conch.ssh.monitor.cookies import Cookies
+from teleport_conch.ssh.monitor.exchanges import pack_transcript
 from teleport_conch.ssh.monitor.frames import Frame, Peer
+from teleport_conch.ssh.monitor.host_key import FollowedHostKeys
 from teleport_conch.ssh.monitor.loop import Loop
 from teleport_conch.ssh.monitor.monitor import MAX_CHECKS, Monitor, Served
 from teleport_conch.ssh.monitor.verifier import pack_proof
 from tests.certs import samples
-from tests.ssh.monitor.servers import HOST_BLOB, HOST_KEY, host_certificate, own_name, signed_proof, user_certificate
+from tests.ssh.monitor.servers import HOST_KEY, host_certificate, own_name, signed_proof, transcript, user_certificate
 
 
 class LoginTests(SynchronousTestCase):
@@ -29,16 +32,19 @@ class LoginTests(SynchronousTestCase):
         self.starter = Peer(theirs)
         self.addCleanup(ours.close)
         self.addCleanup(theirs.close)
-        self.monitor = Monitor(Loop(), Peer(ours), [], FollowedAnchors(tuple(samples.USER_CA.public().ssh_keys)))
-        self.served = Served(0)
+        anchors = FollowedAnchors(tuple(samples.USER_CA.public().ssh_keys))
+        self.monitor = Monitor(Loop(), Peer(ours), [], anchors, FollowedHostKeys())
+        self.served = Served()
         self.answers: list[bytes | TeleportError] = []
         line = host_certificate(time.time()).to_line()
-        self.monitor.hold(self.served, wire.text(keys.ssh_private_pem(HOST_KEY)) + wire.text(line))
+        self.cookie = Cookies(
+            self.monitor.hold(self.served, wire.text(keys.ssh_private_pem(HOST_KEY)) + wire.text(line))
+        )
 
     def log_in(self) -> None:
-        session_id = os.urandom(32)
-        self.monitor.sign(self.served, wire.string(HOST_BLOB) + wire.string(session_id))
-        proof = signed_proof(session_id, own_name(), user_certificate(time.time(), own_name()))
+        exchange = transcript(self.cookie())
+        self.monitor.sign(self.served, pack_transcript(exchange))
+        proof = signed_proof(exchange.digest, own_name(), user_certificate(time.time(), own_name()))
         self.monitor.log_in(self.served, pack_proof(proof, "::1"), self.answers.append)
 
     def answer(self, kind: int, body: bytes = b"") -> None:

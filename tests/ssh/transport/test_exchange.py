@@ -17,7 +17,7 @@ from teleport_conch.ssh.connection.service import Connection
 from teleport_conch.ssh.transport.algorithms import ED25519, server_sig_algs
 from teleport_conch.ssh.transport.exchange import Names, Offer, ServerExchange
 from teleport_conch.ssh.transport.hostkeys import HostKey, LocalHostKey
-from teleport_conch.ssh.transport.kex import METHODS
+from teleport_conch.ssh.transport.kex import METHODS, Transcript
 from teleport_conch.ssh.transport.negotiation import KexInit
 from teleport_conch.ssh.transport.rekeying import RekeyLimits
 from tests.ssh import messages
@@ -43,10 +43,16 @@ class SlowKey:
     def blob(self) -> bytes:
         return self.key.blob
 
-    async def sign(self, data: bytes) -> bytes:
+    def cookie(self) -> bytes:
+        return self.key.cookie()
+
+    async def sign(self, transcript: Transcript) -> bytes:
         self.waits.append(Deferred())
         await self.waits[-1]
-        return await self.key.sign(data)
+        return await self.key.sign(transcript)
+
+    async def prove(self, session_id: bytes) -> bytes:
+        return await self.key.prove(session_id)
 
 
 def slow_keys() -> tuple[Mapping[bytes, HostKey], list[Deferred[None]]]:

@@ -6,6 +6,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from teleport_conch import wire
 from teleport_conch.certs import keys, public_key
 from teleport_conch.certs.certificate import SSHCertificate
 from teleport_conch.certs.signatures import Signature, verify
@@ -17,6 +18,7 @@ from teleport_conch.ssh.transport.algorithms import (
     server_sig_algs,
 )
 from teleport_conch.ssh.transport.hostkeys import host_keys
+from teleport_conch.ssh.transport.kex import Transcript
 from tests.certs import samples
 
 PEM = keys.ssh_private_pem(samples.SSH_KEY)
@@ -37,9 +39,17 @@ class HostKeyTests(SynchronousTestCase):
     def test_signs_as_the_plain_key(self) -> None:
         """The signature is the plain key's, whatever algorithm was negotiated (PROTOCOL.certkeys)."""
         for key in self.keys.values():
-            signature = Signature.parse(self.successResultOf(Deferred.fromCoroutine(key.sign(b"hash"))))
-            self.assertEqual(signature.algorithm, "ssh-ed25519")
-            verify(public_key.parse(self.certificate.public_key), signature, b"hash")
+            transcript = Transcript(b"curve25519-sha256", *([b""] * 8))
+            for signing, signed in (
+                (key.sign(transcript), transcript.digest),
+                (
+                    key.prove(b"session"),
+                    b"\0\0\0\x1dhostkeys-prove-00@openssh.com\0\0\0\7session" + wire.string(key.blob),
+                ),
+            ):
+                signature = Signature.parse(self.successResultOf(Deferred.fromCoroutine(signing)))
+                self.assertEqual(signature.algorithm, "ssh-ed25519")
+                verify(public_key.parse(self.certificate.public_key), signature, signed)
 
     def test_another_key(self) -> None:
         """A certificate for another key is a mistake that is found at once."""

@@ -196,7 +196,7 @@ class HashTests(SynchronousTestCase):
     def test_exchange_hash(self) -> None:
         """The fields in the order of the RFC, each with its length, then the secret as it is."""
         said = (b"SSH-2.0-a", b"SSH-2.0-b", b"\x14c", b"\x14s", b"host key", b"client", b"server")
-        hashed = kex.exchange_hash(METHOD, *said, wire.mpint(255))
+        hashed = kex.Transcript(METHOD.name, *said, wire.mpint(255)).digest
         whole = b"".join(wire.string(each) for each in said) + b"\0\0\0\2\0\xff"
         self.assertEqual(hashed, hashlib.sha256(whole).digest())
 
