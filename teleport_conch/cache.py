@@ -5,22 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from attrs import evolve
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from teleport_conch.access.directory import Directory
+from teleport_conch.access.known import Known
+from teleport_conch.access.locks import Locks
 from teleport_conch.access.roles import Role
 from teleport_conch.certs.public import PublicAuthority
 from teleport_conch.client.api import AuthClient
 from teleport_conch.client.backoff import Backoff, Jitter
 from teleport_conch.client.copy_on_disk import CopyOnDisk
-from teleport_conch.errors import Compacted, ConnectionProblem, NotFound, TeleportError
+from teleport_conch.client.kinds import REMOVABLE, SERVERS, Resource, lasting, read
+from teleport_conch.errors import Compacted, ConnectionProblem, TeleportError
 from teleport_conch.resources.cluster import ClusterConfig, ClusterName
 from teleport_conch.resources.fields import Fields
-from teleport_conch.resources.server import Presence, Server, State
+from teleport_conch.resources.lock import Lock
+from teleport_conch.resources.server import Server
+from teleport_conch.resources.user import User
 from teleport_conch.storage.backend import IBackend
 
 #: Seconds for which a copy is used while auth is away.
@@ -31,19 +36,7 @@ LONGEST_WAIT_S = 10.0
 #: Seconds between two notes on disk of when auth was heard last.
 STAMP_S = 60.0
 
-Resource = PublicAuthority | ClusterConfig | ClusterName | Role | Server
-
-READERS: Mapping[str, Callable[[object], Resource]] = {
-    "cert_authority": PublicAuthority.from_json,
-    "cluster_config": ClusterConfig.from_json,
-    "cluster_name": ClusterName.from_json,
-    "role": Role.from_json,
-    "node": Server.from_json,
-    "proxy": Server.from_json,
-}
-"""The kinds that can be kept."""
-
-_SERVERS = ("node", "proxy")
+_OF_PEOPLE = ("role", "user", "lock", "cluster_name")
 
 _Kind = TypeVar("_Kind", bound=Resource)
 
@@ -55,7 +48,7 @@ class Cache(Service):
     for longer than ``ttl_s``.
 
     :param backend: keeps the copy; it is opened and closed by whoever made it.
-    :param kinds: some of :data:`READERS`.
+    :param kinds: some of :data:`~teleport_conch.client.kinds.READERS`.
     :param jitter: for the time between two tries to watch.
     :param ttl_s: seconds.
     :param cluster_name: a copy of another cluster is thrown away.
@@ -88,6 +81,7 @@ class Cache(Service):
         self._waiting: list[Deferred[None]] = []
         self._following: Deferred[None] | None = None
         self._said = ""
+        self._known_people: Known | None = None  # made anew after each change
         self.live = False
         """Whether the copy follows auth at this moment."""
 
@@ -104,6 +98,15 @@ class Cache(Service):
 
     def roles(self) -> tuple[Role, ...]:
         return self._all("role", Role)
+
+    def known(self) -> Known:
+        """What decisions about people depend on; the same object until some of it changes."""
+        if self._known_people is None or not self._is_fresh():
+            users = {user.name: user for user in self._all("user", User)}
+            directory = Directory({role.name: role for role in self.roles()}, users)
+            locks = Locks(self._all("lock", Lock))
+            self._known_people = Known(self.cluster_name().cluster_name, directory, locks)
+        return self._known_people
 
     def nodes(self) -> tuple[Server, ...]:
         """All nodes. While auth is away they are in the state that it knew last."""
@@ -226,7 +229,7 @@ class Cache(Service):
             raise ConnectionProblem("The auth server sent a snapshot that is not a list.")
         self._unconfirmed = {(kind, name) for kind, names in self._known.items() for name in names}
         changed = {kind for item in items for kind in self._put(item)}
-        changed |= self._drop([each for each in self._unconfirmed if each[0] not in _SERVERS])
+        changed |= self._drop([each for each in self._unconfirmed if each[0] not in SERVERS])
         self._backoff.reset()
         self._said = ""
         self.live = True
@@ -234,10 +237,10 @@ class Cache(Service):
 
     def _put(self, resource: object) -> set[str]:
         try:
-            kind, name, value = _read(resource)
+            kind, name, value = read(resource)
         except TeleportError as reason:
             self._log.error("Auth sent a resource that cannot be read: {reason}", reason=reason.sentence)
-            return set()
+            return self._forget(resource)
         if kind not in self._known:
             return set()
         self._unconfirmed.discard((kind, name))
@@ -245,12 +248,19 @@ class Cache(Service):
         if before == value:
             return set()
         self._known[kind][name] = value
-        if before is None or _lasting(before) != _lasting(value):
+        if before is None or lasting(before) != lasting(value):
             self._disk.keep(kind, name, resource)
         return {kind}
 
+    def _forget(self, resource: object) -> set[str]:
+        """What a role said before it cannot be read any more does not hold: nobody has it from now on."""
+        role = resource if isinstance(resource, Mapping) and resource.get("kind") == "role" else {}
+        metadata = role.get("metadata")
+        name = metadata.get("name") if isinstance(metadata, Mapping) else None
+        return self._drop([("role", name)]) if isinstance(name, str) else set()
+
     def _delete(self, kind: str, name: str) -> set[str]:
-        if kind not in (*_SERVERS, "role"):
+        if kind not in REMOVABLE:
             raise Compacted(f"A resource of the kind {kind} was deleted; a new snapshot tells what is left.")
         return self._drop([(kind, name)])
 
@@ -269,6 +279,8 @@ class Cache(Service):
     def _tell(self, changed: Iterable[str]) -> None:
         for kind in changed:
             self._listed.pop(kind, None)
+            if kind in _OF_PEOPLE:
+                self._known_people = None
         for callback in [callback for kind in changed for callback in self._callbacks[kind]]:
             try:
                 callback()
@@ -279,35 +291,13 @@ class Cache(Service):
         heard_at, resources = await self._disk.load()
         for resource in resources:
             try:
-                kind, name, value = _read(resource)
+                kind, name, value = read(resource)
             except TeleportError as reason:
                 self._log.warn("The copy on disk holds what cannot be read: {reason}", reason=reason.sentence)
                 continue
             if kind in self._known:
-                self._known[kind][name] = _lasting(value)
+                self._known[kind][name] = lasting(value)
         self._heard_at = heard_at
         if self._is_fresh():
             self._wake()
             self._tell([kind for kind, known in self._known.items() if known])
-
-
-def _read(resource: object) -> tuple[str, str, Resource]:
-    """Kind, name and value of a resource's JSON.
-
-    :raises TeleportError: it cannot be read, or is of a kind that is not kept.
-    """
-    fields = Fields(resource, "resource")
-    kind = fields.text("kind", max_chars=64)
-    if kind not in READERS:
-        raise NotFound(f"The kind {kind!r} is not kept.")
-    value = READERS[kind](resource)
-    name = fields.child("metadata").text("name", max_chars=255)
-    return kind, f"{value.kind}/{name}" if isinstance(value, PublicAuthority) else name, value
-
-
-def _lasting(value: Resource) -> Resource:
-    """What of a resource is true for longer than auth is heard: of a server's presence, no more than that it left."""
-    if not isinstance(value, Server):
-        return value
-    gone = value.presence.state is State.OFFLINE
-    return evolve(value, presence=Presence(State.OFFLINE if gone else State.UNKNOWN))

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from teleport_conch.access.decision import Denial
+from teleport_conch.access.known import Known
 from teleport_conch.audit.event import Event
 from teleport_conch.audit.trail import Trail
 from teleport_conch.cache import Cache
@@ -198,6 +199,10 @@ class Member(MultiService):
 
     def cluster_name(self) -> str:
         return self.cache.cluster_name().cluster_name
+
+    def known(self) -> Known:
+        """What decisions about people depend on, at this moment."""
+        return self.cache.known()
 
     def user_authorities(self) -> Collection[bytes]:
         """The keys that sign users' certificates."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -13,7 +14,8 @@ from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import TestCase
 from twisted.web.server import NOT_DONE_YET, Request
 
-from teleport_conch.cache import Cache
+from teleport_conch.access.roles import Role
+from teleport_conch.cache import TTL_S, Cache
 from teleport_conch.certs.authority import Authority
 from teleport_conch.certs.public import PublicAuthority
 from teleport_conch.client.api import AuthClient
@@ -21,7 +23,9 @@ from teleport_conch.client.tls import client_options
 from teleport_conch.errors import ConnectionProblem
 from teleport_conch.resources.cluster import ClusterConfig, ClusterName
 from teleport_conch.resources.joining import Heartbeat
+from teleport_conch.resources.lock import Lock
 from teleport_conch.resources.server import Presence, Server, State
+from teleport_conch.resources.user import User
 from teleport_conch.storage.backend import IBackend
 from teleport_conch.storage.memory import MemoryBackend
 from teleport_conch.storage.sqlite import SQLiteBackend
@@ -30,7 +34,7 @@ from tests.client.auth import CLUSTER, Auth
 from tests.client.servers import HandClock, pause, the_reactor
 from tests.client.servers import Server as HTTPServer
 
-KINDS = ("cert_authority", "cluster_config", "cluster_name", "role", "node", "proxy")
+KINDS = ("cert_authority", "cluster_config", "cluster_name", "role", "user", "lock", "node", "proxy")
 HOUR = 3600.0
 
 
@@ -226,6 +230,10 @@ def authority() -> dict[str, object]:
     return certificates.USER_CA.public().to_json()
 
 
+def dev(description: str = "") -> Role:
+    return Role("dev", description=description)
+
+
 NAME = ClusterName(CLUSTER, str(uuid4())).to_json()
 
 
@@ -271,6 +279,41 @@ class LineTests(CacheTestCase):
         self.feed.send(type="heartbeat", revision=1)
         await self.until(lambda: self.names() == ["web1", "web2"])
 
+    async def test_known(self) -> None:
+        """What decisions depend on is one object until some of it changes, or is not believed any more."""
+        self.feed.snapshot(NAME, dev().to_json(), User("bob", ("dev",)).to_json(), Lock("x", user="eve").to_json())
+        await self.until(lambda: self.cache.live)
+        known = self.cache.known()
+        self.assertIs(self.cache.known(), known)
+        self.assertEqual((known.cluster, list(known.directory.roles)), (CLUSTER, ["dev"]))
+        self.assertEqual(known.directory.users["bob"].roles, ("dev",))
+        self.assertEqual([lock.name for lock in known.locks.every], ["x"])
+        self.feed.send(type="put", revision=2, resource=dev("changed").to_json())
+        await self.until(lambda: self.cache.known() is not known)
+        self.assertEqual(self.cache.known().directory.roles["dev"].description, "changed")
+        self.clock.advance(TTL_S + 1)
+        self.assertRaises(ConnectionProblem, self.cache.known)
+
+    async def test_removed(self) -> None:
+        """A role, a user or a lock that is removed is gone, and those who listen are told."""
+        self.feed.snapshot(NAME, dev().to_json(), User("bob", ("dev",)).to_json(), Lock("x", user="eve").to_json())
+        await self.until(lambda: self.cache.live)
+        told: list[str] = []
+        for kind, name in (("role", "dev"), ("user", "bob"), ("lock", "x")):
+            self.cache.on_change(kind, partial(told.append, kind))
+            self.feed.send(type="delete", revision=2, kind=kind, name=name)
+        await self.until(lambda: told == ["role", "user", "lock"])
+        known = self.cache.known()
+        self.assertEqual((known.directory.roles, known.directory.users, known.locks.every), ({}, {}, ()))
+
+    async def test_unreadable_role(self) -> None:
+        """A role that cannot be read any more is nobody's: what it said before does not go on."""
+        self.feed.snapshot(NAME, dev().to_json())
+        await self.until(lambda: self.cache.live)
+        with capturedLogs():
+            self.feed.send(type="put", revision=2, resource={**dev().to_json(), "spec": {"future": 1}})
+            await self.until(lambda: self.cache.roles() == ())
+
     async def test_compacted(self) -> None:
         """A watch that cannot go on begins anew."""
         self.feed.snapshot(NAME)
@@ -292,7 +335,7 @@ class LineTests(CacheTestCase):
     async def test_unreadable(self) -> None:
         """A resource that cannot be read is logged and passed over, and so is a kind that nobody asked for."""
         with capturedLogs() as events:
-            self.feed.snapshot(NAME, {"kind": "node"}, {"kind": "user", "metadata": {"name": "bob"}}, node(1).to_json())
+            self.feed.snapshot(NAME, {"kind": "node"}, {"kind": "tunnel", "metadata": {"name": "x"}}, node(1).to_json())
             await self.until(lambda: self.cache.live)
         self.assertEqual(self.names(), ["web1"])
         told = [formatEvent(event) for event in events if event["log_level"] is LogLevel.error]

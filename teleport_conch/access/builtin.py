@@ -32,7 +32,7 @@ _ADMIN = Role(
         logins=("{{internal.logins}}", "root"),
         node_labels=EVERY_NODE,
         rules=(
-            Rule(("node", "proxy", "token", "role", "user", "ssh_session"), READ_WRITE),
+            Rule(("node", "proxy", "token", "role", "user", "lock", "ssh_session"), READ_WRITE),
             Rule(("auth_server", "cluster_name", "cluster_config", "event", "presence"), READ_ONLY),
             Rule(("cert_authority",), WITHOUT_SECRETS),
             Rule(("user_cert", "host_cert"), ("create",)),
@@ -67,7 +67,7 @@ _AUDITOR = Role(
 )
 
 _EVERY_SERVICE = (
-    Rule(("node", "proxy", "auth_server", "role", "cluster_config", "cluster_name"), READ_ONLY),
+    Rule(("node", "proxy", "auth_server", "role", "lock", "cluster_config", "cluster_name"), READ_ONLY),
     Rule(("cert_authority",), WITHOUT_SECRETS),
     Rule(("user",), ("list",)),
     Rule(("watch",), ("read",)),

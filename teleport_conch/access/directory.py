@@ -54,11 +54,21 @@ class Directory:
         :param signed_at: when the certificate was signed, POSIX seconds.
         :raises AccessDenied: a role does not exist, the user has expired, or is another of the same name.
         """
+        self.check(user, signed_at, now)
         known = self.users.get(user)
         if known is not None:
-            _check(known, signed_at, now)
             named = tuple(role for role in named if role in known.roles)
         return resolve(named, "user", self.roles)
+
+    def check(self, user: str, signed_at: float, now: float) -> None:
+        """:raises AccessDenied: the user has expired, or is another of the same name."""
+        known = self.users.get(user)
+        if known is None:
+            return
+        if known.expires_at is not None and now >= known.expires_at:
+            raise AccessDenied(f"The user {user[:64]!a} has expired; ask an administrator.")
+        if signed_at < int(known.created_at):  # certificates count whole seconds
+            raise AccessDenied(f"The certificate is older than the user {user[:64]!a}: log in again.")
 
     def until(self, user: str) -> float:
         """When the user expires, POSIX seconds."""
@@ -69,10 +79,3 @@ class Directory:
 def signed_at(valid_after: float) -> float:
     """When a certificate of ours was signed, by when it begins to hold."""
     return valid_after + BACKDATED_S
-
-
-def _check(user: KnownUser, signed_at: float, now: float) -> None:
-    if user.expires_at is not None and now >= user.expires_at:
-        raise AccessDenied(f"The user {user.name[:64]!a} has expired; ask an administrator.")
-    if signed_at < int(user.created_at):  # certificates count whole seconds
-        raise AccessDenied(f"The certificate is older than the user {user.name[:64]!a}: log in again.")

@@ -15,7 +15,7 @@ from attrs import define, field, frozen
 from twisted.internet.defer import CancelledError, Deferred
 
 from teleport_conch.access import builtin
-from teleport_conch.auth import authorities, configuration, inventory, roles, storing, users
+from teleport_conch.auth import authorities, configuration, inventory, locks, roles, storing, users
 from teleport_conch.auth.inventory import Inventory
 from teleport_conch.auth.presence import HostKey
 from teleport_conch.certs.public import PublicAuthority
@@ -30,6 +30,7 @@ PREFIXES: Mapping[str, str] = {
     "cluster_name": configuration.NAME,
     "role": roles.PREFIX,
     "user": users.PREFIX,
+    "lock": locks.PREFIX,
     **inventory.PREFIXES,
 }
 """Where the resources of each kind lie; these are the kinds that can be watched."""

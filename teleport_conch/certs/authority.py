@@ -207,7 +207,7 @@ class Authority:
         """A certificate with which a host speaks to the API, and serves TLS.
 
         :param names: host names and addresses under which it serves. Auth servers get ``teleport.cluster.local`` and
-            ``*.teleport.cluster.local`` besides, and proxies ``proxy.teleport.cluster.local``, which nobody can ask for.
+            ``*.teleport.cluster.local`` besides, and proxies ``proxy.teleport.cluster.local``; nobody can ask for them.
         :param batch: the :attr:`~teleport_conch.certs.tls.TLSIdentity.batch` of it; random if empty.
         """
         unique = self._host(host_uuid, cluster_name)

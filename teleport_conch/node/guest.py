@@ -12,7 +12,8 @@ from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from teleport_conch.access.decision import AgentForward, Caller, Facts, Login, PortForward, Target, X11Forward, decide
+from teleport_conch.access.decision import AgentForward, Facts, Login, PortForward, Target, X11Forward, decide
+from teleport_conch.access.known import Known
 from teleport_conch.errors import AccessDenied, BadParameter, TeleportError
 from teleport_conch.member import who, why
 from teleport_conch.node.environment import Place, accepts, host_environment, session_environment
@@ -90,12 +91,16 @@ class GuestRoom:
 
 @define
 class Guest:
-    """One authenticated connection: its channels, and the sessions in them."""
+    """One authenticated connection: its channels, and the sessions in them.
+
+    :param known: the people of the cluster at each moment: who somebody is may change while they are here.
+    :param target: this node, as roles see it at each moment.
+    """
 
     room: GuestRoom
-    caller: Caller
     account: Account
     claim: Claim
+    known: Callable[[], Known]
     target: Callable[[], Target]
     login: MonitoredLogin | None = None
     _agents: dict[SessionChannel, agent.AgentSocket | agent.BrokeredAgent] = field(factory=dict)
@@ -293,7 +298,9 @@ class Guest:
             raise AccessDenied(f"The account {name} is not the one that it was at the login: log in again.")
 
     def _decide(self, action: Login | PortForward | AgentForward | X11Forward) -> None:
-        decide(self.caller, action, self.target(), Facts(), self.room.reactor.seconds())
+        known, now = self.known(), self.room.reactor.seconds()
+        caller = known.caller(self.claim.certificate, now)
+        decide(caller, action, self.target(), Facts(locks=known.locks), now)
 
     def _extension(self, name: str, called: str) -> None:
         if self.claim.certificate.critical_option("force-command") is not None and name != "permit-pty":

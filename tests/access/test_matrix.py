@@ -30,6 +30,7 @@ KINDS = (
     "role",
     "user",
     "user_login",
+    "lock",
 )
 RO, NO_SECRETS = {"list", "read", "readnosecrets"}, {"list", "readnosecrets"}
 RW = RO | {"create", "update", "delete"}
@@ -45,6 +46,7 @@ SERVICE = {
     "watch": {"read", "readnosecrets"},
     "event": {"create"},
     "user": {"list"},
+    "lock": RO,
 }
 SERVICE_OWN = {"presence": WRITE, "ssh_session": WRITE, "credentials": {"create", "update"}}
 #: What each built-in role may do: to any resource, and beyond that to its own.
@@ -63,6 +65,7 @@ MATRIX: dict[tuple[Literal["user", "host"], str], tuple[dict[str, set[str]], dic
             "token": RW,
             "role": RW,
             "user": RW,
+            "lock": RW,
             "ssh_session": RW,
             "auth_server": RO,
             "cluster_name": RO,

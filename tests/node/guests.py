@@ -16,11 +16,16 @@ from twisted.internet.defer import Deferred
 
 from teleport_conch import wire
 from teleport_conch.access.decision import Target
+from teleport_conch.access.directory import Directory
+from teleport_conch.access.known import Known
+from teleport_conch.access.locks import Locks
+from teleport_conch.access.roles import Role
 from teleport_conch.audit.event import build
 from teleport_conch.certs.certificate import SSHCertificate, option
 from teleport_conch.node.guest import Guest, GuestRoom
 from teleport_conch.node.login import NodeLogin
 from teleport_conch.resources.session import ActiveSession
+from teleport_conch.resources.user import User
 from teleport_conch.ssh.connection.service import Connection
 from teleport_conch.ssh.login.policy import Claim
 from teleport_conch.starting import Reactor
@@ -29,6 +34,7 @@ from tests.ssh import messages
 from tests.ssh.recording import RecordingTransport
 from tests.ssh.streams import StreamCase
 
+NOBODY = User("alice", ())
 USER = pwd.getpwuid(os.geteuid()).pw_name
 CLIENT = "192.0.2.7:50000"
 SFTP_SERVER = "/usr/lib/openssh/sftp-server"
@@ -40,6 +46,8 @@ class SampleCluster:
 
     authorities: tuple[bytes, ...] = field(factory=lambda: samples.USER_CA.public().ssh_keys)
     problem: Exception | None = None
+    directory: Directory = field(factory=Directory)
+    locks: Locks = field(factory=Locks)
 
     def user_authorities(self) -> Collection[bytes]:
         return self.authorities
@@ -48,6 +56,9 @@ class SampleCluster:
         if self.problem is not None:
             raise self.problem
         return samples.CLUSTER
+
+    def known(self) -> Known:
+        return Known(samples.CLUSTER, self.directory, self.locks)
 
 
 @define
@@ -135,6 +146,10 @@ class NodeCase(StreamCase):
             locales=("LANG=C.UTF-8",),
         )
         self.policy = NodeLogin(reactor, self.cluster, lambda: self.target, self.room, self.events.emit)
+
+    def give(self, *roles: Role) -> None:
+        """From now on alice has another role than the one that her certificate was signed with, or none."""
+        self.cluster.directory = Directory({"access": roles[0]}) if roles else Directory(users={"alice": NOBODY})
 
     async def enter(self, signed: SSHCertificate | None = None) -> Guest:
         """Logs in, and connects the guest."""

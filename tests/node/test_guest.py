@@ -177,9 +177,9 @@ class DecisionTests(NodeCase):
 
     async def test_sessions(self) -> None:
         """A role that no longer fits ends what is new, not what runs."""
-        guest = await self.enter()
+        await self.enter()
         channel = await self.session()
-        guest.caller = evolve(guest.caller, roles=())
+        self.give()
         denied = f"{NOT_AUTHORIZED} login as {USER}@web1: access to server denied"
         self.assertEqual(await self.open_refused(b"session"), (1, denied))
         self.assertTrue(self.ask(channel, b"exec", wire.text("id")))
@@ -187,8 +187,8 @@ class DecisionTests(NodeCase):
 
     async def test_forwarding(self) -> None:
         """Connections need the role's option beside the login, and a refusal is an event."""
-        guest = await self.enter()
-        guest.caller = evolve(guest.caller, roles=(role(port_forwarding=False),))
+        await self.enter()
+        self.give(role(port_forwarding=False))
         denied = f"{NOT_AUTHORIZED} forward a connection as {USER}@web1 to 127.0.0.1:80: port forwarding denied"
         self.assertEqual(await self.open_refused(b"direct-tcpip", where_to(80)), (1, denied))
         event = self.events.last("port")
@@ -197,8 +197,8 @@ class DecisionTests(NodeCase):
 
     async def test_agent(self) -> None:
         """So does the agent."""
-        guest = await self.enter()
-        guest.caller = evolve(guest.caller, roles=(role(forward_agent=False),))
+        await self.enter()
+        self.give(role(forward_agent=False))
         self.assertFalse(self.ask(await self.session(), b"auth-agent-req@openssh.com"))
 
 

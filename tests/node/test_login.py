@@ -5,7 +5,12 @@ from __future__ import annotations
 import time
 from typing import cast
 
+from teleport_conch.access.conditions import Conditions
 from teleport_conch.access.decision import Target
+from teleport_conch.access.directory import Directory
+from teleport_conch.access.labels import EVERY_NODE
+from teleport_conch.access.locks import Locks
+from teleport_conch.access.roles import Role
 from teleport_conch.errors import (
     AccessDenied,
     CertificateAuthorityUnknown,
@@ -17,7 +22,8 @@ from teleport_conch.errors import (
     TeleportError,
 )
 from teleport_conch.node.guest import Guest
-from teleport_conch.node.login import caller_of
+from teleport_conch.resources.lock import Lock
+from teleport_conch.resources.user import User
 from teleport_conch.ssh.login.policy import Attempt, Claim
 from tests.certs import samples
 from tests.node.guests import USER, NodeCase, certificate, claim
@@ -32,7 +38,7 @@ class AcceptedTests(NodeCase):
         self.assertEqual(self.events.kept, [])
         guest = await self.policy.login(claim())
         self.assertIsInstance(guest, Guest)
-        self.assertEqual((guest.account.name, str(guest.caller)), (USER, f"user alice@{samples.CLUSTER}"))
+        self.assertEqual(guest.account.name, USER)
         event = self.events.last("auth")
         self.assertEqual((event["user"], event["login"], event["code"]), ("alice", USER, "T3007I"))
         self.assertEqual(event["addr.remote"], "192.0.2.7:50000")
@@ -47,25 +53,13 @@ class AcceptedTests(NodeCase):
             )
             self.assertEqual(str(refusal), "The certificate may not be used from the address 198.51.100.1.")
 
-    def test_caller(self) -> None:
-        """The caller has the certificate's roles, its principals as logins, and its traits."""
-        caller = caller_of(claim(signed=certificate(logins=[USER, "daemon"])), "demo.example")
-        self.assertEqual([role.name for role in caller.roles], ["access"])
-        self.assertEqual((caller.logins, caller.traits["logins"]), ((USER, "daemon"), (USER, "daemon")))
-
-    def test_caller_remembered(self) -> None:
-        """A certificate is read once for each cluster; one with other roles is another person's, whatever its name."""
-        signed = certificate()
-        caller = caller_of(claim(signed=signed), "demo.example")
-        self.assertIs(caller_of(claim(signed=signed), "demo.example"), caller)
-        other = caller_of(claim(signed=signed), "other.example")
-        self.assertEqual(
-            (caller.name, str(caller), str(other)), ("alice", "user alice@demo.example", "user alice@other.example")
-        )
-        weaker = samples.USER_CA.sign_user_ssh(
-            samples.SSH_BLOB, name=signed.key_id, logins=[USER], roles=[], traits={}, ttl_s=60, now=time.time()
-        )
-        self.assertEqual(caller_of(claim(signed=weaker), "demo.example").roles, ())
+    async def test_stored_role(self) -> None:
+        """A role that is stored lets in like one that is built in, as soon as it is known."""
+        signed = certificate(roles=["dev"])
+        self.assertRaises(AccessDenied, self.policy.check, claim(signed=signed))
+        dev = Role("dev", allow=Conditions(logins=(USER,), node_labels=EVERY_NODE))
+        self.cluster.directory = Directory({"dev": dev})
+        self.policy.check(claim(signed=signed))
 
 
 class RefusedTests(NodeCase):
@@ -102,6 +96,31 @@ class RefusedTests(NodeCase):
             claim(signed=certificate(roles=["nosuchrole"])),
             AccessDenied,
             "role 'nosuchrole' does not exist in this cluster; ask for a certificate with one of its roles.",
+        )
+
+    def test_lost_roles(self) -> None:
+        """A role that the stored user has lost counts no more, whatever the certificate says."""
+        self.cluster.directory = Directory(users={"alice": User("alice", ("auditor",))})
+        sentence = f"user alice@{samples.CLUSTER} is not authorized to login as {USER}@web1: access to server denied"
+        self.assert_refused(claim(), AccessDenied, sentence)
+        self.cluster.directory = Directory(users={"alice": User("alice", ("auditor", "access"))})
+        self.policy.check(claim())
+
+    def test_another_user(self) -> None:
+        """Certificates of a user who was there before, or whose time is over, are nobody's."""
+        self.cluster.directory = Directory(users={"alice": User("alice", ("access",), created_at=time.time() + 2)})
+        self.assert_refused(claim(), AccessDenied, "The certificate is older than the user 'alice': log in again.")
+        self.cluster.directory = Directory(users={"alice": User("alice", ("access",), expires_at=time.time())})
+        self.assert_refused(claim(), AccessDenied, "The user 'alice' has expired; ask an administrator.")
+
+    def test_locked(self) -> None:
+        """A lock refuses, and says what its maker had to say."""
+        self.cluster.locks = Locks((Lock("x", user="alice", message="ask the desk"),))
+        self.assert_refused(
+            claim(),
+            AccessDenied,
+            f"user alice@{samples.CLUSTER} is not authorized to login as {USER}@web1: locked by an administrator"
+            " (ask the desk)",
         )
 
     def test_role_of_a_host(self) -> None:

@@ -56,9 +56,9 @@ class RefusedStartTests(NodeCase):
 
     async def test_role(self) -> None:
         """A role that fitted at the login, and no longer does; the event says role by role why."""
-        guest = await self.enter()
+        await self.enter()
         channel = await self.session()
-        guest.caller = evolve(guest.caller, roles=())
+        self.give()
         self.assertTrue(self.ask(channel, b"exec", wire.text("id")))
         sentence = self.outcome(await self.until_closed())[1].strip()
         self.assert_told("session.start", "T2000W", sentence, command="id")
@@ -66,8 +66,8 @@ class RefusedStartTests(NodeCase):
 
     async def test_opening(self) -> None:
         """The same, when the channel for a session is asked for."""
-        guest = await self.enter()
-        guest.caller = evolve(guest.caller, roles=())
+        await self.enter()
+        self.give()
         _, sentence = await self.open_refused(b"session")
         self.assert_told("session.start", "T2000W", sentence)
 

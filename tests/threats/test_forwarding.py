@@ -56,8 +56,8 @@ class T66PlacesNearTheNode(ForwardingThreats):
         Who may, and has a shell on the node, reaches from it what the shell does: the roles decide on the forward, not
         on its address. What the proxy dials is bounded by its configuration.
         """
-        guest = await self.enter()
-        guest.caller = evolve(guest.caller, roles=(role(port_forwarding=False),))
+        await self.enter()
+        self.give(role(port_forwarding=False))
         for host in TARGETS:
             reason, sentence = await self.open_refused(b"direct-tcpip", where_to(host, 3025))
             self.assertEqual(reason, 1)
@@ -73,8 +73,8 @@ class T66PlacesNearTheNode(ForwardingThreats):
 class T67TheSameCheckAsAShell(ForwardingThreats):
     async def test_a_login_that_the_role_lacks(self) -> None:
         """Roles that no longer name the login refuse every kind of channel alike."""
-        guest = await self.enter()
-        guest.caller = evolve(guest.caller, roles=())
+        await self.enter()
+        self.give()
         self.assertEqual((await self.open_refused(b"session"))[0], 1)
         self.assertEqual((await self.open_refused(b"direct-tcpip", where_to("127.0.0.1", 1)))[0], 1)
         self.assertEqual(await self.listen(b"tcpip-forward", listen_at("", 0)), (conch.MSG_REQUEST_FAILURE, b""))
@@ -139,8 +139,8 @@ class T68ListeningForOthers(ForwardingThreats):
 
     async def test_without_permission(self) -> None:
         """Listening needs the role's option like connecting, for ports and for paths."""
-        guest = await self.enter()
-        guest.caller = evolve(guest.caller, roles=(role(port_forwarding=False),))
+        await self.enter()
+        self.give(role(port_forwarding=False))
         for name, payload in (
             (b"tcpip-forward", listen_at("localhost", 0)),
             (b"streamlocal-forward@openssh.com", wire.text("/tmp/x")),

@@ -33,7 +33,7 @@ class T72X11(NodeCase):
         guest = await self.enter(certificate(extensions=extensions) if extension else plain)
         guest.room = evolve(guest.room, displays=DISPLAYS if node else range(0))
         allow = Conditions(logins=(USER,), node_labels=EVERY_NODE)
-        guest.caller = evolve(guest.caller, roles=(Role("test", Options(permit_x11_forwarding=role), allow),))
+        self.give(Role("test", Options(permit_x11_forwarding=role), allow))
         home = tempfile.mkdtemp()
         self.addCleanup(shutil.rmtree, home)
         guest.account = evolve(guest.account, home=home)

@@ -1,0 +1,56 @@
+"""What a host knows of its cluster at one moment, as far as decisions about people depend on it."""
+
+from __future__ import annotations
+
+from attrs import field, frozen
+
+from teleport_conch.access.directory import Directory, signed_at
+from teleport_conch.access.locks import NO_LOCKS, Locks
+from teleport_conch.access.question import Caller
+from teleport_conch.certs.certificate import SSHCertificate
+from teleport_conch.certs.extensions import roles_of, traits_of
+
+REMEMBERED_CALLERS = 256
+"""Certificates whose roles and traits were read, and are not read again while they are among the last so many."""
+
+
+@frozen
+class Known:
+    """One state of a cluster; another one is another object, which remembers nothing of this one.
+
+    :ivar cluster: its name.
+    """
+
+    cluster: str
+    directory: Directory = field(factory=Directory)
+    locks: Locks = NO_LOCKS
+    _callers: dict[SSHCertificate, Caller] = field(init=False, factory=dict, eq=False, repr=False)
+
+    def caller(self, certificate: SSHCertificate, now: float) -> Caller:
+        """The person of a certificate that is believed.
+
+        :raises AccessDenied: the certificate names a role that does not exist, or its user is not there any more.
+        """
+        self.directory.check(certificate.key_id, signed_at(certificate.valid_after), now)
+        caller = self._callers.pop(certificate, None) or self._read(certificate, now)
+        self._callers[certificate] = caller
+        if len(self._callers) > REMEMBERED_CALLERS:
+            del self._callers[next(iter(self._callers))]
+        return caller
+
+    def _read(self, certificate: SSHCertificate, now: float) -> Caller:
+        user, signed = certificate.key_id, signed_at(certificate.valid_after)
+        return Caller(
+            name=user,
+            cluster=self.cluster,
+            kind="user",
+            roles=self.directory.roles_of(user, roles_of(certificate), signed, now),
+            logins=certificate.principals,
+            traits={"logins": certificate.principals, **traits_of(certificate)},
+        )
+
+    def changes_after(self, now: float) -> float:
+        """The next instant at which a role or a user expires, so that decisions may change by themselves."""
+        ends = [role.expires_at for role in self.directory.roles.values()]
+        ends += [user.expires_at for user in self.directory.users.values()]
+        return min((end for end in ends if end is not None and end > now), default=float("inf"))

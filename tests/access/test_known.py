@@ -1,0 +1,71 @@
+"""What of a certificate counts, by what is known of roles and people when it is shown."""
+
+from __future__ import annotations
+
+from attrs import evolve
+from twisted.trial.unittest import SynchronousTestCase
+
+from teleport_conch.access.builtin import USER_ROLES
+from teleport_conch.access.directory import Directory
+from teleport_conch.access.known import REMEMBERED_CALLERS, Known
+from teleport_conch.access.roles import Role
+from teleport_conch.certs.certificate import SSHCertificate
+from teleport_conch.resources.user import User
+from tests.certs import samples
+
+NOW = samples.NOW
+
+
+def signed(name: str = "alice", roles: tuple[str, ...] = ("access",), at: float = NOW) -> SSHCertificate:
+    return samples.USER_CA.sign_user_ssh(
+        samples.SSH_BLOB, name=name, logins=["root"], roles=roles, traits={"team": ["db"]}, ttl_s=600, now=at
+    )
+
+
+class KnownTests(SynchronousTestCase):
+    def test_caller(self) -> None:
+        """The caller has the certificate's roles, its principals as logins, and its traits."""
+        caller = Known("example.com").caller(signed(), NOW)
+        self.assertEqual(str(caller), "user alice@example.com")
+        self.assertEqual([role.name for role in caller.roles], ["access"])
+        self.assertEqual((caller.logins, caller.traits), (("root",), {"logins": ("root",), "team": ("db",)}))
+
+    def test_remembered(self) -> None:
+        """A certificate is read once; one with other roles is another person's, whatever its name."""
+        known, certificate = Known("example.com"), signed()
+        self.assertIs(known.caller(certificate, NOW), known.caller(certificate, NOW))
+        self.assertEqual(known.caller(signed(roles=()), NOW).roles, ())
+
+    def test_bounded(self) -> None:
+        """The certificate that was asked for longest ago is read anew once others have been, and no other."""
+        known, first = Known("example.com"), signed()
+        caller, numbered = known.caller(first, NOW), [evolve(first, serial=n) for n in range(REMEMBERED_CALLERS)]
+        for certificate in numbered[:-1]:
+            known.caller(certificate, NOW)
+        self.assertIs(known.caller(first, NOW), caller)
+        for certificate in numbered:
+            known.caller(certificate, NOW)
+        self.assertIsNot(known.caller(first, NOW), caller)
+
+    def test_expiry_is_not_remembered(self) -> None:
+        """Somebody whose time is over is nobody from that second on, also where the certificate was read before."""
+        users = {"alice": User("alice", ("access",), expires_at=NOW + 60)}
+        known = Known("example.com", Directory(users=users))
+        known.caller(signed(), NOW + 59)
+        with self.assertRaisesRegex(Exception, "The user 'alice' has expired"):
+            known.caller(signed(), NOW + 60)
+
+    def test_signed_after(self) -> None:
+        """A certificate that is signed in the second in which the user was made counts, one from before does not."""
+        known = Known("example.com", Directory(users={"alice": User("alice", ("access",), created_at=NOW + 0.9)}))
+        self.assertEqual(len(known.caller(signed(at=NOW + 0.95), NOW).roles), 1)
+        with self.assertRaisesRegex(Exception, "The certificate is older than the user 'alice': log in again."):
+            known.caller(signed(at=NOW - 1), NOW)
+
+    def test_changes_after(self) -> None:
+        """The next role or user to expire says when decisions may change by themselves."""
+        self.assertEqual(Known("example.com").changes_after(NOW), float("inf"))
+        roles = {**USER_ROLES, "dev": Role("dev", expires_at=NOW + 20), "old": Role("old", expires_at=NOW)}
+        directory = Directory(roles, {"alice": User("alice", (), expires_at=NOW + 10)})
+        known = Known("example.com", directory)
+        self.assertEqual([known.changes_after(NOW + at) for at in (0, 10, 20)], [NOW + 10, NOW + 20, float("inf")])
