@@ -103,8 +103,15 @@ class AuthClient:
 
     # Nodes and proxies.
 
-    async def nodes(self) -> tuple[Server, ...]:
-        return items(await self._get(_NODES), Server.from_json)
+    async def nodes(self, labels: Mapping[str, str] | None = None, search: str = "") -> tuple[Server, ...]:
+        """Those that the caller may see; a person sees the ones that there is a login for.
+
+        :param labels: only nodes that have all of them.
+        :param search: only nodes with this text in a name or a label.
+        """
+        query = [("labels", f"{key}={value}") for key, value in (labels or {}).items()]
+        query += [("search", search)] if search else []
+        return items(await self._transport.call(Call("GET", _NODES, tuple(query))), Server.from_json)
 
     async def node(self, uuid: str) -> Server:
         """:raises NotFound: there is none."""

@@ -30,7 +30,8 @@ TIME_HEADER = "x-teleport-time"
 class Call:
     """One call: ``path`` begins with ``/v1/``, ``body`` is what JSON can hold, None for no body.
 
-    ``repeatable``: it does no harm twice, so it is sent again where it is not known whether it arrived.
+    ``repeatable``: it does no harm twice, so it is sent again where it is not known whether it arrived. ``host``: what
+    the request calls the server.
     """
 
     method: str
@@ -38,11 +39,12 @@ class Call:
     query: tuple[tuple[str, str], ...] = ()
     body: object = field(default=None, repr=False)
     repeatable: bool = True
+    host: str = SERVER_NAME
 
     @property
     def url(self) -> str:
         """Of whichever server the call goes to: it names the cluster's auth, and not an address."""
-        return f"https://{SERVER_NAME}{self.path}" + (f"?{urlencode(self.query)}" if self.query else "")
+        return f"https://{self.host}{self.path}" + (f"?{urlencode(self.query)}" if self.query else "")
 
 
 @implementer(IBodyProducer)

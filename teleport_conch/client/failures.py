@@ -39,6 +39,18 @@ _Answer = TypeVar("_Answer")
 
 
 @frozen
+class Called:
+    """What was called, in the words of a sentence, and the port at which it usually is."""
+
+    name: str
+    port: int
+
+
+AUTH = Called("auth server", 3025)
+PROXY = Called("proxy", 3080)
+
+
+@frozen
 class Unanswered:
     """A call that got no answer.
 
@@ -70,28 +82,28 @@ def _time_is_over(_: object, seconds: float) -> NoReturn:
     raise defer.TimeoutError(f"There was no answer within {seconds:g} s.")
 
 
-def unanswered(reason: BaseException, address: str) -> Unanswered:
+def unanswered(reason: BaseException, address: str, called: Called = AUTH) -> Unanswered:
     """What *reason*, one of :data:`NETWORK_ERRORS`, means for a call to ``host:port``."""
     causes = list(_causes(reason))
     for cause in causes:
         if isinstance(cause, VerificationError):
-            return Unanswered(_wrong_name(address), tls=True)
+            return Unanswered(_wrong_name(address, called), tls=True)
         if isinstance(cause, SSL.Error):
-            return Unanswered(_tls(cause, address), tls=True)
-    return _without_tls(reason, causes[0], address)
+            return Unanswered(_tls(cause, address, called), tls=True)
+    return _without_tls(reason, causes[0], address, called)
 
 
-def _without_tls(reason: BaseException, cause: BaseException, address: str) -> Unanswered:
+def _without_tls(reason: BaseException, cause: BaseException, address: str, called: Called) -> Unanswered:
     if isinstance(reason, error.DNSLookupError | error.ConnectError):
-        return Unanswered(_unconnected(reason, address))
+        return Unanswered(_unconnected(reason, address, called))
     if isinstance(reason, defer.TimeoutError):
-        return Unanswered(ConnectionProblem(f'The auth server "{address}" did not answer in time.'), delivered=True)
+        return Unanswered(ConnectionProblem(f'The {called.name} "{address}" did not answer in time.'), delivered=True)
     silent = isinstance(reason, RequestTransmissionFailed | ResponseNeverReceived)
     if silent and isinstance(cause, error.ConnectionClosed):
-        problem = ConnectionProblem(f'The auth server "{address}" closed the connection without an answer.')
+        problem = ConnectionProblem(f'The {called.name} "{address}" closed the connection without an answer.')
         return Unanswered(problem, delivered=True, lost=True)
     problem = ConnectionProblem(
-        f'The auth server "{address}" stopped in the middle of an answer, or does not speak HTTP.'
+        f'The {called.name} "{address}" stopped in the middle of an answer, or does not speak HTTP.'
     )
     return Unanswered(problem, delivered=True)
 
@@ -103,10 +115,10 @@ def _causes(reason: BaseException) -> Iterator[BaseException]:
     yield reason
 
 
-def _unconnected(reason: error.DNSLookupError | error.ConnectError, address: str) -> ConnectionProblem:
-    why = "Cannot connect to the auth server:"
+def _unconnected(reason: error.DNSLookupError | error.ConnectError, address: str, called: Called) -> ConnectionProblem:
+    why = f"Cannot connect to the {called.name}:"
     if isinstance(reason, error.ConnectionRefusedError):
-        return ConnectionProblem(f'{why} connection refused. Is the auth server running on "{address}"?')
+        return ConnectionProblem(f'{why} connection refused. Is the {called.name} running on "{address}"?')
     if isinstance(reason, error.DNSLookupError | error.UnknownHostError):
         return ConnectionProblem(f'{why} the name in "{address}" is not known to this machine. Is it spelt right?')
     if isinstance(reason, error.TimeoutError):
@@ -115,25 +127,34 @@ def _unconnected(reason: error.DNSLookupError | error.ConnectError, address: str
     return ConnectionProblem(f'{why} {detail or "no way there"}. Is "{address}" the right address?')
 
 
-def _wrong_name(address: str) -> CertificatePrincipal:
+def _wrong_name(address: str, called: Called) -> CertificatePrincipal:
+    if called is PROXY:
+        return CertificatePrincipal(
+            f'The server at "{address}" is trusted and is not this proxy: its certificate is for another name. Is the '
+            "address right?"
+        )
     return CertificatePrincipal(
         f'The server at "{address}" belongs to the cluster and is not an auth server: '
         "its certificate is not for teleport.cluster.local. Is the address right?"
     )
 
 
-def _tls(reason: SSL.Error, address: str) -> TeleportError:
+def _tls(reason: SSL.Error, address: str, called: Called) -> TeleportError:
     why = tls_reason(reason)
     if why == "certificate verify failed":
         return CertificateAuthorityUnknown(
-            f'The server at "{address}" is not an auth server of this cluster: its certificate is not signed by the '
+            f'The server at "{address}" is not {_a(called)} of this cluster: its certificate is not signed by the '
             "host authority that this machine trusts. Is the address right, or was the authority rotated?"
         )
     if "alert" in why:
         return ConnectionProblem(f'The server at "{address}" ended the TLS connection: {why}.')
     return ConnectionProblem(
-        f'The server at "{address}" does not speak TLS ({why}). The API of the auth server is on port 3025.'
+        f'The server at "{address}" does not speak TLS ({why}). The API of the {called.name} is on port {called.port}.'
     )
+
+
+def _a(called: Called) -> str:
+    return f"an {called.name}" if called is AUTH else f"a {called.name}"
 
 
 def tls_reason(reason: SSL.Error) -> str:

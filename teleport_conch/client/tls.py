@@ -19,6 +19,7 @@ from OpenSSL import SSL, crypto
 from service_identity import VerificationError
 from service_identity.cryptography import verify_certificate_hostname
 from service_identity.exceptions import CertificateError
+from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.ssl import (
     Certificate,
@@ -74,10 +75,14 @@ def client_options(identity: Identity | None, authorities: Sequence[str] = ()) -
 @implementer(IClusterPolicy)
 @frozen(eq=False)
 class ServerPolicy:
-    """Verifies that the server is an auth server of the cluster, and shows ``credentials`` where it asks for them."""
+    """Verifies that the server is an auth server of the cluster, and shows ``credentials`` where it asks for them.
+
+    :ivar name: what the server's certificate has to be for; proxies have a name of their own.
+    """
 
     authorities: tuple[str, ...]
     credentials: PrivateCertificate | None = field(default=None, repr=False)
+    name: str = SERVER_NAME
     _creator: IOpenSSLClientConnectionCreator | None = field(init=False, repr=False)
 
     @_creator.default
@@ -85,7 +90,7 @@ class ServerPolicy:
         if not self.authorities:
             return None
         roots = trustRootFromCertificates([Certificate.loadPEM(pem.encode("ascii")) for pem in self.authorities])
-        return optionsForClientTLS(SERVER_NAME, trustRoot=roots, clientCertificate=self.credentials)
+        return optionsForClientTLS(self.name, trustRoot=roots, clientCertificate=self.credentials)
 
     def creatorForNetloc(self, hostname: bytes, port: int) -> IOpenSSLClientConnectionCreator:
         """The same for each address.
@@ -153,24 +158,46 @@ class UntimedPolicy:
 
 @implementer(IOpenSSLClientConnectionCreator)
 class _UnverifiedConnections:
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self._name = b"" if isIPAddress(name) or isIPv6Address(name) else name.encode("ascii")  # RFC 6066, section 3
         self._context = CertificateOptions(raiseMinimumTo=TLSVersion.TLSv1_2).getContext()
 
     def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         connection = SSL.Connection(self._context, None)
-        connection.set_tlsext_host_name(SERVER_NAME.encode("ascii"))
+        if self._name:
+            connection.set_tlsext_host_name(self._name)
         return connection
 
 
 @implementer(IClusterPolicy)
 class UnverifiedPolicy:
-    """For ``GET /v1/cacert`` before the pin is checked, and for nothing else."""
+    """For ``GET /v1/cacert`` before the pin is checked, and where a person insists on it.
 
-    def __init__(self) -> None:
-        self._connections = _UnverifiedConnections()
+    :param name: the server that is asked for.
+    """
+
+    def __init__(self, name: str = SERVER_NAME) -> None:
+        self._connections = _UnverifiedConnections(name)
 
     def creatorForNetloc(self, hostname: bytes, port: int) -> IOpenSSLClientConnectionCreator:
         return self._connections
+
+    def untimed(self) -> UntimedPolicy | None:
+        return None
+
+    def certificate(self) -> x509.Certificate | None:
+        return None
+
+
+@implementer(IClusterPolicy)
+@frozen(eq=False)
+class PublicPolicy:
+    """Verifies a server by its own name, and by the authorities that this computer trusts for the web."""
+
+    host: str
+
+    def creatorForNetloc(self, hostname: bytes, port: int) -> IOpenSSLClientConnectionCreator:
+        return optionsForClientTLS(self.host)
 
     def untimed(self) -> UntimedPolicy | None:
         return None

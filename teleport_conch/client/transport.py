@@ -11,7 +11,7 @@ from twisted.web.iweb import IResponse
 
 from teleport_conch.client.connections import Connections, check_addresses
 from teleport_conch.client.exchange import Call, read_json, send, server_time
-from teleport_conch.client.failures import NETWORK_ERRORS, Unanswered, unanswered, within
+from teleport_conch.client.failures import AUTH, NETWORK_ERRORS, Called, Unanswered, unanswered, within
 from teleport_conch.client.lines import LineReader
 from teleport_conch.client.skew import explanation, first_cause
 from teleport_conch.client.tls import IClusterPolicy
@@ -42,12 +42,19 @@ class Transport:
 
     :param addresses: ``host:port`` each.
     :param timeout_s: seconds that one attempt at one address may take, from connecting to the last byte.
+    :param called: what answers there.
     """
 
     def __init__(
-        self, reactor: IReactorTime, addresses: Sequence[str], policy: IClusterPolicy, timeout_s: float
+        self,
+        reactor: IReactorTime,
+        addresses: Sequence[str],
+        policy: IClusterPolicy,
+        timeout_s: float,
+        called: Called = AUTH,
     ) -> None:
         check_addresses(addresses)
+        self._called = called
         self._reactor = reactor
         self._addresses = tuple(addresses)
         self._timeout_s = timeout_s
@@ -89,7 +96,7 @@ class Transport:
         try:
             await reader.ended
         except NETWORK_ERRORS as reason:
-            raise unanswered(reason, self._answered).error from None
+            raise unanswered(reason, self._answered, self._called).error from None
 
     async def close(self) -> None:
         """Ends the connections that are not in use."""
@@ -129,7 +136,7 @@ class Transport:
         try:
             return await within(self._reactor, self._timeout_s, self._exchange(address, call, read))
         except NETWORK_ERRORS as reason:
-            raise _NoAnswer(unanswered(reason, address)) from None
+            raise _NoAnswer(unanswered(reason, address, self._called)) from None
 
     async def _exchange(self, address: str, call: Call, read: Callable[[IResponse], Awaitable[_Answer]]) -> _Answer:
         response = await send(self._reactor, self._connections[address].http, call)

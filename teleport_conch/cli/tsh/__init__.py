@@ -1,0 +1,1 @@
+"""``tsh``: what a person does with a cluster."""

@@ -1,0 +1,68 @@
+"""``tsh completion``: scripts by which shells complete the words of ``tsh``, made from its own command line."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace, _SubParsersAction
+from collections.abc import Iterator
+
+from teleport_conch.cli.tsh.line import tsh_parser
+
+_BASH = """\
+# Completion of tsh for bash: eval "$(tsh completion bash)"
+_tsh() {{
+    local word=${{COMP_WORDS[COMP_CWORD]}} path="" each longer
+    for each in "${{COMP_WORDS[@]:1:COMP_CWORD-1}}"; do
+        longer=${{path:+$path/}}$each
+        case " {commands} " in *" $longer "*) path=$longer ;; esac
+    done
+    case $path in
+{cases}
+    esac
+}}
+complete -o default -F _tsh tsh
+"""
+_ZSH = """\
+#compdef tsh
+# Completion of tsh for zsh: eval "$(tsh completion zsh)"
+autoload -U +X bashcompinit && bashcompinit
+{bash}"""
+
+
+def completion(arguments: Namespace) -> None:
+    """The command."""
+    print({"bash": bash, "zsh": lambda: _ZSH.format(bash=bash()), "fish": fish}[arguments.shell](), end="")
+
+
+def bash() -> str:
+    """For bash, which completes nodes as well, as far as one is logged in."""
+    lines = []
+    commands = []
+    for path, words in _words(tsh_parser({})):
+        commands.append("/".join(path))
+        nodes = " $(tsh ls -f names 2>/dev/null </dev/null)" if path in (("ssh",), ("scp",)) else ""
+        lines.append(f'        "{"/".join(path)}") COMPREPLY=($(compgen -W "{" ".join(words)}{nodes}" -- "$word")) ;;')
+    return _BASH.format(commands=" ".join(filter(None, commands)), cases="\n".join(lines))
+
+
+def fish() -> str:
+    """For fish."""
+    lines = ["# Completion of tsh for fish: tsh completion fish | source"]
+    for path, words in _words(tsh_parser({})):
+        seen = " and ".join(f"__fish_seen_subcommand_from {name}" for name in path) or "__fish_use_subcommand"
+        for word in words:
+            kind = f"-l {word[2:]}" if word.startswith("--") else f"-s {word[1:]}" if word[0] == "-" else f"-a {word}"
+            lines.append(f"complete -c tsh -f -n '{seen}' {kind}")
+    lines.append(
+        "complete -c tsh -f -n '__fish_seen_subcommand_from ssh' -a '(tsh ls -f names 2>/dev/null </dev/null)'"
+    )
+    return "\n".join(lines) + "\n"
+
+
+def _words(parser: ArgumentParser, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], list[str]]]:
+    """For each command, by the words that lead to it: what may follow."""
+    groups = [action for action in parser._actions if isinstance(action, _SubParsersAction)]
+    flags = [word for action in parser._actions for word in action.option_strings if len(word) != 2 or word[1] != "h"]
+    yield path, [*(name for group in groups for name in group.choices), *flags]
+    for group in groups:
+        for name, child in group.choices.items():
+            yield from _words(child, (*path, name))

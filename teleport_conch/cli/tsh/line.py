@@ -1,0 +1,149 @@
+"""The command line of ``tsh``: every command with its flags and its help, and the name of what it runs.
+
+Nothing here is slow to import: ``tsh --help`` and ``tsh status`` are typed all day.
+"""
+
+from __future__ import annotations
+
+import os
+from argparse import REMAINDER, SUPPRESS, ArgumentParser
+from collections.abc import Mapping
+
+from teleport_conch.cli.arguments import Parser, Parsers, commands
+
+SYSTEMS = ("linux", "macos", "windows")
+LIST_FORMATS = ("text", "json", "names")
+SHELLS = ("bash", "zsh", "fish")
+
+_DESCRIPTION = """\
+Logs in to a cluster, and connects to its nodes.
+"""
+_EPILOG = """\
+examples:
+  tsh login --proxy=proxy.example.com --user=alice --ca-pin=sha256:...
+  tsh ls env=prod
+  tsh ssh root@web1
+  tsh config >> ~/.ssh/config
+
+environment:
+  TELEPORT_PROXY, TELEPORT_USER, TELEPORT_LOGIN, TELEPORT_SITE stand for --proxy, --user, --login, --cluster;
+  TELEPORT_HOME for the folder ~/.tsh
+"""
+
+
+def tsh_parser(environment: Mapping[str, str] = os.environ) -> Parser:
+    """The parser of everything.
+
+    What it answers has ``run``, the name of a function below :mod:`teleport_conch.cli.tsh`.
+
+    :param environment: where defaults may come from.
+    """
+    parser = Parser(prog="tsh", description=_DESCRIPTION, epilog=_EPILOG)
+    _global_options(parser, environment)
+    parser.set_defaults(run="", check=None)
+    found = commands(parser)
+    _add_login(found)
+    _add_listing(found)
+    _add_ssh(found)
+    _add_scp(found)
+    _add_config(found)
+    _leaf(found, "clusters", "List the clusters that can be reached.", "clusters.clusters").add_argument(
+        "-q", "--quiet", action="store_true", help="without the heads of the columns"
+    )
+    _leaf(found, "version", "Print the version of this program.", "version.version")
+    shells = _leaf(found, "completion", "Print what makes a shell complete words of tsh.", "completion.completion")
+    shells.add_argument("shell", choices=SHELLS, help=", ".join(SHELLS))
+    return parser
+
+
+def _global_options(parser: ArgumentParser, environment: Mapping[str, str] | None = None) -> None:
+    """Flags of all commands; behind a command (``environment`` is None) they count where they are given."""
+
+    def default(variable: str) -> str:
+        return SUPPRESS if environment is None else environment.get(variable, "")
+
+    group = parser.add_argument_group("flags of all commands")
+    proxy = "the proxy: host, host:port of HTTPS (3080), or host:port,port of SSH (3023)"
+    group.add_argument("--proxy", default=default("TELEPORT_PROXY"), metavar="HOST", help=proxy)
+    group.add_argument("--user", default=default("TELEPORT_USER"), metavar="NAME", help="your name in the cluster")
+    login = "the account to log in to on nodes"
+    group.add_argument("-l", "--login", default=default("TELEPORT_LOGIN"), metavar="ACCOUNT", help=login)
+    cluster = "the cluster, where it is not the one logged in to"
+    group.add_argument("--cluster", default=default("TELEPORT_SITE"), metavar="NAME", help=cluster)
+    pin = "the pin of the cluster, as 'tctl status' prints it: the proxy is verified by it"
+    group.add_argument("--ca-pin", default=default("TELEPORT_CA_PIN"), metavar="sha256:...", help=pin)
+    hidden = SUPPRESS if environment is None else False
+    risk = "do not verify the proxy at the first login: whoever stands in between gets the password"
+    group.add_argument("--insecure", action="store_true", default=hidden, help=risk)
+    group.add_argument("-d", "--debug", action="store_true", default=hidden, help="log to stderr; tracebacks")
+
+
+def _leaf(parsers: Parsers, name: str, text: str, run: str, example: str = "") -> Parser:
+    epilog = f"example:\n  {example}" if example else None
+    made = parsers.add_parser(name, help=text[0].lower() + text[1:].rstrip("."), epilog=epilog)
+    made.description = text
+    _global_options(made)
+    made.set_defaults(run=run, needs=None)
+    return made
+
+
+def _add_login(parsers: Parsers) -> None:
+    example = "tsh login --proxy=proxy.example.com --user=alice"
+    login = _leaf(parsers, "login", "Log in, and get certificates that end by themselves.", "login.login", example)
+    login.add_argument("site", nargs="?", default="", metavar="CLUSTER", help="the cluster (the proxy's own)")
+    login.add_argument("--ttl", type=_minutes, default=0.0, metavar="MIN", help="how long, in minutes (roles limit it)")
+    login.add_argument("--browser", choices=("none",), default="none", help="no browser is ever opened")
+    code = "use one of the recovery codes in place of the second factor"
+    login.add_argument("--recovery", action="store_true", help=code)
+    agent = "keep the certificates out of a running ssh-agent"
+    login.add_argument("--no-use-local-ssh-agent", dest="agent", action="store_false", help=agent)
+    login.add_argument("--use-local-ssh-agent", dest="agent", action="store_true", default=True, help=SUPPRESS)
+    _leaf(parsers, "logout", "Remove the keys of this or of all proxies.", "logout.logout")
+    status = _leaf(parsers, "status", "Show who is logged in where, and until when.", "status.status")
+    status.add_argument("-f", "--format", choices=("text", "json"), default="text", help="form of the output (text)")
+
+
+def _minutes(text: str) -> float:
+    return float(int(text)) * 60.0
+
+
+def _add_listing(parsers: Parsers) -> None:
+    listing = _leaf(parsers, "ls", "List the nodes that you may log in to.", "nodes.listing", "tsh ls env=prod,role=db")
+    listing.add_argument("labels", nargs="?", default="", metavar="K=V,...", help="only nodes with these labels")
+    listing.add_argument("--search", default="", metavar="TEXT", help="only nodes with this in a name or label")
+    listing.add_argument("-v", "--verbose", action="store_true", help="with their IDs, and all their labels")
+    listing.add_argument("-f", "--format", choices=LIST_FORMATS, default="text", help="form of the output (text)")
+
+
+def _add_ssh(parsers: Parsers) -> None:
+    text = "Run a shell, or a command, on a node; a command also on all nodes with a label."
+    ssh = _leaf(parsers, "ssh", text, "ssh.ssh", "tsh ssh root@env=prod uptime")
+    ssh.add_argument("-p", "--port", type=int, default=0, help="the port of the node, where a name is not enough")
+    ssh.add_argument("-A", "--forward-agent", action="store_true", help="forward the ssh-agent")
+    ssh.add_argument("-t", "--tty", action="count", default=0, help="with a terminal, also for a command")
+    ssh.add_argument("-N", dest="no_command", action="store_true", help="forward ports, and run nothing")
+    for flag, what in (("-L", "a port here, to there"), ("-R", "a port there, to here"), ("-D", "SOCKS")):
+        ssh.add_argument(flag, action="append", default=[], metavar="SPEC", help=f"forward {what}")
+    ssh.add_argument("-o", dest="options", action="append", default=[], metavar="KEY=VALUE", help="option of OpenSSH")
+    ssh.add_argument("destination", metavar="[LOGIN@]NODE", help="nodename, UUID, or label=value[,...]")
+    ssh.add_argument("command", nargs=REMAINDER, metavar="COMMAND", help="what to run (a shell)")
+
+
+def _add_scp(parsers: Parsers) -> None:
+    scp = _leaf(parsers, "scp", "Copy files from or to a node.", "scp.scp", "tsh scp -r logs root@web1:/tmp")
+    scp.add_argument("-r", "--recursive", action="store_true", help="folders with what is in them")
+    scp.add_argument("-p", dest="preserve", action="store_true", help="keep times and modes")
+    scp.add_argument("-P", "--port", type=int, default=0, help="the port of the node")
+    scp.add_argument("-q", "--quiet", action="store_true", help="no progress")
+    scp.add_argument("paths", nargs="+", metavar="[[LOGIN@]NODE:]PATH", help="sources, and the target last")
+
+
+def _add_config(parsers: Parsers) -> None:
+    config = _leaf(
+        parsers, "config", "Print an ssh_config for OpenSSH.", "config.config", "tsh config >> ~/.ssh/config"
+    )
+    config.add_argument("--os", dest="system", choices=SYSTEMS, help="for another system than this one")
+    proxy = parsers.add_parser("proxy", help="connections for other programs")
+    inner = commands(proxy)
+    ssh = _leaf(inner, "ssh", "Connect stdin and stdout to a node: what ProxyCommand runs.", "proxying.ssh")
+    ssh.add_argument("destination", metavar="[LOGIN@]NODE[:PORT]", help="where to")

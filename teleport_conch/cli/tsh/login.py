@@ -1,0 +1,130 @@
+"""``tsh login``: a verified proxy, a password and a second factor, and certificates that end by themselves."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+import time
+from argparse import Namespace
+from typing import cast
+
+from twisted.internet.interfaces import IReactorCore, IReactorTime
+
+from teleport_conch.certs import keys
+from teleport_conch.certs.identity import UserIdentity
+from teleport_conch.cli.logs import begin_log, observer
+from teleport_conch.cli.running import run_to_end
+from teleport_conch.cli.tsh import agent, places, status
+from teleport_conch.cli.tsh.places import ProxyAddress, parse_proxy
+from teleport_conch.cli.tsh.prompts import Ask, ask_secret, credentials, progress
+from teleport_conch.cli.tsh.ssh_config import for_tsh
+from teleport_conch.client.profiles import Home, Login, Profile
+from teleport_conch.client.web import ProxyFacts, ProxyWeb, SignedIn, Verified, Wish, verified
+from teleport_conch.errors import BadParameter, NotFound, TeleportError
+
+
+def login(arguments: Namespace) -> None:
+    """The command. Where somebody is logged in already, and for long enough, only that is said."""
+    home = places.home()
+    if not arguments.ttl and _is_logged_in(arguments, home):
+        status.status(arguments)
+        return
+    log_in(arguments, home)
+    status.show(home, time.time())
+
+
+def _is_logged_in(arguments: Namespace, home: Home) -> bool:
+    try:
+        profile = places.chosen_profile(arguments, home)
+        return not home.login(profile).expired_at(time.time())
+    except TeleportError:
+        return False
+
+
+def log_in(arguments: Namespace, home: Home, ask: Ask = ask_secret) -> Login:
+    """Logs in, and keeps what that gives; a running ssh-agent gets it, too.
+
+    :raises TeleportError: why not.
+    """
+    from twisted.internet import reactor
+
+    begin_log(*([observer(sys.stderr, "debug")] if arguments.debug else []))
+    proxy, user = _whereto(arguments, home)
+    work = _LoggingIn(cast(IReactorTime, reactor), arguments, home, proxy, user, ask)
+    found = run_to_end(cast(IReactorCore, reactor), work.run)
+    home.save(found, for_tsh(home, found.profile))
+    if getattr(arguments, "agent", True):
+        agent.renew(home, found)
+    return found
+
+
+def _whereto(arguments: Namespace, home: Home) -> tuple[ProxyAddress, str]:
+    """The proxy and the user: what was typed, and for what was not, as the last time."""
+    try:
+        known: Profile | None = home.profile(parse_proxy(arguments.proxy).host if arguments.proxy else "")
+    except NotFound:
+        known = None
+    if not arguments.proxy and known is None:
+        raise BadParameter("Say where to log in: tsh login --proxy=proxy.example.com --user=NAME")
+    user = arguments.user or (known.user if known else getpass.getuser())
+    if arguments.proxy:
+        return parse_proxy(arguments.proxy), user
+    assert known is not None
+    web, ssh = (parse_proxy(each) for each in (known.web_proxy_addr, known.ssh_proxy_addr))
+    return ProxyAddress(web.host, web.web_port, ssh.web_port if ssh.host == web.host else 0), user
+
+
+class _LoggingIn:
+    """One login, step by step."""
+
+    def __init__(
+        self, reactor: IReactorTime, arguments: Namespace, home: Home, proxy: ProxyAddress, user: str, ask: Ask
+    ) -> None:
+        self._reactor = reactor
+        self._arguments = arguments
+        self._home = home
+        self._proxy = proxy
+        self._user = user
+        self._ask = ask
+
+    async def run(self) -> Login:
+        """Verifies the proxy, asks the person, and asks the proxy."""
+        arguments, address = self._arguments, self._proxy.web
+        with progress(f"Connecting to {address} ..."):
+            known = self._home.trusted(self._proxy.host)
+            proxy = await verified(self._reactor, address, arguments.ca_pin, known, arguments.insecure)
+        wanted = getattr(arguments, "site", "") or arguments.cluster
+        if wanted and wanted != proxy.facts.cluster_name:
+            raise NotFound(f"{address} leads to {proxy.facts.cluster_name}, and to no cluster {wanted[:64]!a}.")
+        given = credentials(self._user, proxy.facts.second_factor, getattr(arguments, "recovery", False), self._ask)
+        key = keys.generate_tls_key()
+        line, pem = keys.public_line(keys.public_blob(key.public_key())), keys.public_pem(key.public_key())
+        wish = Wish(self._user, line, pem, getattr(arguments, "ttl", 0.0))
+        web = ProxyWeb(self._reactor, address, proxy.policy)
+        try:
+            with progress("Logging in ..."):
+                signed = await web.log_in(wish, given)
+        finally:
+            await web.close()
+        return self._kept(proxy, signed, keys.private_pem(key))
+
+    def _kept(self, proxy: Verified, signed: SignedIn, private_key: str) -> Login:
+        facts = proxy.facts
+        identity = UserIdentity(
+            name=signed.user,
+            cluster_name=facts.cluster_name,
+            key=private_key,
+            ssh_certificate=signed.ssh_certificate,
+            tls_certificate=signed.tls_certificate,
+            authorities=signed.authorities,
+        )
+        return Login(self._profile(facts), identity)
+
+    def _profile(self, facts: ProxyFacts) -> Profile:
+        return Profile(
+            proxy_host=self._proxy.host,
+            web_proxy_addr=self._proxy.web,
+            ssh_proxy_addr=self._proxy.ssh(facts.ssh_public_addr, facts.ssh_listen_addr),
+            user=self._user,
+            cluster=facts.cluster_name,
+        )

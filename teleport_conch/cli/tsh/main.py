@@ -1,0 +1,42 @@
+"""The program ``tsh``."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from functools import partial
+from importlib import import_module
+
+from teleport_conch.cli.arguments import USAGE_EXIT
+from teleport_conch.cli.edge import guarded
+from teleport_conch.cli.tsh.line import tsh_parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Exits with what the command says, with 1 for a failure, and with 2 for a line that cannot be understood."""
+    gc.disable()  # as in tctl: a process of a moment
+    arguments = parse(sys.argv[1:] if argv is None else argv)
+    code = guarded(partial(_execute, arguments), arguments.debug)
+    gc.freeze()
+    sys.exit(code)
+
+
+def parse(argv: Sequence[str]) -> Namespace:
+    """The command line, read. Exits with 2 where it is wrong, and after ``--help``."""
+    parser = tsh_parser()
+    arguments = parser.parse_args(argv)
+    if arguments.needs is not None:
+        arguments.needs.print_help(sys.stderr)
+        arguments.needs.exit(USAGE_EXIT, "error: Give one of the commands.\n")
+    return arguments
+
+
+def _execute(arguments: Namespace) -> None:
+    module, _, name = arguments.run.rpartition(".")
+    getattr(import_module(f"teleport_conch.cli.tsh.{module}"), name)(arguments)
+
+
+if __name__ == "__main__":
+    main()

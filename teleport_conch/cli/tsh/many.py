@@ -1,0 +1,88 @@
+"""One command on many nodes: a few at a time, each line of output with the name of the node before it."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from typing import TextIO, cast
+
+from attrs import define, field, frozen
+from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults
+from twisted.internet.error import ProcessTerminated
+from twisted.internet.interfaces import IReactorProcess, IReactorTime
+from twisted.internet.protocol import ProcessProtocol
+from twisted.python.failure import Failure
+
+from teleport_conch.cli.table import inert
+from teleport_conch.errors import NotFound
+
+AT_ONCE = 32
+"""How many programs run at the same time."""
+MAX_LINE_BYTES = 1 << 16
+"""A line that is longer is cut into several."""
+FAILED = 255
+"""The exit status where the program could not say one, as OpenSSH has it."""
+
+
+@frozen
+class Run:
+    """What runs for one node.
+
+    :ivar words: the command line; the first word is the program.
+    """
+
+    name: str
+    words: Sequence[str]
+
+
+async def run_on_all(
+    reactor: IReactorTime, runs: Sequence[Run], out: TextIO = sys.stdout, err: TextIO = sys.stderr
+) -> int:
+    """Runs all of them, and answers the highest exit status."""
+    program = shutil.which(runs[0].words[0])
+    if program is None:
+        raise NotFound(f"A command on several nodes needs OpenSSH's client: there is no program {runs[0].words[0]}.")
+    slots = DeferredSemaphore(AT_ONCE)
+    width = max(len(inert(run.name)) for run in runs)
+    started = [slots.run(_one, cast(IReactorProcess, reactor), program, run, width, (out, err)) for run in runs]
+    return max(await gatherResults(started, consumeErrors=True))
+
+
+def _one(reactor: IReactorProcess, program: str, run: Run, width: int, streams: tuple[TextIO, TextIO]) -> Deferred[int]:
+    protocol = _Prefixed(inert(run.name).ljust(width), *streams)
+    reactor.spawnProcess(protocol, program, list(run.words), env=None, childFDs={0: "w", 1: "r", 2: "r"})
+    return protocol.ended
+
+
+@define(eq=False, slots=False)
+class _Prefixed(ProcessProtocol):
+    """Passes on whole lines, whichever node they come from."""
+
+    _prefix: str
+    _out: TextIO
+    _err: TextIO
+    ended: Deferred[int] = field(init=False, factory=Deferred)
+    _left: dict[int, bytes] = field(init=False, factory=lambda: {1: b"", 2: b""})
+
+    def connectionMade(self) -> None:
+        self.transport.closeStdin()  # type: ignore[union-attr]  # there is one: it has just been made
+
+    def childDataReceived(self, childFD: int, data: bytes) -> None:
+        *lines, rest = (self._left[childFD] + data).split(b"\n")
+        if len(rest) > MAX_LINE_BYTES:
+            lines, rest = [*lines, rest], b""
+        self._left[childFD] = rest
+        self._say(childFD, lines)
+
+    def _say(self, stream: int, lines: Sequence[bytes]) -> None:
+        write: Callable[[str], object] = (self._out if stream == 1 else self._err).write
+        for line in lines:
+            write(f"{self._prefix} | {line.decode('utf-8', 'replace').rstrip(chr(13))}\n")
+
+    def processEnded(self, reason: Failure) -> None:
+        for stream, rest in self._left.items():
+            self._say(stream, [rest] if rest else [])
+        problem = reason.value
+        status = problem.exitCode if isinstance(problem, ProcessTerminated) else 0
+        self.ended.callback(FAILED if status is None else status)

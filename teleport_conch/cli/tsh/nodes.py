@@ -1,0 +1,96 @@
+"""``tsh ls``: the nodes that a person may log in to."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+from argparse import Namespace
+from collections.abc import Iterable, Mapping, Sequence
+
+from twisted.internet.interfaces import IReactorTime
+
+from teleport_conch.cli.table import inert, table
+from teleport_conch.cli.tsh import places
+from teleport_conch.cli.tsh.prompts import progress
+from teleport_conch.cli.tsh.session import current_login, with_auth
+from teleport_conch.client.api import AuthClient
+from teleport_conch.errors import BadParameter
+from teleport_conch.resources.server import Server
+
+LABELS_IN_LINE = 2
+"""How many labels stand in one line of the table, as Teleport's has it."""
+MIN_LABELS_WIDTH = 20
+_KEY = re.compile(r"[A-Za-z0-9_/.*][A-Za-z0-9_/.*-]*")
+
+
+def listing(arguments: Namespace) -> None:
+    """The command."""
+    home = places.home()
+    wanted = parse_labels(arguments.labels)
+    login = current_login(arguments, home)
+
+    async def ask(reactor: IReactorTime, client: AuthClient) -> Sequence[Server]:
+        with progress("Asking for the nodes ..."):
+            return await matching(client, wanted, arguments.search)
+
+    nodes = with_auth(arguments, login, ask)
+    print(shown(nodes, arguments.format, arguments.verbose, _width()), end="")
+
+
+async def matching(client: AuthClient, labels: Mapping[str, str], search: str = "") -> Sequence[Server]:
+    """The nodes with all of these labels that somebody may log in to, sorted by their names."""
+    found = await client.nodes(labels, search)
+    return sorted(found, key=lambda node: (node.hostname, node.name))
+
+
+def parse_labels(text: str) -> Mapping[str, str]:
+    """Reads ``env=prod,role=db``.
+
+    :raises BadParameter: a part of it has no ``=``.
+    """
+    pairs = [part.partition("=") for part in text.split(",") if part]
+    for key, equals, _ in pairs:
+        if not equals or not _KEY.fullmatch(key.strip()):
+            raise BadParameter(f"{key[:64]!a} is not a label: write label=value, with commas between several.")
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def _width() -> int | None:
+    """How many columns the terminal has; None where the output goes elsewhere."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def shown(nodes: Sequence[Server], form: str, verbose: bool, width: int | None) -> str:
+    """What is printed.
+
+    :param form: ``text``, ``json`` or ``names``.
+    :param width: of the terminal, which the table is made to fit.
+    """
+    if form == "json":
+        return json.dumps([node.to_json() for node in nodes], indent=2) + "\n"
+    if form == "names":
+        return "".join(f"{inert(node.hostname)}\n" for node in nodes)
+    heads = ("Node Name", "Node ID", "Address", "Labels") if verbose else ("Node Name", "Address", "Labels")
+    rows = [row for node in nodes for row in _rows(node, verbose)]
+    return table(heads, _fitted(heads, rows, width))
+
+
+def _rows(node: Server, verbose: bool) -> Iterable[tuple[str, ...]]:
+    """A node's lines: the labels that do not fit into the first one follow below it."""
+    labels = [f"{key}={value}" for key, value in sorted(node.all_labels.items())]
+    step = len(labels) or 1 if verbose else LABELS_IN_LINE
+    lines = [", ".join(labels[at : at + step]) for at in range(0, len(labels), step)] or [""]
+    own = (node.hostname, node.name, node.addr) if verbose else (node.hostname, node.addr)
+    yield (*own, lines[0])
+    yield from (("",) * len(own) + (line,) for line in lines[1:])
+
+
+def _fitted(heads: Sequence[str], rows: Sequence[tuple[str, ...]], width: int | None) -> Sequence[tuple[str, ...]]:
+    """The same with labels cut where the line would be longer than the terminal is wide."""
+    if width is None:
+        return rows
+    others = zip(heads[:-1], *(row[:-1] for row in rows), strict=True)
+    left = max(MIN_LABELS_WIDTH, width - sum(max(map(len, column)) + 1 for column in others))
+    return [(*row[:-1], row[-1] if len(row[-1]) <= left else row[-1][: left - 1] + "…") for row in rows]

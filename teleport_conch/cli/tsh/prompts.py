@@ -1,0 +1,68 @@
+"""What a person is asked, on the terminal and nowhere else: a ProxyCommand has others on its stdin and stdout."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Timer
+
+from teleport_conch.cli.edge import Interrupted
+from teleport_conch.client.people import Credentials
+from teleport_conch.errors import BadParameter
+
+#: Seconds after which a person is told what is being waited for.
+PATIENCE_S = 0.5
+MAX_TYPED_CHARS = 1024
+
+Ask = Callable[[str], str]
+
+
+def ask_secret(question: str) -> str:
+    """What is typed on the terminal, unseen.
+
+    :raises BadParameter: there is no terminal to ask on.
+    """
+    try:
+        with open("/dev/tty"):  # or getpass would read stdin, and say so in many lines
+            pass
+        answer = getpass.getpass(question)
+    except OSError:
+        raise BadParameter("A password is due, and there is no terminal to ask for it. Run: tsh login") from None
+    except EOFError:
+        raise Interrupted from None
+    if len(answer) > MAX_TYPED_CHARS:
+        raise BadParameter(f"What was typed is longer than {MAX_TYPED_CHARS} characters.")
+    return answer
+
+
+def credentials(user: str, second_factor: str, recovery: bool, ask: Ask = ask_secret) -> Credentials:
+    """Password and second factor of a user.
+
+    :param second_factor: ``otp`` or ``off``, as the proxy says.
+    :param recovery: a recovery code takes the place of the second factor.
+    """
+    password = ask(f"Enter password for Teleport user {user}: ")
+    if recovery:
+        return Credentials(password, recovery_code=ask("Enter a recovery code: ").strip())
+    if second_factor == "off":
+        return Credentials(password)
+    return Credentials(password, otp_token=ask("Enter your OTP token: ").strip().replace(" ", ""))
+
+
+@contextmanager
+def progress(sentence: str) -> Iterator[None]:
+    """Says on a terminal what takes so long, once it does, and takes that away again."""
+    shown = sys.stderr.isatty()
+    timer = Timer(PATIENCE_S, lambda: print(sentence, end="", flush=True, file=sys.stderr))
+    if shown:
+        timer.daemon = True
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        if shown and timer.finished.is_set():
+            timer.join(PATIENCE_S)
+            print("\r\x1b[K", end="", flush=True, file=sys.stderr)

@@ -1,0 +1,27 @@
+"""``tsh proxy ssh``: what an ssh_config of ``tsh config`` runs as ProxyCommand."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from argparse import Namespace
+
+from teleport_conch.cli.tsh import destination as destinations
+from teleport_conch.cli.tsh import places
+from teleport_conch.cli.tsh.session import current_login
+from teleport_conch.cli.tsh.ssh_config import ALIAS
+from teleport_conch.errors import BadParameter, NotFound
+
+
+def ssh(arguments: Namespace) -> None:
+    """The command: stdin and stdout are the connection. Who has to log in again is asked on the terminal."""
+    home, wanted = places.home(), destinations.parse(arguments.destination, with_port=True)
+    if wanted.labels:
+        raise BadParameter("Name one node: a connection has one other end.")
+    login = current_login(arguments, home)
+    program = shutil.which("ssh")
+    if program is None:
+        raise NotFound("There is no program ssh here. Install OpenSSH's client.")
+    where = f"[{wanted.host}]:{wanted.port or 3022}"
+    config = str(home.ssh_config(login.profile).absolute())
+    os.execv(program, ["ssh", "-F", config, "-W", where, "--", ALIAS])  # noqa: S606 - there is no shell to want

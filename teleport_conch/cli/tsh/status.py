@@ -1,0 +1,92 @@
+"""``tsh status``: who is logged in where, as what, and until when."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from argparse import Namespace
+
+from teleport_conch.certs.certificate import SSHCertificate
+from teleport_conch.certs.extensions import roles_of
+from teleport_conch.cli.instants import moment, span
+from teleport_conch.cli.table import inert
+from teleport_conch.cli.tsh import places
+from teleport_conch.client.profiles import Home, Login, Profile
+from teleport_conch.errors import TeleportError
+
+_NO_LOGIN = "-teleport-nologin-"
+
+
+def status(arguments: Namespace) -> None:
+    """The command. Exits with 1 where nobody is logged in."""
+    home, now = places.home(), time.time()
+    if getattr(arguments, "format", "text") == "json":
+        logins = [_login(home, profile) for profile in home.profiles()]
+        print(json.dumps([_as_json(login, now) for login in logins if login is not None], indent=2))
+        return
+    if not show(home, now):
+        sys.exit(1)
+
+
+def show(home: Home, now: float) -> bool:
+    """Prints all profiles, the current one first and with a mark; answers whether somebody is logged in.
+
+    :param now: POSIX seconds.
+    """
+    current, found = home.current(), False
+    for profile in home.profiles():
+        login = _login(home, profile)
+        if login is not None:
+            print(_text(login, profile.proxy_host == current, now))
+            found = True
+    if not found:
+        print("Not logged in.")
+    return found
+
+
+def _login(home: Home, profile: Profile) -> Login | None:
+    try:
+        return home.login(profile)
+    except TeleportError:
+        return None
+
+
+def _logins(certificate: SSHCertificate) -> tuple[str, ...]:
+    return tuple(login for login in certificate.principals if not login.startswith(_NO_LOGIN))
+
+
+def _text(login: Login, current: bool, now: float) -> str:
+    profile, certificate, end = login.profile, login.certificate, login.identity.not_after
+    left = "[EXPIRED]" if end <= now else f"[valid for {span(end - now)}]"
+    rows = (
+        ("Profile URL:", f"https://{profile.web_proxy_addr}"),
+        ("Logged in as:", certificate.key_id),
+        ("Cluster:", profile.cluster),
+        ("Roles:", ", ".join(roles_of(certificate))),
+        ("Logins:", ", ".join(_logins(certificate)) or "none"),
+        ("Valid until:", f"{moment(end)} {left}"),
+        ("Extensions:", ", ".join(sorted(_extensions(certificate)))),
+    )
+    marks = (">" if current else " ", *(" " for _ in rows[1:]))
+    return (
+        "\n".join(f"{mark} {name:<13} {inert(value)}" for mark, (name, value) in zip(marks, rows, strict=True)) + "\n"
+    )
+
+
+def _extensions(certificate: SSHCertificate) -> list[str]:
+    return [name for name, _ in certificate.extensions if name.startswith("permit-")]
+
+
+def _as_json(login: Login, now: float) -> dict[str, object]:
+    profile, certificate = login.profile, login.certificate
+    return {
+        "profile_url": f"https://{profile.web_proxy_addr}",
+        "user": certificate.key_id,
+        "cluster": profile.cluster,
+        "roles": list(roles_of(certificate)),
+        "logins": list(_logins(certificate)),
+        "valid_until": login.identity.not_after,
+        "expired": login.expired_at(now),
+        "extensions": _extensions(certificate),
+    }
