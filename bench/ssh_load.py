@@ -19,7 +19,7 @@ import asyncssh
 from attrs import define, field
 
 from bench.programs import LOOPBACK, STOP_S, Broken
-from bench.stage import Stage
+from bench.stage import NODE, Stage
 
 CIPHER = "aes128-gcm@openssh.com"
 KEX = "curve25519-sha256"
@@ -69,7 +69,7 @@ def load_on(stage: Stage, name: str, through: str = "") -> Iterator[SSHLoad]:
     """The load for one server of a stage, through a proxy or jump host where one is named."""
     person = stage.person
     job = {
-        "host": name if through else LOOPBACK,
+        "host": name if through and name == NODE else LOOPBACK,  # a name is what our proxy knows, and sshd does not
         "alias": name,
         "port": stage.servers[name].port,
         "login": person.login,

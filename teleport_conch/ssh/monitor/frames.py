@@ -37,6 +37,10 @@ class Frame(NamedTuple):
     body: bytes
     descriptors: tuple[int, ...] = ()
 
+    def packed(self) -> bytes:
+        """What is sent beside the descriptors."""
+        return wire.byte(self.kind) + wire.uint32(self.number) + self.body
+
     def close(self) -> None:
         """Closes descriptors that nobody wants."""
         for fd in self.descriptors:
@@ -77,7 +81,7 @@ class Peer:
 
         :raises Violation: the other side does not read.
         """
-        data = wire.byte(frame.kind) + wire.uint32(frame.number) + frame.body
+        data = frame.packed()
         if len(data) > MAX_FRAME_BYTES or len(self._waiting) >= MAX_WAITING:
             frame.close()
             raise Violation("a frame that is too long, or too many that nobody reads")

@@ -1,4 +1,4 @@
-"""Children of the starter that speak with PAM: one for each question, and one for each session as long as it lives."""
+"""Children of the starter that speak with PAM: whether a person is let in, and for a session as long as it lives."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from collections.abc import Callable
 from typing import NamedTuple, NoReturn
 
 from teleport_conch import wire
-from teleport_conch.ssh.monitor import birth, orders, pam, records
+from teleport_conch.ssh.monitor import birth, frames, orders, pam, records
 from teleport_conch.ssh.monitor.birth import Birth
+from teleport_conch.ssh.monitor.frames import Frame, Peer
 from teleport_conch.ssh.monitor.host import Refusal
 from teleport_conch.ssh.monitor.loop import Loop
-from teleport_conch.ssh.monitor.orders import Account
+from teleport_conch.ssh.monitor.orders import Account, Order, Settings
 
 PAM_DEADLINE_S = 60.0
 """How long PAM may take to let a person in, in seconds."""
@@ -42,21 +43,41 @@ class Keeper:
 
     def __init__(self, loop: Loop, task: Task, needed: tuple[int, ...] = (), kept: tuple[int, ...] = ()) -> None:
         self._loop = loop
-        self._deadline = 0
-        self._spoke = False
         self.session: Session | None = None
         self.kept = kept
-        self._ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._ours, theirs = frames.pair()
         self.pid = os.fork()
         if self.pid == 0:
             _alone(theirs, needed, task)
         theirs.close()
 
     def listen(self, heard: Callable[[bytes], None]) -> None:
-        """Waits for the first message until :data:`PAM_DEADLINE_S` are over, and for more until the child ends."""
+        """Waits for the next message until :data:`PAM_DEADLINE_S` are over, and for more until the child ends."""
         self._heard = heard
+        self._spoke = False
         self._deadline = self._loop.after(PAM_DEADLINE_S, self._too_late)
         self._loop.watch(self._ours.fileno(), lambda events: self._ready())
+
+    @property
+    def open(self) -> bool:
+        """Whether the child has not ended, as far as is known."""
+        return self._ours.fileno() >= 0
+
+    def go_on(self, order: bytes, needed: tuple[int, ...], kept: tuple[int, ...]) -> None:
+        """Hands a child that waits, as :func:`admit` does, what it is to start, and the descriptors for it.
+
+        :raises OSError: it has ended.
+        """
+        try:
+            socket.send_fds(self._ours, [Frame(orders.START, 0, order).packed()], needed)
+        except OSError:
+            self.dismiss()
+            raise
+        self.kept = kept
+
+    def dismiss(self) -> None:
+        """Ends a child that waits."""
+        self._ours.shutdown(socket.SHUT_WR)
 
     def _ready(self) -> None:
         message = self._ours.recv(8192)
@@ -108,6 +129,7 @@ def _alone(report: socket.socket, needed: tuple[int, ...], task: Task) -> NoRetu
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        report.setblocking(True)
         before = 3
         for fd in sorted({report.fileno(), *needed}):
             os.closerange(before, fd)
@@ -122,20 +144,54 @@ def _alone(report: socket.socket, needed: tuple[int, ...], task: Task) -> NoRetu
         os._exit(0)
 
 
-def ask_pam(library: pam.Library, service: str, account: Account, client_host: str, report: socket.socket) -> None:
-    transaction = library.transaction(service, account.name)
-    transaction.describe(pam.PAM_RHOST, client_host)
-    transaction.describe(pam.PAM_TTY, "ssh")
+class Starting(NamedTuple):
+    """What every child needs.
+
+    :ivar oom_score_adj: see :class:`~teleport_conch.ssh.monitor.birth.Birth`.
+    """
+
+    library: pam.Library
+    settings: Settings
+    oom_score_adj: str
+
+    def transaction(self, account: Account, client_host: str) -> pam.Transaction:
+        transaction = self.library.transaction(self.settings.pam_service, account.name)
+        transaction.describe(pam.PAM_RHOST, client_host)
+        transaction.describe(pam.PAM_TTY, "ssh")
+        return transaction
+
+    def birth(self, order: Order, ends: tuple[int, ...]) -> Birth:
+        """A session on the descriptors ``ends``, which are three times the same terminal, or three pipes."""
+        stdin, stdout, stderr = ends
+        tty = "" if order.program.terminal is None else os.ttyname(stdin)
+        groups = groups_of(order.account)
+        return Birth(order, self.settings, groups, (stdin, stdout, stderr), tty, self.oom_score_adj)
+
+
+def admit(starting: Starting, account: Account, client_host: str, report: socket.socket) -> None:
+    """Says whether PAM lets a person in, and waits for a session to hold, until the starter has none."""
+    transaction = starting.transaction(account, client_host)
     transaction.check_account()
-    transaction.end()
     report.send(WELL)
+    try:
+        frame = Peer(report).receive()
+    except EOFError:
+        frame = None
+    if frame is None:
+        transaction.end()
+    else:
+        _hold(transaction, starting.birth(orders.read_order(frame.body), frame.descriptors), report)
 
 
-def hold(library: pam.Library, born: Birth, report: socket.socket) -> None:
+def hold(starting: Starting, born: Birth, report: socket.socket) -> None:
+    """Holds a session of a person who was let in earlier."""
+    _hold(starting.transaction(born.order.account, born.order.client_host), born, report)
+
+
+def _hold(transaction: pam.Transaction, born: Birth, report: socket.socket) -> None:
     """Opens the session of PAM, starts the process in it, and closes it when that has ended."""
-    transaction = library.transaction(born.settings.pam_service, born.order.account.name)
-    transaction.describe(pam.PAM_RHOST, born.order.client_host)
-    transaction.describe(pam.PAM_TTY, born.tty or "ssh")
+    if born.tty:
+        transaction.describe(pam.PAM_TTY, born.tty)
     transaction.open_session()
     pid = fork()
     if pid == 0:
@@ -147,6 +203,11 @@ def hold(library: pam.Library, born: Birth, report: socket.socket) -> None:
     _, status = os.waitpid(pid, 0)
     report.send(ENDED + wire.uint32(status))
     transaction.close_session()
+
+
+def groups_of(account: Account) -> list[int]:
+    """The supplementary groups of an account."""
+    return os.getgrouplist(account.name, account.gid) if os.geteuid() == 0 else []
 
 
 def environment(born: Birth, from_pam: dict[str, str]) -> dict[str, str]:

@@ -22,12 +22,13 @@ _FOLDERS_OF_PROGRAMS = ("/usr/", "/bin/", "/sbin/", "/opt/", "/nix/", "/run/curr
 
 @frozen
 class Login:
-    """A login that was verified."""
+    """A login that was verified; ``admission`` is the number under which the host let it in."""
 
     account: Account
     certificate: SSHCertificate
     client_host: str
     session_id: bytes = field(repr=False)
+    admission: int = 0
 
     def order(self, wanted: Program) -> Order:
         """What is started for it when ``wanted`` is asked for, which a certificate may limit.
@@ -40,7 +41,7 @@ class Login:
         command = wanted.command if forced is None else forced
         rc = wanted.rc and self.certificate.extension("permit-user-rc") is not None
         program = Program(command, self._environment(wanted, forced), wanted.terminal, rc)
-        return Order(self.account, program, self.client_host)
+        return Order(self.account, program, self.client_host, self.admission)
 
     def check_sockets(self) -> None:
         """Who connects to sockets as an account can have other programs of it do anything.

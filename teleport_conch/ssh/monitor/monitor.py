@@ -139,7 +139,7 @@ class Monitor:
                 return
             served.exchanges.log_in(proof.session_id)
             number = next(self._numbers)
-            served.logins[number] = Login(account, certificate, client_host, proof.session_id)
+            served.logins[number] = Login(account, certificate, client_host, proof.session_id, asked)
             answer(wire.uint32(number))
 
         served.checks += 1

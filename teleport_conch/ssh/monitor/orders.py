@@ -72,11 +72,13 @@ class Order(NamedTuple):
     """A session to be started, as the monitor passes it on.
 
     :ivar client_host: the address of the client, for the records of logins and for PAM.
+    :ivar admission: the number of the CHECK by which the host let the person in; 0 for none.
     """
 
     account: Account
     program: Program
     client_host: str
+    admission: int = 0
 
 
 class Settings(NamedTuple):
@@ -148,14 +150,16 @@ def _read_terminal(reader: Reader) -> Terminal | None:
 
 
 def pack_order(order: Order) -> bytes:
-    return pack_account(order.account) + text(order.client_host) + pack_program(order.program)
+    who = pack_account(order.account) + text(order.client_host) + wire.uint32(order.admission)
+    return who + pack_program(order.program)
 
 
 def read_order(body: bytes) -> Order:
     reader = Reader(body)
-    account, client_host, program = read_account(reader), read_text(reader), read_program(reader)
+    account, client_host, admission = read_account(reader), read_text(reader), reader.uint32()
+    program = read_program(reader)
     reader.end()
-    return Order(account, program, client_host)
+    return Order(account, program, client_host, admission)
 
 
 def pack_blobs(blobs: Iterable[bytes]) -> bytes:

@@ -16,13 +16,25 @@ from functools import partial
 
 from teleport_conch import wire
 from teleport_conch.ssh.monitor import birth, host, orders, pam, records
+from teleport_conch.ssh.monitor.admissions import Admissions
 from teleport_conch.ssh.monitor.birth import Birth
 from teleport_conch.ssh.monitor.descriptors import descriptors
 from teleport_conch.ssh.monitor.frames import Frame, Peer
 from teleport_conch.ssh.monitor.host import Refusal
-from teleport_conch.ssh.monitor.keeper import FAILED, STARTED, Keeper, Session, ask_pam, environment, fork, hold
+from teleport_conch.ssh.monitor.keeper import (
+    FAILED,
+    STARTED,
+    Keeper,
+    Session,
+    Starting,
+    admit,
+    environment,
+    fork,
+    groups_of,
+    hold,
+)
 from teleport_conch.ssh.monitor.loop import Conversation, Loop
-from teleport_conch.ssh.monitor.orders import Account, Settings
+from teleport_conch.ssh.monitor.orders import Settings
 from teleport_conch.wire import Reader
 
 MAX_SESSIONS = 10_000
@@ -36,8 +48,9 @@ class Starter:
     def __init__(self, loop: Loop, link: Peer, settings: Settings) -> None:
         self._loop = loop
         self._settings = settings
-        self._pam = _pam_library(settings)
         self._oom = _oom_score()
+        self._with_pam = _with_pam(settings, self._oom)
+        self._admissions = Admissions(loop)
         self._children: dict[int, Session] = {}
         self._keepers: set[int] = set()
         self._by_number: dict[int, Session] = {}
@@ -73,26 +86,31 @@ class Starter:
         reader = Reader(body)
         account, client_host = orders.read_account(reader), orders.read_text(reader)
         host.check_shell(account)
-        if self._pam is None:
+        if self._with_pam is None:
             host.check_login(account, host.shadow_of(account.name) if os.geteuid() == 0 else None)
             self._link.send(orders.DONE, number)
             return
-        task = partial(ask_pam, self._pam, self._settings.pam_service, account, client_host)
-        self._keep(Keeper(self._loop, task), number, lambda message: self._link.send(orders.DONE, number))
+        keeper = Keeper(self._loop, partial(admit, self._with_pam, account, client_host))
+
+        def let_in(message: bytes) -> None:
+            self._link.send(orders.DONE, number)
+            self._admissions.add(number, keeper)
+
+        self._keep(keeper, number, let_in)
 
     def _start(self, number: int, body: bytes) -> None:
         order = orders.read_order(body)
         self._check_room()
         host.check_shell(order.account)
-        if self._pam is None:
+        if self._with_pam is None:
             host.check_nologin(order.account)
         with ExitStack() as theirs, ExitStack() as ours:
             ends, kept, tty = descriptors(order, theirs, ours)
-            born = Birth(order, self._settings, _groups(order.account), ends, tty, self._oom)
-            if self._pam is None:
+            born = Birth(order, self._settings, groups_of(order.account), ends, tty, self._oom)
+            if self._with_pam is None:
                 self._start_plainly(number, born, kept)
             else:
-                self._start_with_pam(number, born, kept, self._pam)
+                self._start_with_pam(number, born, kept, self._with_pam)
             ours.pop_all()
 
     def _broker(self, number: int, body: bytes) -> None:
@@ -122,8 +140,13 @@ class Starter:
             birth.become(born, environment(born, {}))
         self._children[pid] = self._started(number, pid, born, kept)
 
-    def _start_with_pam(self, number: int, born: Birth, kept: tuple[int, ...], library: pam.Library) -> None:
-        keeper = Keeper(self._loop, partial(hold, library, born), born.ends, kept)
+    def _start_with_pam(self, number: int, born: Birth, kept: tuple[int, ...], starting: Starting) -> None:
+        """By the child that let the person in, if it still waits."""
+        keeper = self._admissions.take(born.order.admission)
+        if keeper is None:
+            keeper = Keeper(self._loop, partial(hold, starting, born), born.ends, kept)
+        else:
+            keeper.go_on(orders.pack_order(born.order), born.ends, kept)
 
         def told(message: bytes) -> None:
             if message[:1] == STARTED:
@@ -199,6 +222,7 @@ class Starter:
     def _unlinked(self) -> None:
         """The monitor has gone: no more sessions, and those that run are waited for."""
         self._linked = False
+        self._admissions.close()
         self._leave_if_done()
 
     def _leave_if_done(self) -> None:
@@ -206,17 +230,13 @@ class Starter:
             self._loop.stop()
 
 
-def _groups(account: Account) -> list[int]:
-    return os.getgrouplist(account.name, account.gid) if os.geteuid() == 0 else []
-
-
-def _pam_library(settings: Settings) -> pam.Library | None:
+def _with_pam(settings: Settings, oom_score_adj: str) -> Starting | None:
     """PAM with all modules of the service loaded, which every fork then has already."""
     if not settings.pam_service:
         return None
     library = pam.Library()
     library.template = library.transaction(settings.pam_service, "root")
-    return library
+    return Starting(library, settings, oom_score_adj)
 
 
 def _oom_score() -> str:

@@ -28,7 +28,7 @@ programs = some.builds(
     some.none() | terminals,
     some.booleans(),
 )
-whole_orders = some.builds(Order, accounts, programs, texts)
+whole_orders = some.builds(Order, accounts, programs, texts, uint32)
 blobs = some.binary(max_size=30)
 proofs = some.builds(LoginProof, blobs, some.text(max_size=20), blobs, blobs, blobs, blobs)
 
