@@ -21,7 +21,7 @@ from teleport_conch.resources.server import Server
 
 LABELS_IN_LINE = 2
 """How many labels stand in one line of the table, as Teleport's has it."""
-MIN_LABELS_WIDTH = 20
+MIN_LABELS_WIDTH = 16
 _KEY = re.compile(r"[A-Za-z0-9_/.*][A-Za-z0-9_/.*-]*")
 
 

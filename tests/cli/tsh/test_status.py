@@ -1,0 +1,84 @@
+"""Who is logged in, as it is shown; and how that ends."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import time
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from teleport_conch.cli.tsh import logout, places, status
+from teleport_conch.cli.tsh.main import parse
+from teleport_conch.client.profiles import Home
+from teleport_conch.errors import BadParameter
+from tests.cli.tsh.logins import PROXY, login, saved
+from tests.client.certificates import CLUSTER
+
+
+class StatusTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp()).absolute()
+        self.out = io.StringIO()
+        self.patch(sys, "stdout", self.out)
+        self.patch(places, "home", lambda: Home(self.folder))
+
+    def shown(self, *words: str) -> str:
+        self.out.truncate(0)
+        self.out.seek(0)
+        status.status(parse(["status", *words]))
+        return self.out.getvalue()
+
+    def test_profiles(self) -> None:
+        """The fields are Teleport's; the current profile has a mark, and an old one says that it has expired."""
+        saved(self.folder, login("bob", "old.example.org", ttl_s=60.0), login())
+        later = time.time() + 600.0
+        self.patch(time, "time", lambda: later)
+        first, second, end = self.shown().split("\n\n")
+        lines = first.splitlines()
+        self.assertEqual(lines[0], f"> Profile URL:  https://{PROXY}:3080")
+        self.assertEqual(lines[1:5], self.rows("alice"))
+        self.assertRegex(lines[5], r"^  Valid until:  \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC \[valid for (49m59s|50m)\]$")
+        self.assertRegex(lines[6], "^  Extensions:   permit-")
+        self.assertTrue(second.startswith("  Profile URL:  https://old.example.org:3080"))
+        self.assertIn("[EXPIRED]", second)
+        self.assertEqual(end, "")
+
+    def rows(self, user: str) -> list[str]:
+        values = (("Logged in as:", user), ("Cluster:", CLUSTER), ("Roles:", "access"), ("Logins:", "root"))
+        return [f"  {name:<13} {value}" for name, value in values]
+
+    def test_nobody(self) -> None:
+        ended = self.assertRaises(SystemExit, self.shown)
+        self.assertEqual((ended.code, self.out.getvalue()), (1, "Not logged in.\n"))
+
+    def test_json(self) -> None:
+        saved(self.folder, login())
+        (found,) = json.loads(self.shown("--format=json"))
+        self.assertEqual((found["user"], found["logins"], found["expired"]), ("alice", ["root"], False))
+
+    def test_logout(self) -> None:
+        """One proxy where one is named, and otherwise all."""
+        home = saved(self.folder, login("bob", "b.example.org"), login("carol", "c.example.org"), login())
+        logout.logout(parse(["logout", "--proxy=b.example.org"]))
+        self.assertEqual([each.user for each in home.profiles()], ["alice", "carol"])
+        logout.logout(parse(["logout"]))
+        self.assertEqual(list(home.profiles()), [])
+        logout.logout(parse(["logout"]))
+        self.assertEqual(
+            self.out.getvalue(),
+            "Logged out bob from b.example.org.\nLogged out all users from all proxies.\nNot logged in.\n",
+        )
+
+    def test_somebody_else(self) -> None:
+        """A user who is not logged in is not taken for the one who is."""
+        saved(self.folder, login())
+        problem = self.assertRaises(BadParameter, logout.logout, parse(["logout", "--user=bob"]))
+        self.assertEqual(
+            problem.sentence,
+            f"alice is logged in at {PROXY}, and not bob. Log in with: tsh login --proxy={PROXY} --user=bob",
+        )
+        problem = self.assertRaises(BadParameter, logout.logout, parse(["logout", "--user=alice", "--cluster=x"]))
+        self.assertEqual(problem.sentence, f"{PROXY} leads to {CLUSTER}, and to no cluster 'x'.")
