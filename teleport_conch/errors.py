@@ -57,6 +57,12 @@ class AccessDenied(TeleportError):
     http_status = 403
 
 
+class HostLocked(AccessDenied):
+    """The caller is a node that an administrator has locked: nobody logs in to it as long as the lock is in force."""
+
+    code = "HOST_LOCKED"
+
+
 class NotFound(TeleportError):
     code = "NOT_FOUND"
     http_status = 404

@@ -1,8 +1,10 @@
-"""A service that does something again and again, and goes on when it fails."""
+"""What is done again and again, and goes on when it fails: by the clock, or with many things at each change."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Generic, TypeVar
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, succeed
@@ -18,6 +20,10 @@ LIMIT_INTERVALS = 4
 MIN_LIMIT_S = 30.0
 """A beat that takes :data:`LIMIT_INTERVALS` intervals, and this long at the least, is cancelled and has failed."""
 
+VISITS_AT_ONCE = 100
+"""What a round of :class:`Rounds` visits before whatever else there is to do gets its turn."""
+
+_Visited = TypeVar("_Visited")
 Beat = Callable[[], Awaitable[None] | None]
 
 
@@ -127,3 +133,45 @@ class Periodic(Service):
     def _answer(self, asked: list[Deferred[None]]) -> None:
         for each in asked:
             each.callback(None)
+
+
+class Rounds(Generic[_Visited]):
+    """Visits many, soon after each call of :meth:`begin`, and lets others have their turn in between.
+
+    :param everyone: who is to be visited.
+    :param visit: a visit that fails is logged, and the round goes on.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self, clock: IReactorTime, everyone: Callable[[], Iterable[_Visited]], visit: Callable[[_Visited], object]
+    ) -> None:
+        self._clock = clock
+        self._everyone = everyone
+        self._visit = visit
+        self._due: deque[_Visited] = deque()
+        self._call: IDelayedCall | None = None
+
+    def begin(self) -> None:
+        """Whoever is there now is due, also where a round is under way."""
+        self._due = deque(self._everyone())
+        if self._call is None:
+            self._call = self._clock.callLater(0, self._go_on)
+
+    def stop(self) -> None:
+        """Visit nobody any more."""
+        self._due.clear()
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
+
+    def _go_on(self) -> None:
+        self._call = None
+        for _ in range(min(VISITS_AT_ONCE, len(self._due))):
+            try:
+                self._visit(self._due.popleft())
+            except Exception:  # noqa: BLE001 - one visit is not to cost the others theirs
+                self._log.failure("One of many could not be looked at.")
+        if self._due:
+            self._call = self._clock.callLater(0, self._go_on)

@@ -27,12 +27,11 @@ from teleport_conch.access.question import (
     Target,
     X11Forward,
     denied_verbs,
-    shown,
 )
 from teleport_conch.access.roles import Role
+from teleport_conch.access.shut_out import because
 from teleport_conch.access.trace import Trace, explain
 from teleport_conch.errors import AccessDenied, Fact
-from teleport_conch.resources.lock import Lock
 
 __all__ = [
     "Action",
@@ -63,7 +62,7 @@ class Denial(AccessDenied):
     @classmethod
     def of(cls, caller: Caller, action: AnyAction, target: Target, facts: Facts, now: float) -> Denial:
         locks = facts.shut_out(caller, action, target, now)
-        refusal = _locked(locks) if locks else action.refusal
+        refusal = because(locks) if locks else action.refusal
         sentence = f"{caller} is not authorized to {action.sentence(target)}: {refusal}"
         if not facts.reference:
             denial = cls(sentence)
@@ -76,12 +75,6 @@ class Denial(AccessDenied):
     def trace(self) -> Trace:
         """Why, role by role. It is worked out when it is asked for, since a list filtered by decisions never asks."""
         return self._explain()
-
-
-def _locked(locks: Sequence[Lock]) -> str:
-    """What the person hears of the locks: the first message that there is."""
-    message = next((lock.message for lock in locks if lock.message), "")
-    return f"locked by an administrator ({shown(message)})" if message else "locked by an administrator"
 
 
 @frozen

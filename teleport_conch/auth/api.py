@@ -32,7 +32,7 @@ def open_gate(
     :param version: of this program, for clients.
     :param peer_of: who calls; a test, which has no TLS, says so in another way.
     """
-    gate = Gate(cluster.clocks, cluster.hosts, emit, peer_of)
+    gate = Gate(cluster.clocks, cluster.hosts, cluster.locks, emit, peer_of)
     cluster_routes.add(gate, cluster, version)
     host_routes.add(gate, cluster)
     admin_routes.add(gate, cluster, events, emit)

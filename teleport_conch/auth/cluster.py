@@ -15,7 +15,7 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredLock
 from twisted.logger import Logger
 
 from teleport_conch.access.directory import Directory
-from teleport_conch.auth import authorities, roles, users
+from teleport_conch.auth import authorities, locks, roles, users
 from teleport_conch.auth.authorities import Authorities, open_authorities
 from teleport_conch.auth.callers import Judge
 from teleport_conch.auth.certificates import Certificates
@@ -27,6 +27,7 @@ from teleport_conch.auth.hosts import Hosts
 from teleport_conch.auth.inventory import Inventory
 from teleport_conch.auth.joining import Joining
 from teleport_conch.auth.limits import EXPIRE_S, PRESENCE_FLUSH_S, PRESENCE_SWEEP_S
+from teleport_conch.auth.locks import LockList
 from teleport_conch.auth.presence import HostKey, PresenceTable
 from teleport_conch.auth.principals import NameRules
 from teleport_conch.auth.roles import Roles
@@ -76,6 +77,7 @@ class Cluster:
     feed: Feed
     roles: Roles
     users: Users
+    locks: LockList
     rewriting: DeferredLock = field(init=False, factory=DeferredLock)
     """Held by whoever changes who may do what, since what such a change may be depends on what there is."""
     _loops: list[Periodic] = field(init=False, factory=list)
@@ -97,6 +99,12 @@ class Cluster:
         return Judge(
             self.clocks, self.authorities, self.directory, lambda: tuple(shelf.generation for shelf in shelves)
         )
+
+    def on_rules(self, callback: Callable[[], None]) -> None:
+        """Have ``callback`` called when roles, users or locks change."""
+        self.roles.shelf.on_change(callback)
+        self.users.shelf.on_change(callback)
+        self.locks.shelf.on_change(callback)
 
     def start(self) -> None:
         """Begin to count beats, now that hosts can be heard; to flush, and to follow changes of the authorities."""
@@ -121,6 +129,7 @@ class Cluster:
         self.feed.stop()
         self.roles.shelf.close()
         self.users.shelf.close()
+        self.locks.shelf.close()
         if self._following is not None:
             self._following.cancel()
         loops, self._loops = self._loops, []
@@ -191,6 +200,8 @@ async def open_cluster(
     await inventory.load()
     known_roles = Roles(roles.open_shelf(backend))
     await known_roles.shelf.load()
+    known_locks = LockList(locks.open_shelf(backend))
+    await known_locks.shelf.load()
     known_users = Users(users.open_shelf(backend), clocks, known_roles)
     await known_users.shelf.load()
     tokens = Tokens(clocks, backend, founding.static_tokens, random)
@@ -210,6 +221,7 @@ async def open_cluster(
         feed=feed,
         roles=known_roles,
         users=known_users,
+        locks=known_locks,
     )
 
 

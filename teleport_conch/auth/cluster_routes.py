@@ -10,6 +10,7 @@ from teleport_conch.auth.limits import WATCHES_PER_CALLER
 from teleport_conch.auth.throttle import InProgress
 from teleport_conch.auth.watching import WatchStream
 from teleport_conch.errors import AccessDenied, BadParameter
+from teleport_conch.periodic import Rounds
 
 MIN_CLIENT_VERSION = "0.1.0"
 
@@ -66,6 +67,9 @@ def _add_configuration(gate: Gate, cluster: Cluster, version: str) -> None:
 
 def _add_watch(gate: Gate, cluster: Cluster) -> None:
     watching: dict[str, InProgress] = {}
+    streams: dict[WatchStream, None] = {}
+    rounds = Rounds(cluster.clocks.timers, lambda: streams, WatchStream.look_again)
+    cluster.on_rules(rounds.begin)
 
     @gate.route("GET", "/v1/watch", Needs("read", "watch"), streams=True)
     async def watch(call: Call) -> Answer:
@@ -80,9 +84,11 @@ def _add_watch(gate: Gate, cluster: Cluster) -> None:
         caller = str(call.known.caller)
         place = watching.setdefault(caller, InProgress(WATCHES_PER_CALLER, "watches of this caller"))
         with place.one():
+            streams[stream] = None
             try:
                 await _send(gate, call, stream, after)
             finally:
+                del streams[stream]
                 if place.running == 1:
                     watching.pop(caller, None)
         return Streamed()
@@ -99,7 +105,7 @@ async def _send(gate: Gate, call: Call, stream: WatchStream, after: int) -> None
 
 
 def _still_welcome(gate: Gate, call: Call) -> None:
-    """A watch outlives changes of who its caller is: the certificate ends, the host is removed."""
+    """A watch outlives changes of who its caller is: the certificate ends, the host is removed, or it is locked."""
     peer = gate.peer(call.request)
     gate.registered(peer)
     gate.decide(peer, Needs("read", "watch"), {}, address_of(call.request))

@@ -22,6 +22,7 @@ from teleport_conch.auth.callers import Peer
 from teleport_conch.auth.clocks import Clocks
 from teleport_conch.auth.emitting import Emit
 from teleport_conch.auth.hosts import Hosts, Registration
+from teleport_conch.auth.locks import LockList
 from teleport_conch.auth.storing import encode
 from teleport_conch.auth.throttle import Reports
 from teleport_conch.errors import (
@@ -176,6 +177,7 @@ class Gate:
 
     _clocks: Clocks
     _hosts: Hosts
+    _locks: LockList
     _emit: Emit
     _peer_of: Callable[[Request], Peer | None]
     app: Klein = field(init=False, factory=Klein)
@@ -245,10 +247,13 @@ class Gate:
         """The registration of a host; people and auth's own services have none.
 
         :raises HostBarred: the host was removed, or joined again since.
+        :raises HostLocked: it is a node that is locked.
         """
         if peer.identity.kind == "user" or peer.role in SERVICES_OF_AUTH:
             return None
-        return self._hosts.check(peer.identity)
+        registration = self._hosts.check(peer.identity)
+        self._locks.check_host(registration, self._clocks.wall())
+        return registration
 
     def decide(self, peer: Peer, needs: Needs, parts: Mapping[str, str], address: str) -> None:
         """:raises Denial: the caller may not do this; that is an event."""
@@ -256,7 +261,7 @@ class Gate:
         owner = caller.host_uuid if needs.owner == "*" else parts.get(needs.owner, "")
         target = Target(owner=owner, user=caller.name if needs.owner == "*" and caller.kind == "user" else "")
         try:
-            decide(caller, needs.action, target, _NO_FACTS, self._clocks.wall())
+            decide(caller, needs.action, target, Facts(locks=self._locks.every), self._clocks.wall())
         except Denial as reason:
             self._denied(peer, needs, address, reason)
             raise

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from teleport_conch.access.locks import Locks
+from teleport_conch.access.shut_out import check_node
+from teleport_conch.auth.hosts import Registration
 from teleport_conch.auth.limits import MAX_LOCKS
 from teleport_conch.auth.shelf import Shelf
+from teleport_conch.errors import BadParameter
 from teleport_conch.resources.lock import Lock
 from teleport_conch.storage.backend import IBackend
 
@@ -33,3 +36,20 @@ class LockList:
             self._locks = Locks(tuple(self.shelf.values.values()))
             self._generation = self.shelf.generation
         return self._locks
+
+    def check_host(self, registration: Registration, now: float) -> None:
+        """:raises HostLocked: the host is a node, and a lock in force is on all that happens there."""
+        if registration.role == "Node":
+            names = (registration.host_uuid, registration.node_name)
+            check_node(self.every, names, now)
+
+
+def checked(lock: Lock, before: Lock | None, by: str, now: float) -> Lock:
+    """The lock as it may be stored, in place of one of its name or as a new one made by ``by``.
+
+    :raises BadParameter: it would be over already.
+    """
+    if not lock.in_force_at(now):
+        raise BadParameter("lock.metadata.expires is in the past; give a later one, or none for a lock without end.")
+    made = (now, by) if before is None else (before.created_at, before.created_by)
+    return evolve(lock, created_at=made[0], created_by=made[1], revision="")

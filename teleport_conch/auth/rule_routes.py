@@ -1,21 +1,31 @@
-"""Routes about who may do what: roles."""
+"""Routes about who may do what: roles and locks."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
 
 from teleport_conch.access.builtin import USER_ROLES
 from teleport_conch.access.roles import Role
 from teleport_conch.auth.cluster import Cluster
 from teleport_conch.auth.emitting import Emit
 from teleport_conch.auth.gate import Answer, Call, Gate, Needs
-from teleport_conch.auth.resource_routes import Change, Kind, add_writing
+from teleport_conch.auth.locks import checked
+from teleport_conch.auth.resource_routes import Change, Kind, add_reading, add_writing
 from teleport_conch.auth.roles import check_not_built_in
+from teleport_conch.auth.shelf import Named
+from teleport_conch.resources.lock import Lock
 
 ROLES = "/v1/roles"
+LOCKS = "/v1/locks"
+
+_Value = TypeVar("_Value", bound=Named)
 
 
 def add(gate: Gate, cluster: Cluster, emit: Emit) -> None:
     """Register the routes."""
     _add_roles(gate, cluster, emit)
+    _add_locks(gate, cluster, emit)
 
 
 def _add_roles(gate: Gate, cluster: Cluster, emit: Emit) -> None:
@@ -34,7 +44,7 @@ def _add_roles(gate: Gate, cluster: Cluster, emit: Emit) -> None:
         check_not_built_in(change.name)
 
     def changed(change: Change[Role]) -> None:
-        _tell(emit, "role", change.name, change)
+        _tell(emit, "role", change, {})
 
     add_writing(gate, Kind("role", ROLES, roles.shelf, _role, check, changed, cluster.rewriting))
 
@@ -43,6 +53,31 @@ def _role(call: Call, body: object) -> Role:
     return Role.from_json(body)
 
 
-def _tell(emit: Emit, kind: str, name: str, change: Change[Role]) -> None:
+def _add_locks(gate: Gate, cluster: Cluster, emit: Emit) -> None:
+    shelf = cluster.locks.shelf
+
+    def read(call: Call, body: object) -> Lock:
+        lock = Lock.from_json(body)
+        return checked(lock, shelf.values.get(lock.name), call.by, call.now)
+
+    async def check(change: Change[Lock]) -> None:
+        """What was sent has been checked."""
+
+    def changed(change: Change[Lock]) -> None:
+        lock = change.after or change.before
+        assert lock is not None
+        about = {"target": _target(lock), "reason": lock.message, "expires": lock.expires_at}
+        _tell(emit, "lock", change, {key: value for key, value in about.items() if value})
+
+    kind = Kind("lock", LOCKS, shelf, read, check, changed, cluster.rewriting)
+    add_reading(gate, kind)
+    add_writing(gate, kind)
+
+
+def _target(lock: Lock) -> str:
+    return " ".join(f"{target}={value}" for target, value in lock.targets().items())
+
+
+def _tell(emit: Emit, kind: str, change: Change[_Value], about: Mapping[str, object]) -> None:
     done = "deleted" if change.after is None else "created" if change.before is None else "updated"
-    emit(f"{kind}.{done}", {"name": name, "user": change.call.by})
+    emit(f"{kind}.{done}", {"name": change.name, "user": change.call.by, **about})

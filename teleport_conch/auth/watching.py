@@ -14,6 +14,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
 from zope.interface import implementer
 
 from teleport_conch.auth.clocks import Clocks
@@ -48,6 +49,7 @@ class WatchStream:
     _revision: int = field(init=False, default=0)  # up to which the watcher has everything
     _seen: int = field(init=False, default=0)  # up to which it is sent or waits
     _ended: Deferred[None] = field(init=False, factory=Deferred)
+    _log = Logger()
 
     async def run(self, after: int) -> None:
         """Send lines until the wait is cancelled, or :meth:`stopProducing` is called.
@@ -109,6 +111,14 @@ class WatchStream:
     def broken(self, reason: Exception) -> None:
         if not self._ended.called:
             self._ended.errback(reason)
+
+    def look_again(self) -> None:
+        """Who may watch may have changed: a watcher that may no longer hears the end of what was told, and no more."""
+        try:
+            self._check()
+        except TeleportError as reason:
+            self._log.info("A watch was ended: {reason}", reason=reason.sentence)
+            self.stopProducing()
 
     # What is sent.
 

@@ -12,6 +12,7 @@ from teleport_conch.access.roles import Role
 from teleport_conch.client.answers import as_object, items
 from teleport_conch.client.exchange import Call
 from teleport_conch.client.transport import Transport
+from teleport_conch.resources.lock import Lock
 
 _Value = TypeVar("_Value")
 
@@ -75,3 +76,8 @@ class Rules:
     def roles(self) -> Collection[Role]:
         """Built-in ones are among them; they can be read only."""
         return Collection(self.transport, "/v1/roles", Role.from_json)
+
+    @property
+    def locks(self) -> Collection[Lock]:
+        """Those in force, and maybe some that have just expired."""
+        return Collection(self.transport, "/v1/locks", Lock.from_json)

@@ -144,6 +144,7 @@ class ClusterTestCase(SynchronousTestCase):
         self.backend: IBackend = MemoryBackend(self.clock)
         self.emitted = Recorder()
         self.peer: Peer | None = None
+        self._peers: dict[Request, Peer | None] = {}
         self.log = Log()
         self.open()
 
@@ -157,7 +158,7 @@ class ClusterTestCase(SynchronousTestCase):
         self.gate: Gate = open_gate(self.cluster, self.events, self.emitted, "0.1.0", self._peer_of)
 
     def _peer_of(self, request: Request) -> Peer | None:
-        return self.peer
+        return self._peers.setdefault(request, self.peer)
 
     def now(self, coroutine: Coroutine[object, object, _T]) -> _T:
         """What a coroutine answers, which waits for nothing."""

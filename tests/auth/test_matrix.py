@@ -11,6 +11,7 @@ from pathlib import Path
 from teleport_conch.access.roles import Role
 from teleport_conch.auth.callers import Peer
 from teleport_conch.errors import AccessDenied
+from teleport_conch.resources.lock import Lock
 from teleport_conch.resources.session import ActiveSession
 from teleport_conch.resources.user import User
 from tests.auth.fixture import GATEWAY, NOW, SSH_KEY, WEB1, WEB2, ClusterTestCase, heartbeat
@@ -57,6 +58,11 @@ MATRIX = {
     "POST /v1/roles": (401, 403, 403, 403, 200),
     "PUT /v1/roles/<name>": (401, 403, 403, 403, 200),
     "DELETE /v1/roles/<name>": (401, 403, 403, 403, 200),
+    "GET /v1/locks": (401, 403, 200, 200, 200),
+    "GET /v1/locks/<name>": (401, 403, 200, 200, 200),
+    "POST /v1/locks": (401, 403, 403, 403, 200),
+    "PUT /v1/locks/<name>": (401, 403, 403, 403, 200),
+    "DELETE /v1/locks/<name>": (401, 403, 403, 403, 200),
 }
 COLUMNS = ("nobody", "user", "node", "proxy", "admin")
 
@@ -75,6 +81,7 @@ class MatrixTests(ClusterTestCase):
         self.beat(GATEWAY, "gate", "proxy")
         self.now(self.cluster.sessions.put(session()))
         self.now(self.cluster.roles.shelf.create(Role("dev")))
+        self.now(self.cluster.locks.shelf.create(Lock("dev", user="bob")))
         self.now(self.cluster.users.shelf.create(User("carol", ("access",))))
 
     def body(self, route: str, caller: str) -> object:
@@ -95,6 +102,8 @@ class MatrixTests(ClusterTestCase):
             "PUT /v1/users/<name>": User("carol", ("access",)).to_json(),
             "POST /v1/roles": Role("ops").to_json(),
             "PUT /v1/roles/<name>": Role("dev").to_json(),
+            "POST /v1/locks": Lock("other", user="eve").to_json(),
+            "PUT /v1/locks/<name>": Lock("dev", user="eve").to_json(),
         }
         return bodies.get(route)
 

@@ -19,7 +19,8 @@ from teleport_conch.auth.configuration import GENERAL
 from teleport_conch.auth.feed import PREFIXES, check_kinds
 from teleport_conch.auth.presence import HostKey
 from teleport_conch.auth.watching import WatchStream
-from teleport_conch.errors import AccessDenied, BadParameter, HostBarred, LimitExceeded, StorageError
+from teleport_conch.errors import AccessDenied, BadParameter, HostBarred, HostLocked, LimitExceeded, StorageError
+from teleport_conch.resources.lock import Lock
 from tests.auth.fixture import GATEWAY, WEB1, WEB2, ClusterTestCase, Storage, heartbeat
 
 Line = Mapping[str, object]
@@ -290,6 +291,17 @@ class EndTests(WatchTestCase):
         self.welcome = HostBarred("The host was removed.")
         self.clock.advance(10)
         self.assertIn("was removed", self.reason(HostBarred))
+
+    def test_unwelcome(self) -> None:
+        """Whoever is looked at again, and may not watch any more, has heard why, and then hears the end."""
+        stream = self.watch()
+        stream.look_again()
+        self.assertNoResult(self.ended)
+        self.now(self.cluster.locks.shelf.create(Lock("x", node=WEB1)))
+        self.welcome = HostLocked("The node is locked.")
+        stream.look_again()
+        self.successResultOf(self.ended)
+        self.assertEqual(self.lines[-1]["resource"]["metadata"]["name"], "x")  # type: ignore[index]  # an object
 
     def test_auth_stops(self) -> None:
         """The end of the storage is the end of the watch."""

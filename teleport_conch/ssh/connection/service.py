@@ -18,7 +18,7 @@ from typing import ClassVar
 
 from twisted.conch.ssh import connection as conch
 from twisted.conch.ssh.service import SSHService
-from twisted.conch.ssh.transport import DISCONNECT_PROTOCOL_ERROR
+from twisted.conch.ssh.transport import DISCONNECT_BY_APPLICATION, DISCONNECT_PROTOCOL_ERROR
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IPushProducer
 from twisted.python.failure import Failure
@@ -259,6 +259,15 @@ class Connection(SSHService):
         :raises ChannelRefused: there are too many.
         """
         self._opening.open(kind, channel, payload)
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """All channels that are open."""
+        return tuple(self._table.open.values())
+
+    def end(self, sentence: str) -> None:
+        """Says goodbye: the connection is over, and the peer reads why."""
+        self.transport.sendDisconnect(DISCONNECT_BY_APPLICATION, sentence.encode())
 
     def send_data(self, channel: Channel, kind: int, data: memoryview) -> None:
         """One data message; the window has been charged."""
