@@ -37,7 +37,7 @@ from teleport_conch.ssh.forwarding.splice import StreamChannel
 from teleport_conch.ssh.forwarding.x11 import X11Display, X11Request
 from teleport_conch.ssh.forwarding.xauth import tell_xauth
 from teleport_conch.ssh.login.policy import Claim
-from teleport_conch.ssh.monitor.orders import Program
+from teleport_conch.ssh.monitor.orders import ANY_RC, HOST_RC, Program
 from teleport_conch.ssh.processes.monitored import MonitoredLogin
 from teleport_conch.ssh.processes.process import LocalSpawner, Process
 from teleport_conch.ssh.processes.running import Spawner
@@ -174,7 +174,7 @@ class Guest:
             self._command(request),
             self._environment(request, channel, self._place(session_id)),
             request.terminal,
-            rc=request.kind != "subsystem",
+            rc=HOST_RC if request.kind == "subsystem" else ANY_RC,
         )
         watching = Watching(
             self.room.reactor, self.room.emit, self.room.sessions, request, self._active(session_id, request)

@@ -14,6 +14,7 @@ from attrs import frozen
 
 from tests.interop.accounts import guest_account, is_root
 from tests.interop.case import InteropTests
+from tests.interop.certificates import authority_key, signed
 from tests.interop.cluster import LOGIN
 from tests.interop.person import Person
 from tests.interop.programs import Done, check, run
@@ -251,14 +252,6 @@ class GreetingTests(SessionCase):
             self.assertNotIn("still logged in", line)
             self.assertIn("127.0.0.1", run("lastlog", "-u", self.login).text)
 
-    def test_rc(self) -> None:
-        """``~/.ssh/rc`` does not run for certificates that do not permit it, as those of the cluster."""
-        self.ours(False, "mkdir -p .ssh; echo 'echo from rc' > .ssh/rc")
-        self.addCleanup(self.ours, False, "rm -r .ssh")
-        for pam in (True, False):
-            mine, other = self.both(pam, "echo done")
-            self.assertEqual((mine.text, other.text), ("done\n",) * 2)
-
     def test_environment_file(self) -> None:
         """``~/.ssh/environment`` is not read."""
         self.ours(False, "mkdir -p .ssh; echo EVIL=1 > .ssh/environment")
@@ -277,6 +270,59 @@ class GreetingTests(SessionCase):
         for pam in (True, False):
             mine, other = self.both(pam, *words)
             self.assertEqual((mine.text, other.text), ("x y\n", "x y\n"))
+
+
+class RcTests(SessionCase):
+    """What runs before a session: ``~/.ssh/rc`` and ``/etc/ssh/sshrc``."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.ours(False, "mkdir -p .ssh; echo 'echo own rc; cat; echo ran >> ran' > .ssh/rc")
+        self.addCleanup(self.ours, False, "rm -rf .ssh ran")
+
+    def certified(self, *options: str) -> Person:
+        """Somebody with a certificate that ``ssh-keygen`` made, which permits everything unless told otherwise."""
+        cluster = quiet_cluster()
+        roles = ("-O", 'extension:teleport-roles={"version":"v1","roles":["access"]}')
+        return signed(cluster, authority_key(cluster), "dave", *roles, *options, logins=self.login)
+
+    def said(self, dave: Person, pam: bool, *words: str, stdin: bytes = b"") -> list[str]:
+        """What the same session says here (past the proxy, which takes no certificate for one command) and there."""
+        node = quiet_cluster().nodes["web1" if pam else node_without_pam()]
+        where = ("-o", "HostName=127.0.0.1", "-p", str(node.port), "-o", f"HostKeyAlias={node.name}")
+        mine = dave.ssh(*where, f"{self.login}@{node.name}", *words, config=dave.config, stdin=stdin)
+        other = sshd(pam).ssh(dave, self.login, *words, stdin=stdin)
+        return [mine.text, other.text]
+
+    def test_permitted(self) -> None:
+        """It runs before a command and has no input; a subsystem does without."""
+        dave = self.certified()
+        for pam in (True, False):
+            said = self.said(dave, pam, "rm -f ran; cat", stdin=b"input\n")
+            self.assertEqual(said, ["own rc\ninput\n"] * 2)
+            sftp = dave.ssh("-s", f"{self.login}@{'web1' if pam else node_without_pam()}", "sftp")
+            self.assertEqual((sftp.out, sftp.code), (b"", 0), sftp)
+            self.assertEqual(self.ours(pam, "test -e ran; echo $?").text, "1\n")
+
+    def test_without_permission(self) -> None:
+        """Without ``permit-user-rc`` it does not run, nor does it with certificates of the cluster, which have none."""
+        for somebody in (self.certified("-O", "no-user-rc"), person()):
+            for pam in (True, False):
+                self.assertEqual(self.said(somebody, pam, "echo done"), ["done\n"] * 2)
+
+    def test_forced_command(self) -> None:
+        """A certificate for one command runs that alone. (sshd does so with its own ForceCommand, and not here.)"""
+        dave = self.certified("-O", "force-command=echo forced")
+        for pam in (True, False):
+            self.assertEqual(self.said(dave, pam, "echo asked for"), ["forced\n", "own rc\nforced\n"])
+
+    def test_of_the_host(self) -> None:
+        """``/etc/ssh/sshrc`` runs for whom no file of their own runs."""
+        everybody, nobody = self.certified(), self.certified("-O", "no-user-rc")
+        with written(Path("/etc/ssh/sshrc"), "echo rc of the host\n"):
+            for pam in (True, False):
+                self.assertEqual(self.said(everybody, pam, "echo done"), ["own rc\ndone\n"] * 2)
+                self.assertEqual(self.said(nobody, pam, "echo done"), ["rc of the host\ndone\n"] * 2)
 
 
 class RefusedTests(SessionCase):
@@ -302,7 +348,7 @@ class RefusedTests(SessionCase):
 
     def test_nologin(self) -> None:
         """People read why; root is let in."""
-        with nologin("Closed for the tests.\n"):
+        with written(Path("/etc/nologin"), "Closed for the tests.\n"):
             for pam in (True, False):
                 mine, other = self.both(pam, "echo in")
                 self.assertEqual((mine.text, other.text), ("", ""))
@@ -322,10 +368,10 @@ class RefusedTests(SessionCase):
 
 
 @contextmanager
-def nologin(text: str) -> Iterator[None]:
-    path = Path("/etc/nologin")
+def written(path: Path, text: str) -> Iterator[None]:
+    """A file of the host that was not there before, and is not afterwards."""
     if path.exists():
-        raise unittest.SkipTest("/etc/nologin exists")
+        raise unittest.SkipTest(f"{path} exists")
     path.write_text(text)
     try:
         yield

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFDSet, IReactorTime
 
 from teleport_conch.errors import SpawnFailed
-from teleport_conch.ssh.monitor.orders import Program
+from teleport_conch.ssh.monitor.orders import NO_RC, Program
 from teleport_conch.ssh.processes.exit_status import ExitStatus
 from teleport_conch.ssh.processes.process import Process
 from teleport_conch.ssh.processes.running import Spawner
@@ -49,7 +49,7 @@ async def tell_xauth(
     :raises SpawnFailed: it is not there, or does not do it.
     """
     events = _Events()
-    process = Process(reactor, await spawner.spawn(Program(COMMAND, environment, None, rc=False)), events)
+    process = Process(reactor, await spawner.spawn(Program(COMMAND, environment, None, NO_RC)), events)
     process.write(lines.encode())
     process.end_input()
     try:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from teleport_conch.ssh.monitor import host, records
-from teleport_conch.ssh.monitor.orders import Account, Order, Settings
+from teleport_conch.ssh.monitor.orders import ANY_RC, NO_RC, Account, Order, Settings
 from teleport_conch.ssh.monitor.pam import Transaction
 
 MOTD = Path("/etc/motd")
@@ -69,8 +69,7 @@ def become(birth: Birth, environment: Mapping[str, str], pam: Transaction | None
         _enter_home(birth.order.account.home)
         if birth.greets and birth.settings.greeting and not os.path.exists(HUSH):
             _write(1, greeting)
-        if birth.order.program.rc:
-            _run_rc(birth.order.account.shell, environment)
+        _run_rc(birth.order, environment)
         _execute(birth.order, environment)
     except BaseException as problem:  # noqa: BLE001  # nothing may return from here
         _write(2, f"The session could not be started: {problem}\n")
@@ -154,11 +153,11 @@ def _enter_home(home: str) -> None:
         os.chdir("/")
 
 
-def _run_rc(shell: str, environment: Mapping[str, str]) -> None:
+def _run_rc(order: Order, environment: Mapping[str, str]) -> None:
     """``~/.ssh/rc`` or ``/etc/ssh/sshrc``, as sshd(8) has it; the session waits for its end."""
-    if os.path.exists(USER_RC):
-        words = [shell, "-c", f"/bin/sh {USER_RC}"]
-    elif os.path.exists(SYSTEM_RC):
+    if order.program.rc == ANY_RC and os.path.exists(USER_RC):
+        words = [order.account.shell, "-c", f"/bin/sh {USER_RC}"]
+    elif order.program.rc != NO_RC and os.path.exists(SYSTEM_RC):
         words = ["/bin/sh", SYSTEM_RC]
     else:
         return

@@ -10,7 +10,7 @@ from attrs import field, frozen
 
 from teleport_conch.certs.certificate import SSHCertificate
 from teleport_conch.errors import AccessDenied, BadParameter
-from teleport_conch.ssh.monitor.orders import Account, Order, Program
+from teleport_conch.ssh.monitor.orders import ANY_RC, HOST_RC, Account, Order, Program
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _WITH_FORCED_COMMAND = re.compile(
@@ -39,7 +39,8 @@ class Login:
             raise AccessDenied("The certificate does not permit a terminal.")
         forced = self.certificate.critical_option("force-command")
         command = wanted.command if forced is None else forced
-        rc = wanted.rc and self.certificate.extension("permit-user-rc") is not None
+        own_rc = forced is None and self.certificate.extension("permit-user-rc") is not None
+        rc = wanted.rc if own_rc or wanted.rc != ANY_RC else HOST_RC
         program = Program(command, self._environment(wanted, forced), wanted.terminal, rc)
         return Order(self.account, program, self.client_host, self.admission)
 

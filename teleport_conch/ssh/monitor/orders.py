@@ -33,6 +33,9 @@ EXITED = 22
 
 MAX_VARIABLES = 512
 
+NO_RC, HOST_RC, ANY_RC = range(3)
+"""What runs before a program: nothing, the host's ``/etc/ssh/sshrc``, or ``~/.ssh/rc`` where the account has one."""
+
 
 class Account(NamedTuple):
     """An account of this host, as ``passwd(5)`` has it."""
@@ -59,13 +62,13 @@ class Program(NamedTuple):
     """What a session runs, as the server asks for it.
 
     :ivar command: for the account's shell; None for the shell itself, as a login shell.
-    :ivar rc: whether ``~/.ssh/rc`` runs first, where the certificate permits it; not for subsystems.
+    :ivar rc: what runs before it; the account's own file only where the certificate permits that, too.
     """
 
     command: str | None
     environment: Mapping[str, str]
     terminal: Terminal | None = None
-    rc: bool = True
+    rc: int = ANY_RC
 
 
 class Order(NamedTuple):
@@ -122,11 +125,13 @@ def pack_program(program: Program) -> bytes:
     command = wire.boolean(program.command is not None) + text(program.command or "")
     variables = [wire.uint32(len(program.environment))]
     variables += (text(name) + text(value) for name, value in program.environment.items())
-    return command + wire.boolean(program.rc) + b"".join(variables) + _pack_terminal(program.terminal)
+    return command + wire.byte(program.rc) + b"".join(variables) + _pack_terminal(program.terminal)
 
 
 def read_program(reader: Reader) -> Program:
-    given, command, rc = reader.boolean(), read_text(reader), reader.boolean()
+    given, command, rc = reader.boolean(), read_text(reader), reader.byte()
+    if rc > ANY_RC:
+        raise WireError(f"there is no rc {rc}")
     count = reader.uint32()
     if count > MAX_VARIABLES:
         raise WireError(f"{count} variables, where {MAX_VARIABLES} is the limit")
