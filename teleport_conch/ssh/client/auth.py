@@ -42,7 +42,7 @@ _ANSWERS = 61
 class LoginRefused(TeleportError):
     """The server lets nobody in with what we have."""
 
-    code = "LOGIN_REFUSED"
+    code = "SSH_LOGIN_REFUSED"
     http_status = 403
 
 
