@@ -9,17 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from teleport_conch.access.conditions import (
-    OWN_RECORDS,
-    READ_ONLY,
-    READ_WRITE,
-    WITHOUT_SECRETS,
-    Conditions,
-    Rule,
-)
+from teleport_conch.access.conditions import Conditions
 from teleport_conch.access.labels import EVERY_NODE
 from teleport_conch.access.options import Options
 from teleport_conch.access.roles import Role
+from teleport_conch.access.rules import OWN_RECORDS, READ_ONLY, READ_WRITE, WITHOUT_SECRETS, Rule
 from teleport_conch.errors import AccessDenied
 
 _WRITE = ("create", "update", "delete")

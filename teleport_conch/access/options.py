@@ -5,18 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from attrs import field, frozen
-from attrs.validators import ge, gt
+from attrs.validators import ge, gt, in_
 
 from teleport_conch.config.durations import format_duration, parse_duration
 from teleport_conch.errors import BadParameter, NotBuilt
 from teleport_conch.resources.fields import Fields
 
 DEFAULT_MAX_SESSION_TTL_S = 30 * 3600.0
+CERT_FORMATS = ("standard", "oldssh")
+"""``oldssh`` leaves out what servers before OpenSSH 7.2 do not read: the roles and traits in the certificate."""
 
 _NEVER = "never"
-_NOTHING = {"cert_format": ("standard",), "enhanced_recording": ([],), "request_access": ("",), "request_prompt": ("",)}
+_NOTHING: dict[str, tuple[object, ...]] = {
+    "enhanced_recording": ([],),
+    "request_access": ("",),
+    "request_prompt": ("",),
+}
 _KNOWN = {
     "max_session_ttl",
+    "cert_format",
     "forward_agent",
     "port_forwarding",
     "permit_x11_forwarding",
@@ -24,6 +31,7 @@ _KNOWN = {
     "disconnect_expired_cert",
     "max_connections",
     "max_sessions",
+    "pin_source_ip",
 }
 
 
@@ -32,6 +40,9 @@ class Options:
     """Durations are seconds. 0 means no limit for the idle timeout, the connections and the sessions.
 
     ``max_connections`` counts a user's connections to nodes, ``max_sessions`` the sessions in one of them.
+
+    :param cert_format: one of :data:`CERT_FORMATS`.
+    :param pin_source_ip: whether certificates are good from the address only that asked for them.
     """
 
     max_session_ttl_s: float = field(default=DEFAULT_MAX_SESSION_TTL_S, validator=gt(0))
@@ -42,6 +53,8 @@ class Options:
     disconnect_expired_cert: bool = False
     max_connections: int = field(default=0, validator=ge(0))
     max_sessions: int = field(default=0, validator=ge(0))
+    cert_format: str = field(default=CERT_FORMATS[0], validator=in_(CERT_FORMATS))
+    pin_source_ip: bool = False
 
     def to_json(self) -> dict[str, object]:
         return {
@@ -55,6 +68,8 @@ class Options:
             "disconnect_expired_cert": self.disconnect_expired_cert,
             "max_connections": self.max_connections,
             "max_sessions": self.max_sessions,
+            "cert_format": self.cert_format,
+            "pin_source_ip": self.pin_source_ip,
         }
 
     @classmethod
@@ -74,6 +89,8 @@ class Options:
             disconnect_expired_cert=fields.boolean("disconnect_expired_cert", usual.disconnect_expired_cert),
             max_connections=_count(fields, "max_connections"),
             max_sessions=_count(fields, "max_sessions"),
+            cert_format=_cert_format(fields),
+            pin_source_ip=fields.boolean("pin_source_ip", usual.pin_source_ip),
         )
 
 
@@ -85,6 +102,13 @@ def check_keys(fields: Fields, known: Iterable[str], nothing: Mapping[str, tuple
                 raise NotBuilt(f"{fields.where}.{key} is not built yet; leave it out.")
         elif key not in known:
             raise BadParameter(f"{fields.where}.{key[:64]!a} is not known.")
+
+
+def _cert_format(fields: Fields) -> str:
+    found = fields.text("cert_format", default="") or CERT_FORMATS[0]
+    if found not in CERT_FORMATS:
+        raise BadParameter(f"{fields.where}.cert_format has to be one of {', '.join(CERT_FORMATS)}.")
+    return found
 
 
 def _duration(fields: Fields, key: str, default: float, least: float = 0.0) -> float:
@@ -108,7 +132,7 @@ def _count(fields: Fields, key: str) -> int:
 
 
 def combine(options: Iterable[Options]) -> Options:
-    """What holds for somebody who has several roles: the shortest time, the lowest limit, and any permission.
+    """What holds for somebody who has several roles: the shortest time, the lowest limit, any permission, and any pin.
 
     Nobody without a role gets anything, so of no options the combination permits nothing.
     """
@@ -124,4 +148,6 @@ def combine(options: Iterable[Options]) -> Options:
         disconnect_expired_cert=any(each.disconnect_expired_cert for each in every),
         max_connections=min((each.max_connections for each in every if each.max_connections), default=0),
         max_sessions=min((each.max_sessions for each in every if each.max_sessions), default=0),
+        cert_format=CERT_FORMATS[any(each.cert_format != CERT_FORMATS[0] for each in every)],
+        pin_source_ip=any(each.pin_source_ip for each in every),
     )

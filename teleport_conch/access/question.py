@@ -6,31 +6,28 @@ from collections.abc import Iterable, Mapping
 from operator import attrgetter
 from typing import Literal
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 
+from teleport_conch.access.binding import RoleForLogin
 from teleport_conch.access.locks import NO_LOCKS, Locks
 from teleport_conch.access.roles import Role
+from teleport_conch.access.scene import Scene
+from teleport_conch.access.shown import shown
 from teleport_conch.resources.lock import Lock
-
-MAX_SHOWN_CHARS = 255
-
-
-def shown(text: str) -> str:
-    """``text`` as it may stand in a sentence: bounded, and without characters that a terminal obeys."""
-    text = text[:MAX_SHOWN_CHARS]
-    return text if text.isprintable() else ascii(text)[1:-1]
 
 
 def _by_name(roles: Iterable[Role]) -> tuple[Role, ...]:
     return tuple(sorted(roles, key=attrgetter("name")))
 
 
-@frozen
-class RolesOfLogin:
-    """The roles that name a login, whatever they say about nodes; both sorted by the roles' names."""
+def _called(caller: Caller) -> str:
+    if caller.kind == "user":
+        return f"user {shown(caller.name)}" + (f"@{shown(caller.cluster)}" if caller.cluster else "")
+    return f"host {shown(caller.host_uuid or caller.name)} ({', '.join(role.name for role in caller.roles)})"
 
-    denying: tuple[Role, ...]
-    allowing: tuple[Role, ...]
+
+def _expiring(caller: Caller) -> bool:
+    return any(role.expires_at is not None for role in caller.roles)
 
 
 @frozen
@@ -43,6 +40,7 @@ class Caller:
     :param logins: the principals of a user's certificate; nobody logs in as anything else, whatever the roles say.
     :param host_uuid: a host's; its records carry it.
     :param cluster: a person's, for sentences that are read outside of it.
+    :ivar expiring: whether one of the roles is not for ever.
     :raises ValueError: a person with a host's role, or the reverse, which is a mistake in the program.
     """
 
@@ -53,34 +51,41 @@ class Caller:
     traits: Mapping[str, tuple[str, ...]] = field(factory=dict)
     host_uuid: str = ""
     cluster: str = ""
-    _by_login: dict[str, RolesOfLogin] = field(init=False, factory=dict, eq=False, repr=False)
+    _by_login: dict[str, tuple[RoleForLogin, ...]] = field(init=False, factory=dict, eq=False, repr=False)
+
+    _called: str = field(init=False, eq=False, repr=False, default=Factory(_called, takes_self=True))
+    expiring: bool = field(init=False, eq=False, repr=False, default=Factory(_expiring, takes_self=True))
 
     def __attrs_post_init__(self) -> None:
         for role in self.roles:
             if role.system != (self.kind == "host"):
                 raise ValueError(f"a {self.kind} cannot have the role {role.name}")
 
-    def roles_of(self, login: str) -> RolesOfLogin:
-        """The roles that name one of :attr:`logins`; remembered, since a caller's decisions go on asking for it."""
+    def for_login(self, login: str) -> tuple[RoleForLogin, ...]:
+        """The roles as they speak of a login; kept for :attr:`logins`, since decisions go on asking for them."""
         found = self._by_login.get(login)
         if found is None:
-            found = RolesOfLogin(
-                tuple(role for role in self.roles if role.deny.names_login(login, self.traits)),
-                tuple(role for role in self.roles if role.allow.names_login(login, self.traits)),
-            )
+            found = tuple(RoleForLogin.of(role, login, self.traits) for role in self.roles)
             if login in self.logins:
                 self._by_login[login] = found
         return found
 
-    def owns(self, target: Target) -> bool:
-        """Whether the resource is the caller's own: a host's by its UUID, a person's by the user's name."""
-        mine, theirs = (self.host_uuid, target.owner) if self.kind == "host" else (self.name, target.user)
-        return mine == theirs != ""
+    @property
+    def id(self) -> str:
+        """A host's UUID, a person's name: what the owner of a resource is compared with."""
+        return self.host_uuid if self.kind == "host" else self.name
+
+    def to_json(self) -> dict[str, object]:
+        """Who asks, as conditions see it."""
+        return {
+            "kind": self.kind,
+            "id": self.id,
+            "metadata": {"name": self.name},
+            "spec": {"roles": tuple(role.name for role in self.roles), "traits": self.traits},
+        }
 
     def __str__(self) -> str:
-        if self.kind == "user":
-            return f"user {shown(self.name)}" + (f"@{shown(self.cluster)}" if self.cluster else "")
-        return f"host {shown(self.host_uuid or self.name)} ({', '.join(role.name for role in self.roles)})"
+        return self._called
 
 
 @frozen
@@ -91,12 +96,21 @@ class Target:
     :param name: of a node or resource, as people call it; empty for all of a kind.
     :param owner: the UUID of the host that the resource belongs to, a node's own; empty where it belongs to none.
     :param user: the person that the resource belongs to (whose session it is).
+    :param participants: the people in a session.
+    :param resource: its JSON, for the conditions of rules; None where it is not known yet, or there is none.
     """
 
     labels: Mapping[str, str] = field(factory=dict)
     name: str = ""
     owner: str = ""
     user: str = ""
+    participants: tuple[str, ...] = ()
+    resource: Mapping[str, object] | None = None
+
+    def scene(self, caller: Caller) -> Scene:
+        """What the conditions of rules look at."""
+        owner = self.owner if caller.kind == "host" else self.user
+        return Scene(caller.to_json(), self.resource, owner, self.participants)
 
 
 @frozen

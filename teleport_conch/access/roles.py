@@ -19,6 +19,7 @@ class Role:
 
     :param expires_at: POSIX seconds from which on the role neither allows nor denies anything, None for never.
     :param system: a role of hosts. It is built in, has a reserved name, and no JSON makes one.
+    :param revision: the one that was read from storage, and that an update is checked against; empty for no check.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Role:
     description: str = ""
     expires_at: float | None = None
     system: bool = field(default=False, kw_only=True)
+    revision: str = field(default="", eq=False, kw_only=True)
 
     def holds_at(self, now: float) -> bool:
         return self.expires_at is None or now < self.expires_at
@@ -36,7 +38,12 @@ class Role:
         return {
             "kind": "role",
             "version": "v3",
-            "metadata": {"name": self.name, "description": self.description, "expires": self.expires_at},
+            "metadata": {
+                "name": self.name,
+                "description": self.description,
+                "expires": self.expires_at,
+                "id": self.revision,
+            },
             "spec": {
                 "options": self.options.to_json(),
                 "allow": self.allow.to_json(),
@@ -53,6 +60,8 @@ class Role:
         resource, metadata, spec = envelope(value, "role")
         if resource.text("version", default="v3") != "v3":
             raise BadParameter("role.version has to be v3.")
+        check_keys(resource, ("kind", "version", "metadata", "spec"), {})
+        check_keys(metadata, ("name", "description", "expires", "id"), {"namespace": ("", "default"), "labels": ({},)})
         check_keys(spec, ("options", "allow", "deny"), {})
         return cls(
             name=_name(metadata),
@@ -61,6 +70,7 @@ class Role:
             deny=Conditions.from_json(spec.child("deny"), labels_by_default=False),
             description=metadata.text("description", default=""),
             expires_at=metadata.instant("expires"),
+            revision=metadata.text("id", default=""),
         )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from teleport_conch.access.locks import Locks
-from teleport_conch.access.question import Caller, shown
+from teleport_conch.access.question import Caller
+from teleport_conch.access.shown import shown
 from teleport_conch.errors import AccessDenied, HostLocked
 from teleport_conch.resources.lock import Lock
 

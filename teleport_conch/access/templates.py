@@ -1,63 +1,144 @@
-"""Logins with a hole in them: ``{{internal.logins}}``, ``svc-{{external.unix}}``, filled from a person's traits."""
+"""Texts with a hole in them: ``{{internal.logins}}``, ``svc-{{external.unix}}``, filled from a person's traits.
+
+What stands in the braces is a variable, or ``email.local(...)`` or ``regexp.replace(..., "expression", "text")`` of
+one. A variable of several values gives several texts; one that the person does not have gives none.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 
 from attrs import frozen
 
+from teleport_conch.access.replacing import compile_replacement
+from teleport_conch.access.scanning import Scanner
 from teleport_conch.errors import BadParameter, NotBuilt
 
-_TEMPLATE = re.compile(
-    r'([^{}]*)\{\{\s*(internal|external)(?:\.([A-Za-z0-9_-]{1,64})|\["([^"{}]{1,64})"\])\s*\}\}([^{}]*)'
-)
+MAX_FILLED = 256
+"""Values that one template gives; a person with more of them has the first ones."""
+MAX_REMEMBERED_VALUES = 1024
+
+_BRACES = re.compile(r"([^{}]*)\{\{(.*?)\}\}([^{}]*)", re.DOTALL)
 _UNIX_LOGIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,63}\$?")
+_KUBERNETES = ("kubernetes_groups", "kubernetes_users")
 
 Traits = Mapping[str, tuple[str, ...]]
+_Change = Callable[[str], str | None]
 
 
 @frozen
 class Template:
-    """``prefix``, then each value of the trait, then ``suffix``."""
+    """``prefix``, then each value of the trait, changed where a function says so, then ``suffix``.
+
+    :param changes: what the functions do to a value, from the inside out; None from one leaves the value out.
+    """
 
     prefix: str
     trait: str
     suffix: str
-
-    def matches(self, login: str, traits: Traits) -> bool:
-        """Whether ``login`` is one of :meth:`values`; asked this way round, nothing has to be filled in."""
-        start, end = len(self.prefix), len(login) - len(self.suffix)
-        return (
-            start < end
-            and login[start:end] in traits.get(self.trait, ())
-            and login.startswith(self.prefix)
-            and login.endswith(self.suffix)
-            and _UNIX_LOGIN.fullmatch(login) is not None
-        )
+    changes: tuple[_Change, ...] = ()
 
     def values(self, traits: Traits) -> tuple[str, ...]:
-        """One login for each value of the trait; values that make no Unix login are left out."""
-        filled = (f"{self.prefix}{value}{self.suffix}" for value in traits.get(self.trait, ()) if value)
+        """The values of the trait, changed, without prefix and suffix; empty ones are left out."""
+        changed = map(self._changed, traits.get(self.trait, ())[:MAX_FILLED])
+        return tuple(value for value in changed if value)
+
+    def logins(self, traits: Traits) -> tuple[str, ...]:
+        """One login for each value; values that make no Unix login are left out."""
+        filled = (f"{self.prefix}{value}{self.suffix}" for value in self.values(traits))
         return tuple(login for login in filled if _UNIX_LOGIN.fullmatch(login))
 
+    def _changed(self, value: str) -> str | None:
+        changed: str | None = value
+        for change in self.changes:
+            changed = change(changed) if changed else None
+        return changed
 
-def parse_login(text: str) -> str | Template:
+
+def is_template(text: str) -> bool:
+    return "{{" in text or "}}" in text
+
+
+def parse_login(text: str, where: str = "logins") -> str | Template:
     """A login as it stands in a role: a name, or a :class:`Template`.
 
+    :param where: the key of the role, for refusals.
     :raises BadParameter: ``*``, a name with space or control characters, or braces that are no template.
-    :raises NotBuilt: functions, and internal variables other than ``logins``.
+    :raises NotBuilt: variables for Kubernetes.
     """
     if "{" not in text and "}" not in text:
         if not text or "*" in text or "," in text or not text.isprintable() or " " in text:
-            raise BadParameter(f"{text!a} cannot be a login of a role; '*' does not stand for all logins.")
+            raise BadParameter(f"{where}: {text!a} cannot be a login of a role; '*' does not stand for all logins.")
         return text
-    found = _TEMPLATE.fullmatch(text)
+    return parse_template(text, where)
+
+
+def parse_template(text: str, where: str) -> Template:
+    """A text with one template in it.
+
+    :raises BadParameter: the text has none, or several, or one that is wrong.
+    :raises NotBuilt: variables for Kubernetes.
+    """
+    found = _BRACES.fullmatch(text)
     if found is None:
-        if "(" in text:
-            raise NotBuilt(f"{text!a}: functions in templates are not built yet.")
-        raise BadParameter(f"{text!a} is not a template like {{{{internal.logins}}}} or {{{{external.name}}}}.")
-    trait = found[3] or found[4]
-    if found[2] == "internal" and trait != "logins":
-        raise NotBuilt(f"{text!a}: of the internal variables only internal.logins is built.")
-    return Template(found[1], trait, found[5])
+        raise BadParameter(
+            f"{where}: {text!a} is not a template like {{{{internal.logins}}}} or {{{{external.name}}}}."
+        )
+    scanner = Scanner(text[: found.end(2)], where, start=found.start(2))
+    trait, changes = _value(scanner)
+    scanner.end()
+    return Template(found[1], trait, found[3], changes)
+
+
+def _value(scanner: Scanner) -> tuple[str, tuple[_Change, ...]]:
+    """What the template reads, and what it does to it."""
+    at = scanner.token.at
+    name = scanner.name("internal, external, email.local or regexp.replace")
+    if name in ("internal", "external"):
+        return _variable(scanner, name), ()
+    scanner.expect(".")
+    called = f"{name}.{scanner.name('the name of a function')}"
+    if called not in ("email.local", "regexp.replace"):
+        raise scanner.refusal(f"{called[:64]} is not known; the functions are email.local and regexp.replace", at)
+    scanner.expect("(")
+    scanner.deeper()
+    trait, changes = _value(scanner)
+    change = _local_part if called == "email.local" else _replacement(scanner)
+    scanner.expect(")")
+    scanner.shallower()
+    return trait, (*changes, change)
+
+
+def _variable(scanner: Scanner, head: str) -> str:
+    at = scanner.token.at
+    if scanner.skip("["):
+        trait = scanner.string()
+        scanner.expect("]")
+    else:
+        scanner.expect(".")
+        trait = scanner.name("the name of a trait")
+    if not 0 < len(trait) <= 64:
+        raise scanner.refusal("the name of a trait has 1 to 64 characters", at)
+    if head == "internal" and trait in _KUBERNETES:
+        raise NotBuilt(f"internal.{trait} is for Kubernetes, which is not built; leave the template out.")
+    if head == "internal" and trait != "logins":
+        raise scanner.refusal(f"internal.{trait} is not known; internal.logins is, and any external.<trait>", at)
+    return trait
+
+
+def _replacement(scanner: Scanner) -> _Change:
+    scanner.expect(",")
+    at, expression = scanner.token.at, scanner.string()
+    scanner.expect(",")
+    try:
+        return lru_cache(MAX_REMEMBERED_VALUES)(compile_replacement(expression, scanner.string()))
+    except BadParameter as wrong:
+        raise scanner.refusal(wrong.sentence.removesuffix("."), at) from None
+
+
+def _local_part(address: str) -> str | None:
+    """What stands before the ``@`` of an address; None for what is none."""
+    local, at, domain = address.rpartition("@")
+    return local if local and at and domain and not any(char.isspace() for char in address) else None

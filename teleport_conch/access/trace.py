@@ -1,15 +1,11 @@
-"""Why a decision was what it was: every role looked at, what failed in it, and the smallest change that would allow it.
-
-This goes over the same questions as :mod:`teleport_conch.access.decision`, slowly and completely; a test holds the two
-to the same answers. ``tctl why``, the audit event and the line in a node's log are made of it.
-"""
+"""The evaluation behind every decision: each role is looked at, also where the answer is known already."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from attrs import frozen
-
+from teleport_conch.access.binding import listed
+from teleport_conch.access.findings import DENY, Failure, Finding, Trace
 from teleport_conch.access.options import combine
 from teleport_conch.access.question import (
     OPTIONS,
@@ -21,110 +17,59 @@ from teleport_conch.access.question import (
     OnNode,
     Target,
     denied_verbs,
-    shown,
 )
+from teleport_conch.access.remarks import Remark
 from teleport_conch.access.roles import Role
+from teleport_conch.access.rules import OWN_RECORDS, Rule
+from teleport_conch.access.scene import Scene
+from teleport_conch.access.shown import shown
 from teleport_conch.resources.lock import Lock
 
-DENY = "deny"
-MAX_LISTED = 16
-"""How many logins or values a reason lists."""
+MAX_REMARKS = 16
+"""What is logged of one decision."""
 
-
-@frozen
-class Failure:
-    """One thing that stood in the way.
-
-    :param part: ``deny``, ``label``, ``login``, ``option``, ``rule``, ``owner``, ``expired`` of a role; ``principal``,
-        ``identity`` or ``limit`` of the caller; ``lock``.
-    :param change: what would have to be done about it.
-    """
-
-    part: str
-    reason: str
-    change: str
-
-
-@frozen
-class Finding:
-    """One role: it allowed the action where ``failures`` is empty."""
-
-    role: str
-    failures: tuple[Failure, ...] = ()
-
-    def of_deny(self) -> tuple[Failure, ...]:
-        return tuple(failure for failure in self.failures if failure.part == DENY)
-
-    def of_allow(self) -> tuple[Failure, ...]:
-        return tuple(failure for failure in self.failures if failure.part != DENY)
-
-
-@frozen
-class Trace:
-    """A decision taken apart; :attr:`allowed` is what was decided.
-
-    :param outside: what stood in the way that no role says anything about.
-    """
-
-    caller: str = ""
-    action: str = ""
-    outside: tuple[Failure, ...] = ()
-    roles: tuple[Finding, ...] = ()
-
-    @property
-    def allowed(self) -> bool:
-        denied = any(finding.of_deny() for finding in self.roles)
-        return not self.outside and not denied and any(not finding.failures for finding in self.roles)
-
-    @property
-    def smallest_change(self) -> tuple[str, ...]:
-        """The fewest changes that together would allow the action; none where it is allowed."""
-        changes = [failure.change for failure in self.outside]
-        changes += [failure.change for finding in self.roles for failure in finding.of_deny()]
-        if not self.roles:
-            return (*changes, f"give {self.caller} a role that allows it")
-        nearest = min(self.roles, key=lambda finding: (len(finding.of_allow()), finding.role))
-        return (*changes, *(failure.change for failure in nearest.of_allow()))
-
-    def to_json(self) -> dict[str, object]:
-        return {
-            "caller": self.caller,
-            "action": self.action,
-            "allowed": self.allowed,
-            "outside": [_failure(failure) for failure in self.outside],
-            "roles": [
-                {"role": finding.role, "failures": [_failure(failure) for failure in finding.failures]}
-                for finding in self.roles
-            ],
-            "smallest_change": list(self.smallest_change),
-        }
-
-    def lines(self) -> tuple[str, ...]:
-        """The trace for reading: one line for each thing that failed."""
-        found = [f"{self.caller}: {self.action}: {'allowed' if self.allowed else 'denied'}"]
-        found += [f"{failure.part}: {failure.reason}" for failure in self.outside]
-        for finding in self.roles:
-            found += [f"role {finding.role}: {failure.part}: {failure.reason}" for failure in finding.failures]
-            if not finding.failures:
-                found.append(f"role {finding.role}: allows it")
-        return (*found, *(f"to allow it: {change}" for change in self.smallest_change))
-
-
-def _failure(failure: Failure) -> dict[str, object]:
-    return {"part": failure.part, "reason": failure.reason, "change": failure.change}
+_Findings = tuple[Finding, ...]
 
 
 def explain(caller: Caller, action: AnyAction, target: Target, facts: Facts, now: float) -> Trace:
-    """The trace of ``decide()`` with the same arguments."""
-    live = tuple(role for role in caller.roles if role.holds_at(now))
-    outside = tuple(map(_lock, facts.shut_out(caller, action, target, now)))
-    if not isinstance(action, Action):
-        outside += tuple(_outside(caller, live, action, facts))
-    findings = []
-    for role in caller.roles:
-        finding = Finding(role.name, tuple(_failures(caller, role, live, action, target)))
-        findings.append(finding if role.holds_at(now) else _expired(finding))
-    return Trace(str(caller), action.sentence(target), outside, tuple(findings))
+    """What ``decide()`` decides with the same arguments, and why."""
+    remarks: tuple[Remark, ...] = ()
+    if isinstance(action, Action):
+        outside = _locked(caller, action, target, facts, now) if facts.locks else ()
+        findings, remarks = _of_call(caller, action, target, now)
+    else:
+        outside = _outside(caller, action, target, facts, now)
+        findings = _on_node(caller, action, target, now)
+    return Trace(str(caller), action.sentence(target), outside, findings, remarks)
+
+
+def live_roles(caller: Caller, now: float) -> tuple[Role, ...]:
+    """The roles that have not expired; the others neither allow nor deny."""
+    return tuple(role for role in caller.roles if role.holds_at(now)) if caller.expiring else caller.roles
+
+
+def _on_node(caller: Caller, action: OnNode, target: Target, now: float) -> _Findings:
+    label, findings = target.labels.get, []
+    for each in caller.for_login(action.login):  # a loop without calls, since this is where a decision spends its time
+        values = tuple(map(label, each.keys))
+        findings.append(each.known.get(values) or each.find(values))
+    option = OPTIONS.get(type(action))
+    if option is not None and not any(getattr(role.options, option) for role in live_roles(caller, now)):
+        findings = [_without(option, finding) for finding in findings]
+    return _in_time(caller, findings, now)
+
+
+def _without(option: str, finding: Finding) -> Finding:
+    setting = f"options.{option}: true"
+    failure = Failure("option", f"the role does not have {setting}", f"set {setting} in the role {finding.role}")
+    return Finding(finding.role, (*finding.failures, failure))
+
+
+def _in_time(caller: Caller, findings: Sequence[Finding], now: float) -> _Findings:
+    if not caller.expiring:
+        return tuple(findings)
+    both = zip(caller.roles, findings, strict=True)
+    return tuple(finding if role.holds_at(now) else _expired(finding) for role, finding in both)
 
 
 def _expired(finding: Finding) -> Finding:
@@ -132,67 +77,30 @@ def _expired(finding: Finding) -> Finding:
     return Finding(finding.role, (failure, *finding.of_allow()))
 
 
-def _failures(
-    caller: Caller, role: Role, live: tuple[Role, ...], action: AnyAction, target: Target
-) -> Iterator[Failure]:
-    if isinstance(action, Action):
-        yield from _call(caller, role, action, target)
-        return
-    yield from _denied_on_node(caller, role, action.login, target)
-    yield from _label(role, target)
-    yield from _login(caller, role, action.login)
-    option = OPTIONS.get(type(action))
-    if option is not None and not any(getattr(each.options, option) for each in live):
-        setting = f"options.{option}: true"
-        yield Failure("option", f"the role does not have {setting}", f"set {setting} in the role {role.name}")
+def _outside(caller: Caller, action: OnNode, target: Target, facts: Facts, now: float) -> tuple[Failure, ...]:
+    found = _locked(caller, action, target, facts, now) if facts.locks else ()
+    if caller.kind != "user":
+        reason, change = "the identity of a host logs in nowhere", "use the certificate of a person"
+        found = (*found, Failure("identity", reason, change))
+    elif action.login not in caller.logins:
+        login = shown(action.login)
+        reason = f"the certificate has the logins {listed(caller.logins)}, and not {login}"
+        found = (*found, Failure("principal", reason, f"ask for a certificate with the login {login}"))
+    if isinstance(action, Login) and (facts.connections or facts.sessions):
+        return (*found, *_beyond(live_roles(caller, now), facts))
+    return found
 
 
-def _call(caller: Caller, role: Role, action: Action, target: Target) -> Iterator[Failure]:
-    what, own = f"{action.verb} on {action.kind}", caller.owns(target)
-    for verb in denied_verbs(action.verb):
-        if role.deny.covers(verb, action.kind, own):
-            denied = f"{verb} on {action.kind}"
-            yield Failure(DENY, f"deny.rules covers {denied}", f"take {denied} out of deny.rules of {role.name}")
-            break
-    if role.allow.covers(action.verb, action.kind, own):
-        return
-    if role.allow.covers(action.verb, action.kind, own=True):
-        change = f"let the owner of the {action.kind} do it, or add {what} to allow.rules of {role.name}"
-        yield Failure("owner", f"allow.rules covers {what} for one's own only, and this is another's", change)
-    else:
-        yield Failure("rule", f"allow.rules does not cover {what}", f"add {what} to allow.rules of {role.name}")
+def _beyond(live: Sequence[Role], facts: Facts) -> Iterator[Failure]:
+    options = combine(role.options for role in live)
+    for name, count in {"max_connections": facts.connections, "max_sessions": facts.sessions}.items():
+        limit = getattr(options, name)
+        if 0 < limit <= count:
+            yield Failure("limit", f"{count} are open, and {name} is {limit}", f"close one, or raise {name}")
 
 
-def _denied_on_node(caller: Caller, role: Role, login: str, target: Target) -> Iterator[Failure]:
-    if role.deny.node_labels.matches(target.labels):
-        node = shown(target.name)
-        change = f"narrow deny.node_labels of {role.name}, so that it leaves {node} out"
-        yield Failure(DENY, f"deny.node_labels matches {node}", change)
-    if role.deny.names_login(login, caller.traits):
-        login = shown(login)
-        yield Failure(DENY, f"deny.logins has {login}", f"take {login} out of deny.logins of {role.name}")
-
-
-def _label(role: Role, target: Target) -> Iterator[Failure]:
-    selector = role.allow.node_labels
-    if not selector.pairs:
-        yield Failure("label", "allow.node_labels is empty", f"set allow.node_labels of {role.name}")
-    for key in selector.failed(target.labels):
-        wanted, found = _listed(selector.values(key)), target.labels.get(key)
-        if found is None:
-            change = f"give {shown(target.name)} a label {key} that {role.name} allows ({wanted})"
-            yield Failure("label", f"{shown(target.name)} has no label {key}, and {wanted} is due", change)
-        else:
-            change = f"add {shown(found)} to {key} in allow.node_labels of {role.name}"
-            yield Failure("label", f"the label {key} is {shown(found)}, and {wanted} is due", change)
-
-
-def _login(caller: Caller, role: Role, login: str) -> Iterator[Failure]:
-    if role.allow.names_login(login, caller.traits):
-        return
-    allowed = _listed(role.allow.logins_of(caller.traits))
-    change = f"add {shown(login)} to allow.logins of {role.name}"
-    yield Failure("login", f"allow.logins has {allowed}, and not {shown(login)}", change)
+def _locked(caller: Caller, action: AnyAction, target: Target, facts: Facts, now: float) -> tuple[Failure, ...]:
+    return tuple(map(_lock, facts.shut_out(caller, action, target, now)))
 
 
 def _lock(lock: Lock) -> Failure:
@@ -202,23 +110,58 @@ def _lock(lock: Lock) -> Failure:
     return Failure("lock", f"the lock {name} is in force on {targets}{message}", f"remove the lock {name}")
 
 
-def _outside(caller: Caller, live: tuple[Role, ...], action: OnNode, facts: Facts) -> Iterator[Failure]:
-    login = shown(action.login)
-    if caller.kind != "user":
-        yield Failure("identity", "the identity of a host logs in nowhere", "use the certificate of a person")
-    elif action.login not in caller.logins:
-        reason = f"the certificate has the logins {_listed(caller.logins)}, and not {login}"
-        yield Failure("principal", reason, f"ask for a certificate with the login {login}")
-    options = combine(role.options for role in live)
-    counts = {"max_connections": facts.connections, "max_sessions": facts.sessions}
-    for name, count in counts.items() if isinstance(action, Login) else ():
-        limit = getattr(options, name)
-        if 0 < limit <= count:
-            yield Failure("limit", f"{count} are open, and {name} is {limit}", f"close one, or raise {name}")
+# Calls of the API.
 
 
-def _listed(texts: tuple[str, ...]) -> str:
-    if not texts:
-        return "nothing"
-    more = f" and {len(texts) - MAX_LISTED} more" if len(texts) > MAX_LISTED else ""
-    return ", ".join(shown(text) for text in texts[:MAX_LISTED]) + more
+def _of_call(caller: Caller, action: Action, target: Target, now: float) -> tuple[_Findings, tuple[Remark, ...]]:
+    scene = target.scene(caller)
+    denying = [list(_denying(role, action, scene)) for role in caller.roles]
+    allowing = [[rule for rule in _about(role, action) if rule.holds(scene)] for role in caller.roles]
+    findings = [
+        Finding(role.name, (*_denied(role, denied, action.kind), *(() if allowed else _not_allowed(role, action))))
+        for role, denied, allowed in zip(caller.roles, denying, allowing, strict=True)
+    ]
+    in_time = _in_time(caller, findings, now)
+    refused = any(finding.denies for finding in in_time)
+    deciding = [[rule for _, rule in denied] for denied in denying] if refused else allowing
+    return in_time, _remarks(caller, deciding, scene, now)
+
+
+def _about(role: Role, action: Action) -> tuple[Rule, ...]:
+    return role.allow.rules_about(action.verb, action.kind)
+
+
+def _denying(role: Role, action: Action, scene: Scene) -> Iterator[tuple[str, Rule]]:
+    """The rules that deny, each with the verb; a condition about what is not known denies."""
+    for verb in denied_verbs(action.verb) if role.deny.rules else ():
+        for rule in role.deny.rules_about(verb, action.kind):
+            if rule.holds(scene) is not False:
+                yield verb, rule
+
+
+def _denied(role: Role, denying: Sequence[tuple[str, Rule]], kind: str) -> Iterator[Failure]:
+    for verb, rule in denying[:1]:
+        denied, where = f"{verb} on {kind}", f" where {rule.where}" if rule.where else ""
+        yield Failure(DENY, f"deny.rules covers {denied}{where}", f"take {denied} out of deny.rules of {role.name}")
+
+
+def _not_allowed(role: Role, action: Action) -> Iterator[Failure]:
+    what, kind = f"{action.verb} on {action.kind}", action.kind
+    rules = _about(role, action)
+    if not rules:
+        change = f"add {what} to allow.rules of {role.name}"
+        yield Failure("rule", f"allow.rules does not cover {what}", change)
+    elif any(rule.where == OWN_RECORDS for rule in rules):
+        change = f"let the owner of the {kind} do it, or add {what} to allow.rules of {role.name}"
+        yield Failure("owner", f"allow.rules covers {what} for one's own only, and this is another's", change)
+    else:
+        where = rules[0].where
+        change = f"widen the condition of {what} in allow.rules of {role.name}"
+        yield Failure("where", f"allow.rules covers {what} only where {where}, and that does not hold", change)
+
+
+def _remarks(caller: Caller, deciding: Sequence[Sequence[Rule]], scene: Scene, now: float) -> tuple[Remark, ...]:
+    """What the rules that decided want logged, whatever the order of the roles."""
+    both = zip(caller.roles, deciding, strict=True)
+    rules = [rule for role, decided in both if role.holds_at(now) for rule in decided if rule.actions]
+    return tuple(remark for rule in rules for remark in rule.remarks(scene))[:MAX_REMARKS] if rules else ()

@@ -6,7 +6,7 @@ from attrs import evolve
 
 from teleport_conch import errors
 from teleport_conch.access.builtin import USER_ROLES, resolve
-from teleport_conch.access.conditions import Conditions, Rule
+from teleport_conch.access.conditions import Conditions
 from teleport_conch.access.decision import (
     Action,
     AgentForward,
@@ -20,6 +20,7 @@ from teleport_conch.access.decision import (
 from teleport_conch.access.labels import EVERY_NODE, LabelSelector
 from teleport_conch.access.options import Options
 from teleport_conch.access.roles import Role
+from teleport_conch.access.rules import Rule
 from tests.access.asking import DEV, NO_ROOT, NOW, OTHER, UUID, Decisions, asked, host, person
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch.access.builtin import SYSTEM_ROLES, USER_ROLES
-from teleport_conch.access.conditions import OWN_RECORDS, READ_ONLY, READ_WRITE, WITHOUT_SECRETS, Rule
 from teleport_conch.access.roles import Role
+from teleport_conch.access.rules import OWN_RECORDS, READ_ONLY, READ_WRITE, WITHOUT_SECRETS, Rule
 
 PAGE = Path(__file__).parents[2] / "docs" / "access.rst"
 _SHORT = {"RO": READ_ONLY, "RW": READ_WRITE, "list without secrets": WITHOUT_SECRETS}

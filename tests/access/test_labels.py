@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch.access.labels import EVERY_NODE, NO_NODE, LabelSelector, match
-from teleport_conch.errors import BadParameter, NotBuilt
+from teleport_conch.errors import BadParameter
 
 _LABELS = st.dictionaries(st.sampled_from(["env", "team", "os"]), st.text("ab-", max_size=4), max_size=3)
 
@@ -75,12 +75,35 @@ class LabelTests(SynchronousTestCase):
             ({"env": ("x",) * 65}, many),
             ({"env": ("x" * 1025,)}, many),
             ({str(key): ("x",) for key in range(65)}, "node_labels has more than 64 keys."),
-            ({"env": ("^(a$",)}, "the expression ^(a$ cannot be used: a parenthesis is not closed."),
+            (
+                {"env": ("^(a$",)},
+                "node_labels.env[0]: the expression ^(a$ cannot be used: a parenthesis is not closed.",
+            ),
         ):
             error = self.assertRaises(BadParameter, LabelSelector, selector)
             self.assertEqual(error.sentence, sentence)
-        template = self.assertRaises(NotBuilt, LabelSelector, {"env": ("{{external.env}}",)})
-        self.assertEqual(template.sentence, "node_labels.env holds a template; templates are known in logins only.")
+
+    def test_templates(self) -> None:
+        """A value may be filled in from traits, whose values are literal; what stands around it may be a glob."""
+        traits = {"team": ("db", "a*"), "email": ("alice@example.com",)}
+        for value, label, expected in (
+            ("{{external.team}}", "db", True),
+            ("{{external.team}}", "a*", True),
+            ("{{external.team}}", "ab", False),
+            ("{{external.none}}", "", False),
+            ("*-{{external.team}}-*", "eu-db-7", True),
+            ("*-{{external.team}}-*", "eu-ab-7", False),
+            ("{{email.local(external.email)}}", "alice", True),
+            ('{{regexp.replace(external.team, "^(.)b$", "${1}c")}}', "dc", True),
+        ):
+            selector = LabelSelector({"team": (value,)})
+            self.assertEqual(selector.filled(traits).matches({"team": label}), expected, (value, label))
+            self.assertFalse(selector.matches({"team": label}), "not filled in")
+        self.assertIs(EVERY_NODE.filled(traits), EVERY_NODE)
+        filled = LabelSelector({"team": ("x", "{{external.team}}")}).filled(traits)
+        self.assertEqual(filled.values("team"), ("x", "db", "a*"))
+        error = self.assertRaises(BadParameter, LabelSelector, {"env": ("a", "^{{external.x}}$")})
+        self.assertEqual(error.sentence, "node_labels.env[1]: a template cannot stand in a regular expression.")
 
     def test_json(self) -> None:
         """One value is a string, several are a list; equal selectors compare equal in any order."""

@@ -7,8 +7,8 @@ from typing import Literal
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch.access.builtin import SYSTEM_ROLES, USER_ROLES, resolve
-from teleport_conch.access.conditions import VERBS
 from teleport_conch.access.decision import Action, Caller, Grant, Target
+from teleport_conch.access.rules import VERBS
 from tests.access.asking import OTHER, UUID, asked
 
 KINDS = (

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from teleport_conch.access.pattern import MAX_EXPRESSION_CHARS, compile_expression
+from teleport_conch.access.pattern import compile_expression
+from teleport_conch.access.pattern_syntax import MAX_EXPRESSION_CHARS
 from teleport_conch.errors import BadParameter
 
 _ATOMS = st.sampled_from(["a", "b", ".", "[ab]", "[^a]", r"\d", r"\.", "[0-9-]"])

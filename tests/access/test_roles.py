@@ -8,12 +8,14 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch.access.builtin import SYSTEM_ROLES, USER_ROLES, resolve
-from teleport_conch.access.conditions import OWN_RECORDS, VERBS, Conditions, Rule
+from teleport_conch.access.conditions import Conditions
 from teleport_conch.access.labels import EVERY_NODE, NO_NODE, LabelSelector
 from teleport_conch.access.options import Options, combine
 from teleport_conch.access.roles import RESERVED_NAMES, Role
+from teleport_conch.access.rules import OWN_RECORDS, VERBS, Rule
 from teleport_conch.errors import AccessDenied, BadParameter, NotBuilt
 
+LOGGED = 'log("info", "%v reads", user.id)'
 DEV: dict[str, object] = {
     "kind": "role",
     "version": "v3",
@@ -25,7 +27,8 @@ DEV: dict[str, object] = {
             "port_forwarding": False,
             "client_idle_timeout": "never",
             "disconnect_expired_cert": True,
-            "cert_format": "standard",
+            "cert_format": "oldssh",
+            "pin_source_ip": True,
             "max_connections": 2,
             "max_sessions": 10,
         },
@@ -33,7 +36,9 @@ DEV: dict[str, object] = {
             "logins": ["{{internal.logins}}", "ubuntu"],
             "node_labels": {"env": ["test", "stage"], "region": "us-*"},
             "kubernetes_groups": [],
-            "rules": [{"resources": ["ssh_session"], "verbs": ["list", "read"], "where": OWN_RECORDS}],
+            "rules": [
+                {"resources": ["ssh_session"], "verbs": ["list", "read"], "where": OWN_RECORDS, "actions": [LOGGED]}
+            ],
         },
         "deny": {"logins": ["root"], "node_labels": {"env": "prod"}, "rules": [], "request": {}},
     },
@@ -52,11 +57,11 @@ class RoleTests(SynchronousTestCase):
             role,
             Role(
                 "dev",
-                Options(8 * 3600.0, True, False, False, 0.0, True, 2, 10),
+                Options(8 * 3600.0, True, False, False, 0.0, True, 2, 10, "oldssh", True),
                 Conditions(
                     ("{{internal.logins}}", "ubuntu"),
                     LabelSelector({"env": ("test", "stage"), "region": ("us-*",)}),
-                    (Rule(("ssh_session",), ("list", "read"), OWN_RECORDS),),
+                    (Rule(("ssh_session",), ("list", "read"), OWN_RECORDS, (LOGGED,)),),
                 ),
                 Conditions(("root",), LabelSelector({"env": ("prod",)})),
                 "developers",
@@ -89,9 +94,41 @@ class RoleTests(SynchronousTestCase):
             (role_json(options={"max_session_ttl": "soon"}), "role.spec.options.max_session_ttl: 'soon' is not a dur"),
             (role_json(options={"max_session_ttl": "0"}), "role.spec.options.max_session_ttl has to be at least 1s."),
             (role_json(options={"forward_agent": "yes"}), "role.spec.options.forward_agent has to be true or false."),
-            (role_json(allow={"logins": ["*"]}), "'*' cannot be a login of a role; '*' does not stand for all logins."),
-            (role_json(allow={"rules": [{"resources": ["node"]}]}), "a rule names its resources and verbs; the verbs"),
-            (role_json(allow={"rules": [{"resources": ["node"], "verbs": ["fly"]}]}), "unknown verb 'fly'; the verbs"),
+            (
+                role_json(allow={"logins": ["a", "*"]}),
+                "role.spec.allow.logins[1]: '*' cannot be a login of a role; '*' does not stand for all logins.",
+            ),
+            (
+                role_json(deny={"logins": ["{{internal.login}}"]}),
+                "role.spec.deny.logins[0], column 11: internal.login is not known; internal.logins is, and any exter",
+            ),
+            (
+                role_json(allow={"node_labels": {"env": ["a", "^($"]}}),
+                "role.spec.allow.node_labels.env[1]: the expression ^($ cannot be used: a parenthesis is not closed.",
+            ),
+            (
+                role_json(allow={"node_labels": {"env": "{{email.remote(external.x)}}"}}),
+                "role.spec.allow.node_labels.env[0], column 3: email.remote is not known; the functions are",
+            ),
+            (role_json(allow={"rules": [{"resources": ["node"]}]}), ".rules[0]: a rule names its resources and verbs;"),
+            (
+                role_json(allow={"rules": [{"resources": ["node"], "verbs": ["fly"]}]}),
+                "role.spec.allow.rules[0]: unknown verb 'fly'; the verbs",
+            ),
+            (
+                role_json(deny={"rules": [{"resources": ["node"], "verbs": ["list"], "where": "equals(a, b)"}]}),
+                "role.spec.deny.rules[0].where, column 8: a is not known; a text stands in double quotes.",
+            ),
+            (
+                role_json(allow={"rules": [{"resources": ["node"], "verbs": ["list"], "actions": ["", "mail()"]}]}),
+                "role.spec.allow.rules[0].actions[0], column 1: log(...) is expected there.",
+            ),
+            (
+                role_json(options={"cert_format": "new"}),
+                "role.spec.options.cert_format has to be one of standard, olds",
+            ),
+            ({**role_json(), "spce": {}}, "role.'spce' is not known."),
+            ({**role_json(), "metadata": {"name": "dev", "expiry": 1}}, "role.metadata.'expiry' is not known."),
             ({**role_json(), "version": "v9"}, "role.version has to be v3."),
             (
                 {**role_json(), "metadata": {"name": "Node"}},
@@ -105,15 +142,11 @@ class RoleTests(SynchronousTestCase):
 
     def test_not_built(self) -> None:
         """What would permit or restrict something that is not built is refused, never passed over."""
-        rule = {"resources": ["node"], "verbs": ["list"]}
         for value, sentence in (
-            (role_json(options={"cert_format": "oldssh"}), "role.spec.options.cert_format is not built yet"),
             (role_json(options={"enhanced_recording": ["disk"]}), "enhanced_recording is not built yet"),
             (role_json(options={"request_access": "always"}), "request_access is not built yet"),
             (role_json(allow={"kubernetes_groups": ["x"]}), "role.spec.allow.kubernetes_groups is not built yet"),
             (role_json(allow={"request": {"roles": ["x"]}}), "role.spec.allow.request is not built yet"),
-            (role_json(allow={"rules": [{**rule, "where": "true"}]}), "conditions (where) of rules are not built yet"),
-            (role_json(deny={"rules": [{**rule, "actions": ["log()"]}]}), "actions is not built yet"),
         ):
             error = self.assertRaises(NotBuilt, Role.from_json, value)
             self.assertIn(sentence, error.sentence)
@@ -140,14 +173,15 @@ class ConditionTests(SynchronousTestCase):
             ("*", "token", False),
             ("read", "role", False),
         ):
-            self.assertEqual(side.covers(verb, kind, own=True), expected, (verb, kind))
-        self.assertTrue(all(side.covers(verb, "token", own=False) for verb in VERBS))
+            self.assertEqual(bool(side.rules_about(verb, kind)), expected, (verb, kind))
+        self.assertTrue(all(side.rules_about(verb, "token") for verb in VERBS))
 
-    def test_own_records(self) -> None:
-        """A rule for one's own does not speak of others'."""
-        side = Conditions(rules=(Rule(("*",), ("delete",), OWN_RECORDS),))
-        self.assertTrue(side.covers("delete", "node", own=True))
-        self.assertFalse(side.covers("delete", "node", own=False))
+    def test_about(self) -> None:
+        """Rules for every kind come with those for one kind, each once."""
+        every, one = Rule(("*",), ("delete",), OWN_RECORDS), Rule(("node", "node"), ("*", "delete"))
+        side = Conditions(rules=(every, one))
+        self.assertEqual(side.rules_about("delete", "node"), (one, every))
+        self.assertEqual(side.rules_about("delete", "token"), (every,))
 
     def test_logins(self) -> None:
         """Names and templates together."""
@@ -164,6 +198,13 @@ class OptionTests(SynchronousTestCase):
             combine([Options(100, True, False, False, 0, False, 0, 5), Options(50, False, True, True, 9, True, 3, 4)]),
             Options(50, True, True, True, 9, True, 3, 4),
         )
+
+    def test_certificates(self) -> None:
+        """One role with the old format is enough for it, and so is one with a pin."""
+        usual = Options()
+        self.assertEqual(combine([usual]), usual)
+        self.assertEqual(combine([usual, Options(cert_format="oldssh")]).cert_format, "oldssh")
+        self.assertTrue(combine([Options(pin_source_ip=True), usual]).pin_source_ip)
 
     def test_of_nothing(self) -> None:
         """No roles permit nothing."""

@@ -6,11 +6,12 @@ from attrs import evolve
 
 from teleport_conch import errors
 from teleport_conch.access.builtin import resolve
-from teleport_conch.access.conditions import Conditions, Rule
+from teleport_conch.access.conditions import Conditions
 from teleport_conch.access.decision import Action, Caller, Denial, Facts, Login
+from teleport_conch.access.findings import Trace
 from teleport_conch.access.labels import LabelSelector
 from teleport_conch.access.roles import Role
-from teleport_conch.access.trace import Trace
+from teleport_conch.access.rules import Rule
 from tests.access.asking import DEV, NO_ROOT, Decisions, person
 
 
@@ -30,7 +31,7 @@ class TraceTests(Decisions):
                 "user alice@example.com: login as root@web1: denied",
                 "role dev: label: the label env is prod, and dev, test is due",
                 "role test: label: the label env is prod, and test is due",
-                "role test: label: web1 has no label team, and db is due",
+                "role test: label: the node has no label team, and db is due",
                 "role test: login: allow.logins has ubuntu, and not root",
                 "to allow it: add prod to env in allow.node_labels of dev",
             ),
@@ -43,7 +44,7 @@ class TraceTests(Decisions):
         self.assertEqual(
             trace.smallest_change,
             (
-                "narrow deny.node_labels of no-prod, so that it leaves web1 out",
+                "narrow deny.node_labels of no-prod, so that it leaves the node out",
                 "take root out of deny.logins of no-root",
                 "add prod to env in allow.node_labels of dev",
             ),

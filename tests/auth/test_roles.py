@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from attrs import evolve
 
-from teleport_conch.access.conditions import Conditions, Rule
+from teleport_conch.access.conditions import Conditions
 from teleport_conch.access.roles import Role
+from teleport_conch.access.rules import Rule
 from teleport_conch.auth.storing import encode
 from teleport_conch.errors import AccessDenied, StorageCorrupt
 from tests.auth.fixture import SSH_KEY, ClusterTestCase

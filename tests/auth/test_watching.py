@@ -10,9 +10,10 @@ from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from teleport_conch.access.conditions import Conditions, Rule
+from teleport_conch.access.conditions import Conditions
 from teleport_conch.access.decision import Caller
 from teleport_conch.access.roles import Role
+from teleport_conch.access.rules import Rule
 from teleport_conch.auth import feed, storing, watching
 from teleport_conch.auth.authorities import path
 from teleport_conch.auth.configuration import GENERAL

@@ -27,10 +27,10 @@ from tests.ssh.streams import FarEnds
 NOT_AUTHORIZED = f"user alice@{samples.CLUSTER} is not authorized to"
 
 
-def role(**options: bool) -> Role:
+def role(options: Options) -> Role:
     """One that lets alice log in everywhere, with these options."""
     allow = Conditions(logins=(USER,), node_labels=EVERY_NODE)
-    return Role("test", Options(**options), allow)
+    return Role("test", options, allow)
 
 
 def where_to(port: int, host: str = "127.0.0.1") -> bytes:
@@ -188,7 +188,7 @@ class DecisionTests(NodeCase):
     async def test_forwarding(self) -> None:
         """Connections need the role's option beside the login, and a refusal is an event."""
         await self.enter()
-        self.give(role(port_forwarding=False))
+        self.give(role(Options(port_forwarding=False)))
         denied = f"{NOT_AUTHORIZED} forward a connection as {USER}@web1 to 127.0.0.1:80: port forwarding denied"
         self.assertEqual(await self.open_refused(b"direct-tcpip", where_to(80)), (1, denied))
         event = self.events.last("port")
@@ -198,7 +198,7 @@ class DecisionTests(NodeCase):
     async def test_agent(self) -> None:
         """So does the agent."""
         await self.enter()
-        self.give(role(forward_agent=False))
+        self.give(role(Options(forward_agent=False)))
         self.assertFalse(self.ask(await self.session(), b"auth-agent-req@openssh.com"))
 
 

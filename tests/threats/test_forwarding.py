@@ -22,9 +22,9 @@ from tests.ssh.forwarding.test_agent import AgentCase
 TARGETS = ("127.0.0.1", "169.254.169.254", "::1", "localhost", "auth.example.com", "0.0.0.0", "127.1")
 
 
-def role(**options: bool) -> Role:
+def role(options: Options) -> Role:
     """One that lets alice log in everywhere, with these options."""
-    return Role("test", Options(**options), Conditions(logins=(USER,), node_labels=EVERY_NODE))
+    return Role("test", options, Conditions(logins=(USER,), node_labels=EVERY_NODE))
 
 
 def where_to(host: str, port: int) -> bytes:
@@ -57,7 +57,7 @@ class T66PlacesNearTheNode(ForwardingThreats):
         on its address. What the proxy dials is bounded by its configuration.
         """
         await self.enter()
-        self.give(role(port_forwarding=False))
+        self.give(role(Options(port_forwarding=False)))
         for host in TARGETS:
             reason, sentence = await self.open_refused(b"direct-tcpip", where_to(host, 3025))
             self.assertEqual(reason, 1)
@@ -140,7 +140,7 @@ class T68ListeningForOthers(ForwardingThreats):
     async def test_without_permission(self) -> None:
         """Listening needs the role's option like connecting, for ports and for paths."""
         await self.enter()
-        self.give(role(port_forwarding=False))
+        self.give(role(Options(port_forwarding=False)))
         for name, payload in (
             (b"tcpip-forward", listen_at("localhost", 0)),
             (b"streamlocal-forward@openssh.com", wire.text("/tmp/x")),
