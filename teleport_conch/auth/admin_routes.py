@@ -107,7 +107,8 @@ def _add_sessions(gate: Gate, cluster: Cluster) -> None:
 
 
 def _whose(session: ActiveSession) -> Target:
-    return Target(owner=session.server_id, user=session.user)
+    parties, resource = (session.user,), session.to_json()
+    return Target(owner=session.server_id, user=session.user, participants=parties, resource=resource)
 
 
 def _check_own(call: Call, session: ActiveSession) -> None:

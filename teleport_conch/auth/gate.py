@@ -7,17 +7,18 @@ A route names a verb and a kind, and whether the resource has to be the caller's
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TypeVar, cast
 
 from attrs import define, field, frozen
 from klein import Klein
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import ITCPTransport
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 from twisted.web.server import Request
 
-from teleport_conch.access.decision import Action, Denial, Facts, Target, decide
+from teleport_conch.access.decision import Action, Caller, Denial, Facts, Target, decide
+from teleport_conch.access.remarks import Remark
 from teleport_conch.auth.callers import Peer
 from teleport_conch.auth.clocks import Clocks
 from teleport_conch.auth.emitting import Emit
@@ -53,6 +54,7 @@ class Encoded:
 Answer = Mapping[str, object] | Encoded | Streamed | None
 """What JSON can hold; None says that it is done."""
 Handler = Callable[..., Awaitable[Answer]]
+FindResource = Callable[[Mapping[str, str]], Mapping[str, object] | None]
 _Handler = TypeVar("_Handler", bound=Handler)
 
 _NO_FACTS = Facts()
@@ -67,11 +69,14 @@ class Needs:
 
     :ivar owner: the part of the path that is the UUID of the host which the resource belongs to; ``*`` for routes that
         serve whoever may do this to resources of their own, and then look at each of them.
+    :ivar resource: finds the resource by the parts of the path, for roles with conditions about it; None from it where
+        there is none.
     """
 
     verb: str
     kind: str
     owner: str = ""
+    resource: FindResource | None = None
     action: Action = field(init=False)
 
     @action.default
@@ -257,14 +262,24 @@ class Gate:
 
     def decide(self, peer: Peer, needs: Needs, parts: Mapping[str, str], address: str) -> None:
         """:raises Denial: the caller may not do this; that is an event."""
-        caller = peer.caller
-        owner = caller.host_uuid if needs.owner == "*" else parts.get(needs.owner, "")
-        target = Target(owner=owner, user=caller.name if needs.owner == "*" and caller.kind == "user" else "")
         try:
-            decide(caller, needs.action, target, Facts(locks=self._locks.every), self._clocks.wall())
+            grant = decide(
+                peer.caller,
+                needs.action,
+                _target(peer.caller, needs, parts),
+                Facts(locks=self._locks.every),
+                self._clocks.wall(),
+            )
         except Denial as reason:
+            self._remark(reason.trace.remarks)
             self._denied(peer, needs, address, reason)
             raise
+        self._remark(grant.remarks)
+
+    def _remark(self, remarks: Iterable[Remark]) -> None:
+        """What the rules of roles want logged."""
+        for remark in remarks:
+            self._log.emit(LogLevel.lookupByName(remark.level), "{remark}", remark=remark.text)
 
     def _denied(self, peer: Peer, needs: Needs, address: str, reason: Denial) -> None:
         if not self._reports.allow(address):
@@ -324,3 +339,12 @@ def address_of(request: Request) -> str:
     """Where a request came from: the IP address, an IPv4 one in its own form."""
     address = str(getattr(request.getClientAddress(), "host", ""))
     return address.removeprefix("::ffff:") if "." in address else address
+
+
+def _target(caller: Caller, needs: Needs, parts: Mapping[str, str]) -> Target:
+    """What a call is about, as far as its path says."""
+    resource = None if needs.resource is None else needs.resource(parts)
+    if needs.owner != "*":
+        return Target(owner=parts.get(needs.owner, ""), resource=resource)
+    person = caller.name if caller.kind == "user" else ""
+    return Target(owner=caller.host_uuid, user=person, participants=(person,) if person else (), resource=resource)

@@ -5,7 +5,7 @@ A resource is answered with its revision as ``metadata.id``. Sent back with one,
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Generic, TypeVar
 
 from attrs import frozen
@@ -86,6 +86,11 @@ class Kind(Generic[_Value]):
         self.changed(change)
         return None
 
+    def found(self, parts: Mapping[str, str]) -> Mapping[str, object] | None:
+        """What conditions of roles look at: the resource that a path names, as it is stored."""
+        stored = self.shelf.find(parts["name"])
+        return None if stored is None else stored.to_json()
+
     def _find(self, name: str) -> _Value | None:
         stored = self.shelf.find(name)
         return None if stored is None else stored.value
@@ -111,11 +116,11 @@ def add_writing(gate: Gate, kind: Kind[_Value]) -> None:
     async def create(call: Call) -> Answer:
         return await kind.create(call)
 
-    @gate.route("PUT", f"{kind.path}/<name>", Needs("update", kind.name))
+    @gate.route("PUT", f"{kind.path}/<name>", Needs("update", kind.name, resource=kind.found))
     async def replace(call: Call, name: str) -> Answer:
         return await kind.replace(call, name)
 
-    @gate.route("DELETE", f"{kind.path}/<name>", Needs("delete", kind.name))
+    @gate.route("DELETE", f"{kind.path}/<name>", Needs("delete", kind.name, resource=kind.found))
     async def remove(call: Call, name: str) -> Answer:
         return await kind.remove(call, name)
 
@@ -127,7 +132,7 @@ def add_reading(gate: Gate, kind: Kind[_Value]) -> None:
     async def every(call: Call) -> Answer:
         return {"items": [stored.to_json() for stored in kind.shelf.all()]}
 
-    @gate.route("GET", f"{kind.path}/<name>", Needs("read", kind.name))
+    @gate.route("GET", f"{kind.path}/<name>", Needs("read", kind.name, resource=kind.found))
     async def one(call: Call, name: str) -> Answer:
         return kind.shelf.get(name).to_json()
 

@@ -36,17 +36,23 @@ def _add_roles(gate: Gate, cluster: Cluster, emit: Emit) -> None:
         built_in = [role.to_json() for role in USER_ROLES.values()]
         return {"items": built_in + [stored.to_json() for stored in roles.shelf.all()]}
 
-    @gate.route("GET", f"{ROLES}/<name>", Needs("read", "role"))
-    async def one(call: Call, name: str) -> Answer:
-        return USER_ROLES[name].to_json() if name in USER_ROLES else roles.shelf.get(name).to_json()
-
     async def check(change: Change[Role]) -> None:
         check_not_built_in(change.name)
 
     def changed(change: Change[Role]) -> None:
         _tell(emit, "role", change, {})
 
-    add_writing(gate, Kind("role", ROLES, roles.shelf, _role, check, changed, cluster.rewriting))
+    kind = Kind("role", ROLES, roles.shelf, _role, check, changed, cluster.rewriting)
+
+    def found(parts: Mapping[str, str]) -> Mapping[str, object] | None:
+        name = parts["name"]
+        return USER_ROLES[name].to_json() if name in USER_ROLES else kind.found(parts)
+
+    @gate.route("GET", f"{ROLES}/<name>", Needs("read", "role", resource=found))
+    async def one(call: Call, name: str) -> Answer:
+        return found({"name": name}) or roles.shelf.get(name).to_json()
+
+    add_writing(gate, kind)
 
 
 def _role(call: Call, body: object) -> Role:

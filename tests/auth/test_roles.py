@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from attrs import evolve
+from twisted.logger import capturedLogs
 
 from teleport_conch.access.conditions import Conditions
 from teleport_conch.access.roles import Role
 from teleport_conch.access.rules import Rule
 from teleport_conch.auth.storing import encode
 from teleport_conch.errors import AccessDenied, StorageCorrupt
-from tests.auth.fixture import SSH_KEY, ClusterTestCase
+from teleport_conch.resources.session import ActiveSession
+from tests.auth.fixture import SSH_KEY, WEB1, ClusterTestCase
 
 DEV = Role("dev", allow=Conditions(rules=(Rule(("event",), ("list",)),)))
 PATH = "/v1/roles/dev"
@@ -152,3 +154,32 @@ class RolesInForceTests(ClusterTestCase):
         self.assertIsNone(third.peer)
         assert third.refusal is not None
         self.assertIn("role 'dev' does not exist", third.refusal.sentence)
+
+    def test_conditions(self) -> None:
+        """A rule on a condition about the resource holds for the resources of which it is true, and is logged."""
+        condition = 'contains(user.spec.roles, "dev") && !equals(resource.metadata.name, "secret")'
+        logged = ('log("warn", "%v reads %v", user.id, resource.metadata.name)',)
+        rule = Rule(("role",), ("read", "delete"), condition, logged)
+        for role in (evolve(DEV, allow=Conditions(rules=(rule,))), Role("secret"), Role("open")):
+            self.now(self.cluster.roles.shelf.create(role))
+        for method, path, status in (
+            ("GET", "/v1/roles/open", 200),
+            ("GET", "/v1/roles/secret", 403),
+            ("GET", "/v1/roles/nothing", 403),
+            ("GET", "/v1/roles", 403),
+            ("DELETE", "/v1/roles/secret", 403),
+            ("DELETE", "/v1/roles/open", 200),
+        ):
+            with capturedLogs() as logged:
+                self.assertEqual(self.call(self.user("dev"), method, path).status, status, path)
+            remarks = [(event["log_level"].name, event["remark"]) for event in logged if "remark" in event]
+            self.assertEqual(remarks, [("warn", "alice reads open")] if status == 200 else [])
+
+    def test_participants(self) -> None:
+        """Who takes part in a session sees it in the list, by a condition on its participants."""
+        rule = Rule(("ssh_session",), ("list",), "contains(resource.participants, user.metadata.name)")
+        self.now(self.cluster.roles.shelf.create(evolve(DEV, allow=Conditions(rules=(rule,)))))
+        for name in ("alice", "bob"):
+            self.now(self.cluster.sessions.put(ActiveSession(name, name, "root", WEB1, "web1", "", 1.0, 1.0)))
+        answer = self.call(self.user("dev"), "GET", "/v1/namespaces/default/sessions")
+        self.assertEqual([item["metadata"] for item in answer.items], [{"name": "alice", "namespace": "default"}])
