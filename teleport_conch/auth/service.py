@@ -37,9 +37,15 @@ from teleport_conch.config.settings import AuthSettings, Settings
 from teleport_conch.https.peeking import PeekFactory
 from teleport_conch.https.tls import BoundedTLSFactory
 from teleport_conch.periodic import Periodic
-from teleport_conch.starting import Reactor, StartingService, as_plugin, listen, port_number
+from teleport_conch.starting import Reactor, port_number
 from teleport_conch.storage.sqlite import SQLiteBackend
 from teleport_conch.storage.writer import ThreadedReactor
+from teleport_conch.supervisor.account import why_as_root
+from teleport_conch.supervisor.given import Given
+from teleport_conch.supervisor.listening import Listener, listen
+from teleport_conch.supervisor.plan import plan_for
+from teleport_conch.supervisor.service import supervised
+from teleport_conch.supervisor.working import Retiring
 from teleport_conch.version import VERSION
 
 RENEWAL_CHECK_S = 60.0
@@ -56,15 +62,19 @@ class Options(TeleportOptions):
     services: ClassVar[frozenset[str]] = frozenset({"auth"})
 
 
-class AuthService(StartingService):
-    """The auth service. :attr:`port` and :attr:`ca_pin` are there once :attr:`started` has fired."""
+class AuthService(Retiring):
+    """The auth service. :attr:`port` and :attr:`ca_pin` are there once :attr:`started` has fired.
+
+    :param given: what a supervisor started it with; None where it has none.
+    """
 
     port: int
     ca_pin: str
     _log = Logger()
 
-    def __init__(self, reactor: Reactor, settings: Settings) -> None:
+    def __init__(self, reactor: Reactor, settings: Settings, given: Given | None = None) -> None:
         super().__init__(reactor)
+        self._given = given
         self._auth_reactor = reactor
         self._settings = settings
         self._clocks = Clocks(reactor, time.time, time.monotonic)
@@ -75,6 +85,8 @@ class AuthService(StartingService):
         """Folder, storage, cluster, listener, in this order."""
         settings = self._settings
         prepare_data_dir(settings.teleport.data_dir)
+        if why := why_as_root("Auth", settings.teleport.account):
+            self._log.warn("{why}", why=why)
         host_uuid = self._store.host_uuid()
         founding = founding_of(settings, self._clocks.wall())
         backend = await SQLiteBackend.open(cast(ThreadedReactor, self._auth_reactor), database_of(settings))
@@ -114,7 +126,7 @@ class AuthService(StartingService):
         per_address = self._settings.teleport.connection_limits.max_connections
         factory = BoundedTLSFactory(tls, site, reactor, limits.MAX_CONNECTIONS, per_address)
         entrance = entrance_to(factory, cluster, reactor)
-        listening = await listen(reactor, auth.listen_addr.endpoint(), entrance, "Auth")
+        listening = await listen(reactor, listener_of(self._settings), self._given, entrance)
         self.port = port_number(listening)
         cluster.start()
         self._opened.push_async_callback(cluster.stop)
@@ -136,6 +148,13 @@ class AuthService(StartingService):
     def stopService(self) -> Deferred[None]:
         """Takes no more calls, writes what is not written yet, and closes the storage last."""
         return Deferred.fromCoroutine(self._stop(super().stopService))
+
+    async def retire(self) -> None:
+        """Ends at once: one process at a time has the storage, and callers call again."""
+        await self.stopService()
+
+    async def drained(self) -> None:
+        """See :meth:`retire`."""
 
     async def _stop(self, stop_parts: Callable[[], Deferred[None]]) -> None:
         await stop_parts()
@@ -180,8 +199,15 @@ async def _close(
         protocol.abortConnection()
 
 
+def listener_of(settings: Settings) -> Listener:
+    """Where auth listens."""
+    return Listener("auth", "Auth", settings.auth.listen_addr)
+
+
 def makeService(options: Options) -> IService:
     """The service of the plugin ``teleport-auth``."""
-    from twisted.internet import reactor
+    from twisted.internet import reactor as installed
 
-    return as_plugin(AuthService(cast(Reactor, reactor), options.settings), options.settings)
+    reactor, settings = cast(Reactor, installed), options.settings
+    plan = plan_for(settings, "Auth", [listener_of(settings)])
+    return supervised(reactor, settings, plan, lambda given: AuthService(reactor, settings, given))

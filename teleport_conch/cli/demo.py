@@ -25,7 +25,7 @@ from teleport_conch.cli import demo_ports, reach
 from teleport_conch.cli.commands.export import patterns
 from teleport_conch.cli.demo_plan import Plan, check_path
 from teleport_conch.cli.instants import moment
-from teleport_conch.cli.serving import serve
+from teleport_conch.cli.serving import ONE_PROCESS, serve
 from teleport_conch.cli.start_options import StartOptions
 from teleport_conch.client import private_files
 from teleport_conch.client.api import AuthClient
@@ -53,7 +53,7 @@ def demonstrate(typed: Path) -> None:
         options = StartOptions()
         options.parseOptions(["--config", str(typed / "teleport.yaml")])
         print(f"Starting the cluster {plan.cluster}, with its state in {typed} ...", flush=True)
-        serve(options, partial(_introduce, plan))
+        serve(options, partial(_introduce, plan), ONE_PROCESS)
     print("\nStopped. The next start goes on from here.")
 
 

@@ -16,7 +16,8 @@ from teleport_conch.cli.running import run_to_end
 from teleport_conch.config.log import open_log
 from teleport_conch.config.options import TeleportOptions
 
-_MAKE_SERVICE = "teleport_conch.process.makeService"
+SUPERVISED = "teleport_conch.process.makeService"
+ONE_PROCESS = "teleport_conch.process.make_one_process"
 
 Then = Callable[[IReactorCore], Awaitable[None]]
 
@@ -31,15 +32,16 @@ class Startable(Protocol):
     def stopService(self) -> Deferred[None]: ...
 
 
-def serve(options: TeleportOptions, then: Then | None = None) -> None:
+def serve(options: TeleportOptions, then: Then | None = None, form: str = SUPERVISED) -> None:
     """Start the services of a configuration, and return once a signal has stopped them.
 
     :param then: is called when all services are up; what it raises stops them, and is raised here.
+    :param form: where root starts them: a supervisor with workers, or one process all the same.
     :raises TeleportError: why they cannot be started.
     """
     log = options.settings.teleport.log
     begin_log(observer(open_log(log.output), log.severity))
-    make_service: Callable[[TeleportOptions], Startable] = namedAny(_MAKE_SERVICE)
+    make_service: Callable[[TeleportOptions], Startable] = namedAny(form)
     service = make_service(options)
     from twisted.internet import reactor
 

@@ -261,5 +261,5 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor as installed
 
     reactor, settings = cast(Reactor, installed), options.settings
-    plan = plan_for(settings.teleport, "The node", [listener_of(settings)], session_settings(settings.node))
+    plan = plan_for(settings, "The node", [listener_of(settings)], session_settings(settings.node))
     return supervised(reactor, settings, plan, lambda given: NodeService(reactor, settings, given))

@@ -200,5 +200,5 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor as installed
 
     reactor, settings = cast(Reactor, installed), options.settings
-    plan = plan_for(settings.teleport, "The proxy", listeners_of(settings))
+    plan = plan_for(settings, "The proxy", listeners_of(settings))
     return supervised(reactor, settings, plan, lambda given: ProxyService(reactor, settings, given))

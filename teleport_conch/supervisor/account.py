@@ -30,18 +30,18 @@ def why_as_root(what: str, name: str) -> str:
     return f"{what} speaks with the network as root, as there is no account {name}. To make it: {line}"
 
 
-def give_folder(data_dir: Path, account: pwd.struct_passwd) -> None:
-    """Makes ``data_dir`` the account's, with what is in it, if it is root's as yet.
+def give_folder(folder: Path, account: pwd.struct_passwd) -> None:
+    """Makes a folder the account's, with what is in it, if it is root's as yet, or not there.
 
     Once it is the account's, root changes nothing in it: whoever owns a folder can lead root elsewhere with links.
     """
     try:
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if data_dir.stat().st_uid != 0:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if folder.stat().st_uid != 0:
             return
-        for folder, _, files in os.walk(data_dir, topdown=False):
-            for name in (*(os.path.join(folder, file) for file in files), folder):
+        for inner, _, files in os.walk(folder, topdown=False):
+            for name in (*(os.path.join(inner, file) for file in files), inner):
                 if os.lstat(name).st_uid == 0:
                     os.lchown(name, account.pw_uid, account.pw_gid)
     except OSError as problem:
-        raise StartError(f"data_dir {data_dir} cannot be given to {account.pw_name}: {problem.strerror}.") from problem
+        raise StartError(f"The folder {folder} cannot be given to {account.pw_name}: {problem.strerror}.") from problem

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from attrs import field, frozen
 
-from teleport_conch.config.settings import TeleportSettings
+from teleport_conch.config.settings import Settings
 from teleport_conch.ssh.monitor.orders import Settings as SessionSettings
 from teleport_conch.supervisor.account import account_for
 from teleport_conch.supervisor.listening import Listener
@@ -28,6 +28,7 @@ class Plan:
     :ivar what: the service, as it begins a sentence: ``The node``.
     :ivar account: of the workers; None for our own.
     :ivar sessions: how a monitor makes sessions; None where workers need none.
+    :ivar folders: beside ``data_dir``, that become the account's.
     :ivar workers: how many.
     :ivar words: the command line of a worker.
     :ivar environment: for workers.
@@ -38,6 +39,7 @@ class Plan:
     data_dir: Path
     account: pwd.struct_passwd | None
     sessions: SessionSettings | None = None
+    folders: Sequence[Path] = ()
     workers: int = 1
     words: Sequence[str] = field(factory=_own_words)
     environment: Mapping[str, str] = field(factory=lambda: os.environ, repr=False)
@@ -49,13 +51,15 @@ class Plan:
 
 
 def plan_for(
-    settings: TeleportSettings, what: str, listeners: Sequence[Listener], sessions: SessionSettings | None = None
+    settings: Settings, what: str, listeners: Sequence[Listener], sessions: SessionSettings | None = None
 ) -> Plan | None:
-    """How a service with these settings is supervised; None where one process is all of it.
+    """How services with these settings are supervised; None where one process is all of them.
 
-    :param sessions: how a monitor makes sessions, where the service needs one.
+    :param sessions: how a monitor makes sessions, where there is to be one.
     """
-    account = account_for(settings.account)
+    teleport = settings.teleport
+    account = account_for(teleport.account)
     if account is None:
         return None
-    return Plan(what, listeners, settings.data_dir, account, sessions)
+    storage = [teleport.storage.path] if settings.auth.enabled else []
+    return Plan(what, listeners, teleport.data_dir, account, sessions, storage)

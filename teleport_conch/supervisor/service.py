@@ -54,7 +54,8 @@ class Supervisor(StartingService):
         plan = self._plan
         self._seats = _seats(plan)
         if plan.account is not None:
-            give_folder(plan.data_dir, plan.account)
+            for folder in (plan.data_dir, *plan.folders):
+                give_folder(folder, plan.account)
         signal.signal(signal.SIGHUP, lambda *_: self._supervised.callFromThread(self._hang_up))
         for seat in self._seats:
             await self._start(seat).up
@@ -103,11 +104,15 @@ class Supervisor(StartingService):
             return
         del self._workers[seat.number]
         if not worker.served:
-            sentence = f"{self._plan.what} could not be started; the reason is the last line above."
-            stop_with(self._supervised, Failure(StartError(sentence)))
+            stop_with(self._supervised, Failure(self._not_started()))
         elif self.running:
             self._log.error("A worker has ended by itself; another is started.")
             self._supervised.callLater(AGAIN_S, self._again, seat)
+
+    def _not_started(self) -> StartError:
+        account = self._plan.account
+        who = "" if account is None else f" as the account {account.pw_name}"
+        return StartError(f"{self._plan.what} could not be started{who}; the reason stands above.")
 
     def _again(self, seat: Seat) -> None:
         if self.running and seat.number not in self._workers:

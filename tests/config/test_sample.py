@@ -90,13 +90,25 @@ class UnitTests(SynchronousTestCase):
             self.assertIn("After=network-online.target", path.read_text())
 
     def test_accounts(self) -> None:
-        """Auth and proxy have an account and a sandbox; what opens sessions has neither."""
+        """Auth has an account and a sandbox; the proxy a sandbox, in which root can do little more than become that
+        account; what opens sessions has neither.
+        """
         for path in UNITS:
             service = self.read(path)
+            unprivileged = path.stem == "teleport-auth"
             confined = path.stem in ("teleport-auth", "teleport-proxy")
-            self.assertEqual(service.get("User"), "teleport" if confined else None)
+            self.assertEqual(service.get("User"), "teleport" if unprivileged else None)
             self.assertEqual("NoNewPrivileges" in service, confined)
-            self.assertEqual("Starts as root" in path.read_text(), not confined)
+            self.assertEqual("CapabilityBoundingSet" in service, confined)
+            self.assertEqual("Starts as root" in path.read_text(), not unprivileged)
+
+    def test_restarts(self) -> None:
+        """What a supervisor started outlives the unit's restart, and is exchanged by its reload."""
+        for path in UNITS:
+            service = self.read(path)
+            supervised = "User" not in service
+            self.assertEqual(service.get("KillMode"), "process" if supervised else None)
+            self.assertEqual(service.get("ExecReload"), "/bin/kill -HUP $MAINPID" if supervised else None)
 
     @skipUnless(which("systemd-analyze"), "systemd-analyze is missing: apt-get install systemd")
     def test_verified(self) -> None:

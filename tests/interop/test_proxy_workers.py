@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import signal
 from functools import cache
 from pathlib import Path
 
 from tests.interop.cluster import STATIC_TOKEN, Cluster
 from tests.interop.person import Person
-from tests.interop.programs import check, eventually
+from tests.interop.programs import check, eventually, installed
 from tests.interop.requirements import require
+from tests.interop.services import STOPPED
 from tests.interop.terminals import Terminal
 from tests.interop.workers import ACCOUNT, WorkerCase, alive, children, supervised
+
+ROOT = Path(__file__).parents[2]
 
 
 @cache
@@ -65,6 +69,25 @@ class ProxyPrivilegeTests(ProxyCase):
         self.assertEqual(self.proxy.data_dir.stat().st_uid, account.pw_uid)
         check(dora().ssh("web1", "true"))
 
+    def test_rights_of_the_unit(self) -> None:
+        """What the unit leaves root is enough to start, to be told to begin anew, and to stop."""
+        unit = (ROOT / "etc" / "systemd" / "teleport-proxy.service").read_text()
+        (rights,) = re.findall("^CapabilityBoundingSet=(.*)$", unit, re.MULTILINE)
+        kept = "".join(f",+{right.removeprefix('CAP_').lower()}" for right in rights.split())
+        twist = installed("twist")
+        confined = f"setpriv --no-new-privs --bounding-set=-all{kept} --inh-caps=-all"
+        apart = Cluster(auth_port=cluster().auth_port)
+        apart.folder.chmod(0o711)
+        other = apart.proxy
+        other.settings["teleport"].update(auth_token=STATIC_TOKEN, nodename="confined")
+        other.line = supervised(other).line.replace(f"exec {twist}", f"exec {confined} {twist}")
+        self.service = other.start()
+        other.says(f"The proxy is served by the account {ACCOUNT}.")
+        old = self.worker()
+        os.kill(self.main(), signal.SIGHUP)
+        eventually(lambda: not alive(old) and self.new_worker(old), "another worker")
+        self.assertIn(other.stop(), STOPPED)
+
     def test_port_in_use(self) -> None:
         """A second one says who has the port, and starts nobody."""
         other = Cluster(auth_port=cluster().auth_port, proxy_port=cluster().proxy_port).proxy
@@ -82,7 +105,8 @@ class ProxyPrivilegeTests(ProxyCase):
         other.launch()
         self.assertEqual(other.ended(), 1)
         self.assertIn(f"{other.config} cannot be read: Permission denied.", other.log)
-        self.assertIn("error: The proxy could not be started; the reason is the last line above.", other.log)
+        said = f"error: The proxy could not be started as the account {ACCOUNT}; the reason stands above."
+        self.assertIn(said, other.log)
 
 
 class ProxyRestartTests(ProxyCase):
