@@ -20,7 +20,7 @@ from teleport_conch.client.api import AuthClient
 from teleport_conch.client.backoff import Backoff, Jitter
 from teleport_conch.client.copy_on_disk import CopyOnDisk
 from teleport_conch.client.kinds import REMOVABLE, SERVERS, Resource, lasting, read
-from teleport_conch.errors import Compacted, ConnectionProblem, TeleportError
+from teleport_conch.errors import Compacted, ConnectionProblem, HostLocked, TeleportError
 from teleport_conch.resources.cluster import ClusterConfig, ClusterName
 from teleport_conch.resources.fields import Fields
 from teleport_conch.resources.lock import Lock
@@ -82,6 +82,7 @@ class Cache(Service):
         self._following: Deferred[None] | None = None
         self._said = ""
         self._known_people: Known | None = None  # made anew after each change
+        self._locked: HostLocked | None = None
         self.live = False
         """Whether the copy follows auth at this moment."""
 
@@ -100,7 +101,12 @@ class Cache(Service):
         return self._all("role", Role)
 
     def known(self) -> Known:
-        """What decisions about people depend on; the same object until some of it changes."""
+        """What decisions about people depend on; the same object until some of it changes.
+
+        :raises HostLocked: auth says that this host is locked.
+        """
+        if self._locked is not None:
+            raise HostLocked(self._locked.sentence)
         if self._known_people is None or not self._is_fresh():
             users = {user.name: user for user in self._all("user", User)}
             directory = Directory({role.name: role for role in self.roles()}, users)
@@ -177,6 +183,8 @@ class Cache(Service):
                 await self._client.watch(self._kinds, 0, self._hear)
             except CancelledError:
                 raise
+            except HostLocked as reason:
+                self._shut(reason)
             except TeleportError as reason:
                 self._say(reason.sentence)
             except Exception:  # noqa: BLE001 - whatever it was, what is known stays, and the next try comes
@@ -184,6 +192,12 @@ class Cache(Service):
             self.live = False
             if self.running:
                 await deferLater(self._reactor, self._backoff.next_s())
+
+    def _shut(self, reason: HostLocked) -> None:
+        """This host is locked: auth tells it nothing any more, and nobody may do anything here until it does again."""
+        self._say(reason.sentence)
+        self._locked = reason
+        self._tell({"lock"} & self._callbacks.keys())
 
     def _say(self, sentence: str) -> None:
         if sentence != self._said:
@@ -232,6 +246,7 @@ class Cache(Service):
         changed |= self._drop([each for each in self._unconfirmed if each[0] not in SERVERS])
         self._backoff.reset()
         self._said = ""
+        self._locked = None
         self.live = True
         return changed
 

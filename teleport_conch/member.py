@@ -23,9 +23,11 @@ from teleport_conch.certs.identity import HostIdentity
 from teleport_conch.client.backoff import spread
 from teleport_conch.client.enrolment import Membership
 from teleport_conch.client.uplink import Uplink
+from teleport_conch.company import Company
 from teleport_conch.config.secret import read_token
 from teleport_conch.config.settings import CacheSettings, ConnectionLimits, TeleportSettings
 from teleport_conch.errors import TeleportError
+from teleport_conch.resources.cluster import ClusterConfig
 from teleport_conch.resources.server import Server
 from teleport_conch.ssh.factory import ServerLimits
 from teleport_conch.ssh.login.admission import Bounds, Startups
@@ -95,6 +97,8 @@ class Member(MultiService):
         self._choice = choice
         self._backend: IBackend | None = None
         self._cache: Cache | None = None
+        self.company = Company(reactor, self.known)
+        """Whoever is connected to this member."""
         self._retired = False
         membership = choice.membership
         self.uplink = Uplink(reactor, choice.data_dir, membership, choice.record, os.urandom, random.random)
@@ -160,6 +164,8 @@ class Member(MultiService):
             identity.cluster_name,
         )
         cache.on_change("cluster_config", self._configured)
+        for kind in {"cluster_config", "role", "user", "lock"} & set(self._choice.kinds):
+            cache.on_change(kind, self.company.changed)
         return cache
 
     def _configured(self) -> None:
@@ -203,6 +209,9 @@ class Member(MultiService):
     def known(self) -> Known:
         """What decisions about people depend on, at this moment."""
         return self.cache.known()
+
+    def configuration(self) -> ClusterConfig:
+        return self.cache.configuration()
 
     def user_authorities(self) -> Collection[bytes]:
         """The keys that sign users' certificates."""

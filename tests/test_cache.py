@@ -20,7 +20,7 @@ from teleport_conch.certs.authority import Authority
 from teleport_conch.certs.public import PublicAuthority
 from teleport_conch.client.api import AuthClient
 from teleport_conch.client.tls import client_options
-from teleport_conch.errors import ConnectionProblem
+from teleport_conch.errors import ConnectionProblem, HostLocked, TeleportError
 from teleport_conch.resources.cluster import ClusterConfig, ClusterName
 from teleport_conch.resources.joining import Heartbeat
 from teleport_conch.resources.lock import Lock
@@ -208,9 +208,13 @@ class Feed:
 
     def __init__(self, test: TestCase) -> None:
         self.requests: list[Request] = []
+        self.refusal: TeleportError | None = None
         self.server = HTTPServer(test, self._answer)
 
-    def _answer(self, request: Request) -> int:
+    def _answer(self, request: Request) -> int | bytes:
+        if self.refusal is not None:
+            request.setResponseCode(self.refusal.http_status)
+            return json.dumps(self.refusal.to_json()).encode()
         self.requests.append(request)
         return NOT_DONE_YET
 
@@ -305,6 +309,25 @@ class LineTests(CacheTestCase):
         await self.until(lambda: told == ["role", "user", "lock"])
         known = self.cache.known()
         self.assertEqual((known.directory.roles, known.directory.users, known.locks.every), ({}, {}, ()))
+
+    async def test_locked(self) -> None:
+        """A host that auth calls locked knows of nobody who may do anything, until auth speaks with it again."""
+        self.feed.snapshot(NAME)
+        await self.until(lambda: self.cache.live)
+        told: list[str] = []
+        self.cache.on_change("lock", partial(told.append, "lock"))
+        self.feed.refusal = HostLocked("The node web1 is locked by an administrator (broken into).")
+        self.feed.send(type="compacted")
+        while not told:
+            await pause()
+            self.clock.advance(1.0)
+        with self.assertRaisesRegex(HostLocked, "locked by an administrator \\(broken into\\)"):
+            self.cache.known()
+        self.feed.refusal = None
+        await self.again()
+        self.feed.snapshot(NAME)
+        await self.until(lambda: self.cache.live)
+        self.assertEqual(self.cache.known().cluster, CLUSTER)
 
     async def test_unreadable_role(self) -> None:
         """A role that cannot be read any more is nobody's: what it said before does not go on."""

@@ -30,6 +30,7 @@ LINES = (
     ("web",),
     ("supervisor",),
     ("member",),
+    ("company",),
     ("cache",),
     ("audit",),
     ("client",),

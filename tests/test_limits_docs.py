@@ -15,7 +15,7 @@ import teleport_conch
 DOCS = Path(__file__).parents[1] / "docs"
 PACKAGE = Path(teleport_conch.__file__).parent
 ROOMS = ("auth", "proxy", "node", "client", "https", "audit", "storage", "supervisor")
-MODULES = ("cache", "member", "periodic", "proxy_protocol", "starting", "steady")
+MODULES = ("cache", "company", "member", "periodic", "proxy_protocol", "starting", "steady")
 TIMES = {"ms": 0.001, "s": 1, "min": 60, "h": 3600, "days": 86_400}
 UNITS = {**TIMES, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "beats": 1, "": 1}
 NO_BOUNDS = {

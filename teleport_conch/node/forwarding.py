@@ -14,9 +14,11 @@ from twisted.logger import Logger
 from teleport_conch.errors import AccessDenied
 from teleport_conch.ssh.account import Account
 from teleport_conch.ssh.connection.channel import Channel, Opener
+from teleport_conch.ssh.connection.service import Connection
 from teleport_conch.ssh.forwarding.account_sockets import BrokeredSockets, MonitoredSockets, Sockets
 from teleport_conch.ssh.forwarding.direct import DirectTCPIP, connect, connect_unix, parse_direct_streamlocal
 from teleport_conch.ssh.forwarding.listening import ListenRequest, ListenRules, RemoteForwards
+from teleport_conch.ssh.forwarding.splice import StreamChannel
 from teleport_conch.ssh.processes.monitored import MonitoredLogin
 from teleport_conch.starting import Reactor
 
@@ -50,6 +52,16 @@ class Forwarding:
         """The connection is over: nothing is listened on any more."""
         stopping = Deferred.fromCoroutine(self._stop())
         stopping.addErrback(lambda failure: self._log.failure("a forward did not end as it should", failure=failure))
+
+    def withdraw(self) -> None:
+        """The guest may not forward any more: nothing is listened on, and what was connected is closed."""
+        if self._listening is not None:
+            listening, self._listening = self._listening, None
+            stopping = Deferred.fromCoroutine(listening.stop())
+            stopping.addErrback(lambda failure: self._log.failure("a forward did not end", failure=failure))
+        for channel in self._connection.channels if isinstance(self._connection, Connection) else ():
+            if isinstance(channel, StreamChannel):
+                channel.stream.abandon()
 
     async def _stop(self) -> None:
         if self._listening is not None:

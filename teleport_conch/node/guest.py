@@ -4,26 +4,38 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Protocol
 
-from attrs import define, field, frozen
+from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from teleport_conch.access.decision import AgentForward, Facts, Login, PortForward, Target, X11Forward, decide
+from teleport_conch.access.decision import (
+    AgentForward,
+    Facts,
+    Grant,
+    Login,
+    PortForward,
+    Target,
+    X11Forward,
+    decide,
+)
 from teleport_conch.access.known import Known
+from teleport_conch.access.question import OnNode
+from teleport_conch.audit.inert import inert
 from teleport_conch.errors import AccessDenied, BadParameter, TeleportError
 from teleport_conch.member import who, why
 from teleport_conch.node.environment import Place, accepts, host_environment, session_environment
 from teleport_conch.node.files import FileWatching
 from teleport_conch.node.forwarding import Forwarding
-from teleport_conch.node.monitored import Monitored
+from teleport_conch.node.guest_room import GuestRoom
+from teleport_conch.node.stay import Stay
 from teleport_conch.node.watching import Watching, asked_for
 from teleport_conch.resources.session import ActiveSession
 from teleport_conch.ssh.account import Account, lookup
 from teleport_conch.ssh.connection.channel import (
+    EXTENDED_STDERR,
     OPEN_ADMINISTRATIVELY_PROHIBITED,
     OPEN_RESOURCE_SHORTAGE,
     OPEN_UNKNOWN_CHANNEL_TYPE,
@@ -43,53 +55,11 @@ from teleport_conch.ssh.processes.process import LocalSpawner, Process
 from teleport_conch.ssh.processes.running import Spawner
 from teleport_conch.ssh.session.channel import SessionChannel, SessionStart
 from teleport_conch.ssh.session.process_session import Party, ProcessSession, SessionObserver
-from teleport_conch.starting import Reactor
 
 MAX_SESSIONS = 10
-Emit = Callable[..., object]
 
 
-class Sessions(Protocol):
-    """The sessions of this node that are running, as auth is told of them."""
-
-    def started(self, session: ActiveSession) -> None:
-        """A session has begun."""
-
-    def ended(self, session_id: str) -> None:
-        """It is over."""
-
-
-@frozen
-class GuestRoom:
-    """What all guests of one node share.
-
-    :param accept_env: variables that clients may set.
-    :param sftp_server: what serves SFTP, as a command line for any shell.
-    :param displays: the numbers that displays of X11 may have, where certificates and roles permit it, too; no number,
-        no X11.
-    :param gateway_ports: whether guests may listen on all interfaces, and not on loopback alone.
-    :param login_defs, locales: the texts of the host's files.
-    :param monitored: where sessions are started for logins that are verified once more; None where this process starts
-        them itself, of its own account only.
-    """
-
-    reactor: Reactor
-    emit: Emit
-    sessions: Sessions
-    host_uuid: str
-    node_name: str
-    cluster_name: Callable[[], str]
-    server_address: tuple[str, int]
-    accept_env: Sequence[str]
-    sftp_server: str
-    login_defs: str
-    locales: Sequence[str]
-    monitored: Monitored | None = None
-    displays: range = range(0)
-    gateway_ports: bool = False
-
-
-@define
+@define(eq=False)
 class Guest:
     """One authenticated connection: its channels, and the sessions in them.
 
@@ -107,13 +77,24 @@ class Guest:
     _displays: dict[SessionChannel, X11Display] = field(factory=dict)
     _open: set[SessionChannel] = field(factory=set)
     _forwards: Forwarding | None = None
+    _stay: Stay = field(init=False)
+    _connection: Opener | None = None
     _log = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        room = self.room
+        self._stay = Stay(room.reactor, self.claim, self._may_stay, room.configuration, self._send_away)
 
     # The owner of the connection's channels.
 
     def connection_started(self, connection: Opener) -> None:
         """Channels to the client are opened by it."""
+        self._connection = connection
+        if isinstance(connection, Connection):
+            connection.on_activity = self._stay.active
         self._forwarding.started(connection)
+        self.room.company.came(self)
+        self._stay.begin()
 
     async def open_channel(self, kind: bytes, payload: bytes) -> Channel:
         """Sessions, and connections from here, each as the roles of this moment allow."""
@@ -131,13 +112,19 @@ class Guest:
     def _session_channel(self) -> SessionChannel:
         if len(self._open) >= MAX_SESSIONS:
             sentence = f"One connection may have {MAX_SESSIONS} sessions open at a time."
-            self.room.emit("session.rejected", reason=sentence, max=MAX_SESSIONS, **who(self.claim))
+            self._rejected(sentence, MAX_SESSIONS)
             raise ChannelRefused(OPEN_RESOURCE_SHORTAGE, sentence)
         with self._refusals_told("session.start", sid=str(uuid.uuid4())):
-            self._decide(Login(self.account.name))
+            allowed = self._decide(Login(self.account.name)).options.max_sessions
+        if 0 < allowed <= len(self._open):
+            self._rejected("max_sessions limit reached", allowed)
+            raise ChannelRefused(OPEN_RESOURCE_SHORTAGE, f"too many session channels: max_sessions is {allowed}")
         channel = SessionChannel(self)
         self._open.add(channel)
         return channel
+
+    def _rejected(self, reason: str, limit: int) -> None:
+        self.room.emit("session.rejected", reason=reason, max=limit, **who(self.claim))
 
     async def global_request(self, name: bytes, payload: bytes) -> bytes:
         """Answers a client that asks whether we are there, and listens for it where it may."""
@@ -149,6 +136,8 @@ class Guest:
 
     def connection_ended(self) -> None:
         """Every channel has said for itself that it is closed; what listens for the client stops."""
+        self.room.company.left(self)
+        self._stay.end()
         self._forwarding.stop()
         if self.login is not None:
             self.login.leave()
@@ -239,10 +228,46 @@ class Guest:
     def channel_closed(self, channel: SessionChannel) -> None:
         """Takes away what the channel had."""
         self._open.discard(channel)
-        for had in (self._agents.pop(channel, None), self._displays.pop(channel, None)):
-            if had is not None:
-                closing = Deferred.fromCoroutine(had.close())
-                closing.addErrback(lambda failure: self._log.failure("a socket of a session stays", failure=failure))
+        had = (self._agents.pop(channel, None), self._displays.pop(channel, None))
+        self._close(each for each in had if each is not None)
+
+    def _close(self, sockets: Iterable[agent.AgentSocket | agent.BrokeredAgent | X11Display]) -> None:
+        for each in sockets:
+            closing = Deferred.fromCoroutine(each.close())
+            closing.addErrback(lambda failure: self._log.failure("a socket of a session stays", failure=failure))
+
+    # Whether the guest may stay.
+
+    def look_again(self) -> None:
+        """Roles, users, locks or the configuration have changed."""
+        self._stay.look_again()
+
+    def _may_stay(self) -> Grant:
+        """What may be done now; what may not be any more ends, also where the guest may stay."""
+        name = self.account.name
+        grant = self._decide(Login(name))
+        if not self._still(PortForward(name, "", 0)):
+            self._forwarding.withdraw()
+        if self._agents and not self._still(AgentForward(name)):
+            self._close(self._agents.popitem()[1] for _ in tuple(self._agents))
+        if self._displays and not self._still(X11Forward(name)):
+            self._close(self._displays.popitem()[1] for _ in tuple(self._displays))
+        return grant
+
+    def _still(self, action: PortForward | AgentForward | X11Forward) -> bool:
+        try:
+            self._decide(action)
+        except AccessDenied:
+            return False
+        return True
+
+    def _send_away(self, reason: str) -> None:
+        """The person reads why, in each session and as the reason of the end."""
+        self.room.emit("client.disconnect", reason=reason, **who(self.claim))
+        for channel in self._open:
+            channel.write_extended(EXTENDED_STDERR, f"\r\n{inert(reason)}\r\n".encode())
+        if isinstance(self._connection, Connection):
+            self._connection.end(inert(reason))
 
     # Decisions and what follows from them.
 
@@ -297,10 +322,10 @@ class Guest:
             name = self.account.name
             raise AccessDenied(f"The account {name} is not the one that it was at the login: log in again.")
 
-    def _decide(self, action: Login | PortForward | AgentForward | X11Forward) -> None:
+    def _decide(self, action: OnNode) -> Grant:
         known, now = self.known(), self.room.reactor.seconds()
         caller = known.caller(self.claim.certificate, now)
-        decide(caller, action, self.target(), Facts(locks=known.locks), now)
+        return decide(caller, action, self.target(), Facts(locks=known.locks), now)
 
     def _extension(self, name: str, called: str) -> None:
         if self.claim.certificate.critical_option("force-command") is not None and name != "permit-pty":

@@ -14,7 +14,8 @@ from teleport_conch.certs.certificate import CertificateType
 from teleport_conch.certs.trust import check_ssh_certificate
 from teleport_conch.errors import AccessDenied, TeleportError
 from teleport_conch.member import who, why
-from teleport_conch.node.guest import Guest, GuestRoom
+from teleport_conch.node.guest import Guest
+from teleport_conch.node.guest_room import GuestRoom
 from teleport_conch.ssh.account import Account, lookup
 from teleport_conch.ssh.login.policy import Attempt, Claim, LoginPolicy
 

@@ -28,7 +28,7 @@ from teleport_conch.member import Member, MemberChoice, cache_choice, host_keys_
 from teleport_conch.node.active import ActiveSessions, LastingSessions
 from teleport_conch.node.door import NodeFactory
 from teleport_conch.node.environment import LOCALES, LOGIN_DEFS, read_bounded
-from teleport_conch.node.guest import GuestRoom
+from teleport_conch.node.guest_room import GuestRoom
 from teleport_conch.node.labels import CommandLabels, LabelCommand
 from teleport_conch.node.login import NodeLogin
 from teleport_conch.node.monitored import Monitored
@@ -214,6 +214,8 @@ class NodeService(Retiring):
             reactor=self._node_reactor,
             emit=self.member.emit,
             sessions=sessions,
+            company=self.member.company,
+            configuration=self.member.configuration,
             host_uuid=identity.host_uuid,
             node_name=identity.node_name,
             cluster_name=self.member.cluster_name,

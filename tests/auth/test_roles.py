@@ -170,9 +170,9 @@ class RolesInForceTests(ClusterTestCase):
             ("DELETE", "/v1/roles/secret", 403),
             ("DELETE", "/v1/roles/open", 200),
         ):
-            with capturedLogs() as logged:
+            with capturedLogs() as lines:
                 self.assertEqual(self.call(self.user("dev"), method, path).status, status, path)
-            remarks = [(event["log_level"].name, event["remark"]) for event in logged if "remark" in event]
+            remarks = [(event["log_level"].name, event["remark"]) for event in lines if "remark" in event]
             self.assertEqual(remarks, [("warn", "alice reads open")] if status == 200 else [])
 
     def test_participants(self) -> None:

@@ -22,8 +22,11 @@ from teleport_conch.access.locks import Locks
 from teleport_conch.access.roles import Role
 from teleport_conch.audit.event import build
 from teleport_conch.certs.certificate import SSHCertificate, option
-from teleport_conch.node.guest import Guest, GuestRoom
+from teleport_conch.company import Company
+from teleport_conch.node.guest import Guest
+from teleport_conch.node.guest_room import GuestRoom
 from teleport_conch.node.login import NodeLogin
+from teleport_conch.resources.cluster import ClusterConfig
 from teleport_conch.resources.session import ActiveSession
 from teleport_conch.resources.user import User
 from teleport_conch.ssh.connection.service import Connection
@@ -132,10 +135,14 @@ class NodeCase(StreamCase):
         self.cluster, self.events, self.sessions = SampleCluster(), Events(), SessionList()
         self.target = Target(labels={"env": "test"}, name="web1")
         reactor = cast(Reactor, installed_reactor)
+        self.configuration = ClusterConfig()
+        self.company = Company(reactor, self.cluster.known)
         self.room = GuestRoom(
             reactor=reactor,
             emit=self.events.emit,
             sessions=self.sessions,
+            company=self.company,
+            configuration=lambda: self.configuration,
             host_uuid=samples.HOST_UUID,
             node_name="web1",
             cluster_name=self.cluster.cluster_name,

@@ -127,6 +127,11 @@ class Channel:
 
     # What subclasses override.
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether somebody looks at what goes to the peer, so that it is no sign that anybody is there."""
+        return False
+
     def opened(self) -> None:
         """The channel may be written to."""
 

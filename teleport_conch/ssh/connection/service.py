@@ -56,6 +56,12 @@ _UNANSWERED = frozenset(
     )
 )
 _VIOLATIONS = (WireError, ProtocolViolation)
+
+
+def _nothing() -> None:
+    """Nobody asked."""
+
+
 _DATA = Struct(">LL")
 _EXTENDED = Struct(">LLL")
 
@@ -77,6 +83,8 @@ class Connection(SSHService):
         self._full = False
         self._held = False
         self._unread_answers = 0
+        self.on_activity: Callable[[], None] = _nothing
+        """Called when the peer opens a channel, when data comes, and when data goes where nobody has to read it."""
         self._table = ChannelTable()
         send, failed = self._send, self._failed
         self._global = GlobalRequests(self._answer_global, send, failed)
@@ -155,7 +163,10 @@ class Connection(SSHService):
         try:
             if messageNum == conch.MSG_CHANNEL_DATA:
                 self._data(packet)
+                self.on_activity()
                 return
+            if messageNum == conch.MSG_CHANNEL_OPEN:
+                self.on_activity()
             handler = self._handlers.get(messageNum)
             if self.congested and messageNum not in _UNANSWERED:
                 self._count_answer()
@@ -276,6 +287,8 @@ class Connection(SSHService):
         else:
             head, number = _EXTENDED.pack(channel.remote_id, kind, len(data)), conch.MSG_CHANNEL_EXTENDED_DATA
         self.transport.sendPacket(number, head, data)
+        if not channel.is_watched:
+            self.on_activity()
 
     def send_eof(self, channel: Channel) -> None:
         self.transport.sendPacket(conch.MSG_CHANNEL_EOF, wire.uint32(channel.remote_id))

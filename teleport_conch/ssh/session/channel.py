@@ -102,6 +102,11 @@ class SessionChannel(Channel):
         self._refusal: TeleportError | None = None
         self._finished = False
 
+    @property
+    def is_watched(self) -> bool:
+        """A terminal: ``top`` goes on where its reader has left."""
+        return self._terminal is not None
+
     # From the client.
 
     def data_received(self, data: bytes) -> None:
