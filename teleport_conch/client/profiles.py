@@ -191,7 +191,8 @@ class Home:
         private, ssh, tls = (text or "" for text in texts)
         if not (private and ssh and tls):
             raise NotFound(f"{profile.user} is not logged in at {profile.proxy_host}. Log in with: tsh login")
-        identity = UserIdentity(profile.user, profile.cluster, private, ssh.strip(), tls, (self.authority(profile),))
+        pem = keys.private_pem(keys.load_private_pem(private))  # TLS does not read OpenSSH's form
+        identity = UserIdentity(profile.user, profile.cluster, pem, ssh.strip(), tls, (self.authority(profile),))
         return Login(profile, identity)
 
     def authority(self, profile: Profile) -> PublicAuthority:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch.client.profiles import Home, Profile
@@ -24,7 +25,7 @@ class HomeTests(SynchronousTestCase):
         found = home.login(home.profile())
         self.assertEqual(found.profile, made.profile)
         self.assertEqual(found.certificate, made.certificate)
-        self.assertEqual(found.identity.tls_certificate, made.identity.tls_certificate)
+        self.assertEqual(found.identity, evolve(made.identity, ssh_certificate=found.identity.ssh_certificate))
         self.assertEqual(home.authority(made.profile), HOST_CA.public())
         self.assertEqual(home.trusted(PROXY), TRUSTED)
         self.assertFalse(found.expired_at(made.identity.not_after - 1))

@@ -14,11 +14,12 @@ from teleport_conch.certs import keys
 from teleport_conch.certs.identity import UserIdentity
 from teleport_conch.cli.logs import begin_log, observer
 from teleport_conch.cli.running import run_to_end
-from teleport_conch.cli.tsh import agent, places, status
+from teleport_conch.cli.tsh import places, status
 from teleport_conch.cli.tsh.places import ProxyAddress, parse_proxy
 from teleport_conch.cli.tsh.prompts import Ask, ask_secret, credentials, progress
 from teleport_conch.cli.tsh.ssh_config import for_tsh
 from teleport_conch.client.profiles import Home, Login, Profile
+from teleport_conch.client.ssh import agent
 from teleport_conch.client.web import ProxyFacts, ProxyWeb, SignedIn, Verified, Wish, verified
 from teleport_conch.errors import BadParameter, NotFound, TeleportError
 

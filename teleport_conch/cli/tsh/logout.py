@@ -5,7 +5,8 @@ from __future__ import annotations
 from argparse import Namespace
 
 from teleport_conch.cli.table import inert
-from teleport_conch.cli.tsh import agent, places
+from teleport_conch.cli.tsh import places
+from teleport_conch.client.ssh import agent
 
 
 def logout(arguments: Namespace) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from argparse import Namespace
 
 from teleport_conch.cli.tsh import destination as destinations
 from teleport_conch.cli.tsh import places
 from teleport_conch.cli.tsh.session import current_login
 from teleport_conch.cli.tsh.ssh_config import ALIAS
-from teleport_conch.errors import BadParameter, NotFound
+from teleport_conch.errors import BadParameter
 
 
 def ssh(arguments: Namespace) -> None:
@@ -21,7 +22,9 @@ def ssh(arguments: Namespace) -> None:
     login = current_login(arguments, home)
     program = shutil.which("ssh")
     if program is None:
-        raise NotFound("There is no program ssh here. Install OpenSSH's client.")
+        from teleport_conch.cli.tsh.own_client import splice  # loads an SSH engine
+
+        sys.exit(splice(home, login, wanted))
     where = f"[{wanted.host}]:{wanted.port or 3022}"
     config = str(home.ssh_config(login.profile).absolute())
     os.execv(program, ["ssh", "-F", config, "-W", where, "--", ALIAS])  # noqa: S606 - there is no shell to want

@@ -43,7 +43,9 @@ def connect(home: Home, login: Login, arguments: Namespace, account: str, to: De
     words = words_for(home, login, arguments, account, to.in_cluster(login.profile.cluster))
     program = shutil.which("ssh")
     if program is None:
-        raise NotFound("There is no program ssh here. Install OpenSSH's client.")
+        from teleport_conch.cli.tsh.own_client import run  # loads an SSH engine
+
+        sys.exit(run(home, login, arguments, account, to))
     sys.stdout.flush()
     os.execv(program, words)  # noqa: S606 - there is no shell to want
 

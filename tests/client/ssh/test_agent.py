@@ -12,7 +12,7 @@ from threading import Thread
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from teleport_conch.cli.tsh import agent
+from teleport_conch.client.ssh import agent
 from tests.cli.tsh.logins import login, profile, saved
 from tests.interop.requirements import require
 
