@@ -21,7 +21,7 @@ class HostIdentity:
     """Everything that a host keeps of its membership in a cluster; holds private keys.
 
     :ivar role: its system role.
-    :ivar ssh_key: OpenSSH's format.
+    :ivar ssh_key: OpenSSH's format; empty where it is kept elsewhere, and only its certificate is here.
     :ivar ssh_certificate: one line.
     :ivar tls_key: PEM, as is ``tls_certificate``.
     """
@@ -35,6 +35,11 @@ class HostIdentity:
     tls_key: str = field(repr=False)
     tls_certificate: str = field(repr=False)
     authorities: tuple[PublicAuthority, ...] = field(repr=False)
+
+    @property
+    def host_key(self) -> bytes:
+        """The blob of the public key that its SSH certificate is for."""
+        return SSHCertificate.from_line(self.ssh_certificate).public_key
 
     @property
     def principals(self) -> tuple[str, ...]:
@@ -82,7 +87,7 @@ class HostIdentity:
             node_name=spec.text("node_name", max_chars=255),
             cluster_name=spec.text("cluster_name", max_chars=255),
             role=spec.text("role", max_chars=32),
-            ssh_key=spec.text("ssh_key", max_chars=keys.MAX_PEM_CHARS),
+            ssh_key=spec.text("ssh_key", "", max_chars=keys.MAX_PEM_CHARS),
             ssh_certificate=spec.text("ssh_cert", max_chars=tls.MAX_PEM_CHARS),
             tls_key=spec.text("tls_key", max_chars=keys.MAX_PEM_CHARS),
             tls_certificate=spec.text("tls_cert", max_chars=tls.MAX_PEM_CHARS),
@@ -218,7 +223,7 @@ def _check_pairs(ssh_key: str, ssh_certificate: str, tls_key: str, tls_certifica
         own = tls.load_certificate_pem(tls_certificate)
     except CertificateRefused as reason:
         raise BadParameter(f"A certificate of this identity is refused: {reason.sentence}") from None
-    if ssh.public_key != keys.public_blob(keys.load_private_pem(ssh_key).public_key()):
+    if ssh_key and ssh.public_key != keys.public_blob(keys.load_private_pem(ssh_key).public_key()):
         raise BadParameter("The SSH certificate of this identity is not for its key.")
     if own.public_key() != keys.load_private_pem(tls_key).public_key():
         raise BadParameter("The TLS certificate of this identity is not for its key.")

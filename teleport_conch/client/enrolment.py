@@ -15,10 +15,12 @@ from teleport_conch.client.api import AuthClient
 from teleport_conch.client.backoff import Backoff, Jitter
 from teleport_conch.client.identity_store import IdentityStore
 from teleport_conch.client.joining import identity_of, join
+from teleport_conch.client.tls import client_options
 from teleport_conch.errors import (
     CertificateAuthorityUnknown,
     ClockSkew,
     ConnectionProblem,
+    HostBarred,
     LimitExceeded,
     TeleportError,
     TokenUnknown,
@@ -46,6 +48,8 @@ class Membership:
     :ivar ca_pin: ``sha256:<hex>``, or empty.
     :ivar principals: names and addresses, beside UUID and nodename, under which the host is reached.
     :ivar dns_names: names for its TLS certificate only.
+    :ivar host_key: the blob of a host key that somebody else keeps, and that its SSH certificate is to be for; empty
+        where it has one of its own.
     """
 
     role: str
@@ -55,6 +59,7 @@ class Membership:
     ca_pin: str = ""
     principals: tuple[str, ...] = ()
     dns_names: tuple[str, ...] = ()
+    host_key: bytes = field(default=b"", repr=False)
 
 
 @define
@@ -76,11 +81,11 @@ class Enrolment:
         """
         backoff = Backoff(FIRST_WAIT_S, LONGEST_WAIT_S, self._jitter)
         while True:
-            stored = self._store.load(self._wanted.role)
-            if stored is not None and self._reactor.seconds() < stored.not_after:
-                return stored
+            stored = self._stored()
             try:
-                return await self._join()
+                if stored is None:
+                    return await self._join()
+                return stored if self._has_its_key(stored) else await self._certified_anew(stored)
             except (TeleportError, OSError) as reason:
                 passing = isinstance(reason, (*_PASSING, OSError))
                 self._say(reason)
@@ -92,9 +97,34 @@ class Enrolment:
 
         :raises TeleportError: auth refused, or did not answer; the old one stays.
         """
-        answer = await client.renew(self._request(identity.ssh_key, identity.tls_key))
+        ssh_key = identity.ssh_key or self._new_ssh_key()
+        answer = await client.renew(self._request(ssh_key, identity.tls_key))
         _log.info("The certificates of this host ({role}) were renewed.", role=identity.role)
-        return self._keep(answer, identity.ssh_key, identity.tls_key)
+        return self._keep(answer, ssh_key, identity.tls_key)
+
+    def _stored(self) -> HostIdentity | None:
+        """An identity that is valid now; a host key is not left where it is not kept any more."""
+        stored = self._store.load(self._wanted.role)
+        if stored is None or stored.not_after <= self._reactor.seconds():
+            return None
+        if self._wanted.host_key and stored.ssh_key:
+            stored = evolve(stored, ssh_key="")
+            self._store.save(stored)
+        return stored
+
+    def _has_its_key(self, identity: HostIdentity) -> bool:
+        return identity.host_key == self._wanted.host_key if self._wanted.host_key else bool(identity.ssh_key)
+
+    async def _certified_anew(self, identity: HostIdentity) -> HostIdentity:
+        """The same identity, which another process had, for the host key of this one."""
+        client = AuthClient(self._reactor, self._wanted.addresses, client_options(identity))
+        try:
+            return await self.renewed(client, identity)
+        except HostBarred:
+            self._store.drop(identity.role)
+            return await self._join()
+        finally:
+            await client.close()
 
     def lacks(self, identity: HostIdentity) -> bool:
         """Whether the configuration asks for names that the identity does not have."""
@@ -105,7 +135,7 @@ class Enrolment:
         token = self._wanted.token()
         if not token:
             raise TokenUnknown("There is no join token. Set teleport.auth_token to one that `tctl nodes add` prints.")
-        ssh_key, tls_key = keys.ssh_private_pem(keys.generate_ssh_key()), keys.private_pem(keys.generate_tls_key())
+        ssh_key, tls_key = self._new_ssh_key(), keys.private_pem(keys.generate_tls_key())
         request = evolve(self._request(ssh_key, tls_key), token=token)
         known = self._store.authorities()
         try:
@@ -120,14 +150,18 @@ class Enrolment:
         )
         return self._keep(answer, ssh_key, tls_key)
 
+    def _new_ssh_key(self) -> str:
+        return "" if self._wanted.host_key else keys.ssh_private_pem(keys.generate_ssh_key())
+
     def _request(self, ssh_key: str, tls_key: str) -> JoinRequest:
         """A request for the public halves of two private keys."""
+        ssh_blob = self._wanted.host_key or keys.public_blob(keys.load_private_pem(ssh_key).public_key())
         return JoinRequest(
             host_uuid=self._store.host_uuid(),
             node_name=self._wanted.node_name,
             role=self._wanted.role,
             public_tls_key=keys.public_pem(keys.load_private_pem(tls_key).public_key()),
-            public_ssh_key=keys.public_line(keys.public_blob(keys.load_private_pem(ssh_key).public_key())),
+            public_ssh_key=keys.public_line(ssh_blob),
             additional_principals=self._wanted.principals,
             dns_names=self._wanted.dns_names,
         )

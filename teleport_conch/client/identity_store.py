@@ -1,7 +1,8 @@
 """What a host keeps of its membership in ``data_dir``.
 
 - ``host_uuid`` (0400): the host's name in the cluster, made once;
-- ``identities/<role>.json`` (0600): keys, certificates and authorities of one service;
+- ``identities/<role>.json`` (0600): keys, certificates and authorities of one service; the host key is not in it where
+  a monitor keeps that;
 - ``identities/<role>.labels.json`` (0600): the labels that its token bound, which count while auth is away, too;
 - ``ca.cert`` (0600): the host authority's certificates, by which auth is known when there is no pin.
 """
@@ -23,6 +24,11 @@ from teleport_conch.resources.fields import Fields
 
 _END_OF_PEM = "-----END CERTIFICATE-----"
 _log = Logger()
+
+
+def path_of(data_dir: Path, role: str) -> Path:
+    """Where the identity of a service is."""
+    return data_dir / "identities" / f"{role.lower()}.json"
 
 
 @frozen
@@ -100,7 +106,7 @@ class IdentityStore:
         return self.data_dir / "ca.cert"
 
     def _path(self, role: str) -> Path:
-        return self.data_dir / "identities" / f"{role.lower()}.json"
+        return path_of(self.data_dir, role)
 
     def _labels_path(self, role: str) -> Path:
         return self.data_dir / "identities" / f"{role.lower()}.labels.json"

@@ -86,7 +86,7 @@ async def _shown(reactor: IReactorTime, addresses: Sequence[str]) -> Sequence[st
 def identity_of(answer: JoinAnswer, request: JoinRequest, ssh_key: str, tls_key: str) -> HostIdentity:
     """The identity that a host has once auth answered.
 
-    :param ssh_key: the private key in OpenSSH's format, ``tls_key`` a PEM.
+    :param ssh_key: the private key in OpenSSH's format, empty where it is kept elsewhere; ``tls_key`` a PEM.
     :raises BadParameter: the answer does not belong to the request.
     """
     try:
@@ -101,6 +101,9 @@ def identity_of(answer: JoinAnswer, request: JoinRequest, ssh_key: str, tls_key:
             tls_certificate=answer.tls_certificate,
             authorities=tuple(PublicAuthority.from_json(authority) for authority in answer.authorities),
         )
-        return HostIdentity.from_json(made.to_json())
+        checked = HostIdentity.from_json(made.to_json())
     except CertificateRefused as reason:
         raise BadParameter(f"The auth server answered a certificate that is refused: {reason.sentence}") from None
+    if checked.host_key != keys.blob_of_line(request.public_ssh_key):
+        raise BadParameter("The auth server answered a certificate for another key.")
+    return checked

@@ -16,6 +16,7 @@ _OTHERS_ENTER = stat.S_IXGRP | stat.S_IXOTH
 
 #: Who owns what a service writes.
 ACCOUNT = "the service's account"
+ROOT = "root"
 
 
 @frozen
@@ -44,6 +45,9 @@ PATHS = (
     ),
     PathRule("<data_dir>/cache", ACCOUNT, 0o700, "node and proxy: what they know when auth is away"),
     PathRule("<data_dir>/log", ACCOUNT, 0o750, "auth: events by day"),
+    PathRule("<data_dir>.monitor/authorities", ROOT, 0o644, "a node with workers: whose certificates open accounts"),
+    PathRule("<data_dir>.monitor/host_key", ROOT, 0o600, "a node with workers: its host key, made once"),
+    PathRule("<data_dir>.monitor/host_name", ROOT, 0o644, "a node with workers: the name in its host certificates"),
 )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, cast
 
+from attrs import evolve
 from twisted.application.service import IService
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -91,14 +92,16 @@ class NodeService(Retiring):
         prepare_data_dir(self._settings.teleport.data_dir)
         if self._given is None:
             self._warn_of_one_process()
-        self.member = Member(self._node_reactor, self._choice())
+        self._monitor = self._start_monitor()
+        host_key = b"" if self._monitor is None else await self._monitor.public_key()
+        self.member = Member(self._node_reactor, self._choice(host_key))
         self._labels.setServiceParent(self)
         self.member.setServiceParent(self)
         identity = await self.member.joined()
         active = ActiveSessions(self._node_reactor, lambda: self.member.uplink.client)
         active.setServiceParent(self)
         self._sessions = sessions = LastingSessions(self._node_reactor, active)
-        monitored = await self._start_monitor()
+        monitored = await self._monitored()
         self._factory = self._make_factory(await self._host_keys(identity), identity, sessions, monitored)
         self.member.uplink.on_identity(self._new_identity)
         self._listening = await listen(self._node_reactor, listener_of(self._settings), self._given, self._factory)
@@ -136,9 +139,9 @@ class NodeService(Retiring):
 
     # What the node is.
 
-    def _choice(self) -> MemberChoice:
+    def _choice(self, host_key: bytes) -> MemberChoice:
         teleport = self._settings.teleport
-        membership = membership_of(teleport, "Node", self._names())
+        membership = evolve(membership_of(teleport, "Node", self._names()), host_key=host_key)
         return MemberChoice(teleport.data_dir, membership, cache_choice(teleport.cache), KINDS, self._record)
 
     def _names(self) -> list[str]:
@@ -181,7 +184,7 @@ class NodeService(Retiring):
 
     # What the node serves.
 
-    async def _start_monitor(self) -> Monitored | None:
+    def _start_monitor(self) -> Monitor | None:
         """The process that starts sessions as any account; for our own, this one will do."""
         if os.geteuid() != 0 and (self._given is None or self._given.monitor is None):
             return None
@@ -189,10 +192,14 @@ class NodeService(Retiring):
         pam = settings.pam_service
         self._log.info("Sessions are opened {how}.", how=f"with PAM (service {pam})" if pam else "without PAM")
         if self._given is None or self._given.monitor is None:
-            self._monitor = start_monitor(reactor, reactor, settings, None, self._monitor_gone)
-        else:
-            end = socket.socket(fileno=self._given.monitor)
-            self._monitor = Monitor(reactor, reactor, end, self._monitor_gone)
+            return start_monitor(reactor, reactor, settings, None, self._monitor_gone)
+        end = socket.socket(fileno=self._given.monitor)
+        return Monitor(reactor, reactor, end, self._monitor_gone)
+
+    async def _monitored(self) -> Monitored | None:
+        """The monitor, once it knows whom to trust."""
+        if self._monitor is None:
+            return None
         monitored = Monitored(self._monitor, self.member.user_authorities)
         await monitored.trust()
         return monitored

@@ -24,6 +24,7 @@ from teleport_conch.errors import StartError
 from teleport_conch.starting import Reactor, StartingService, as_part, as_plugin, stop_with
 from teleport_conch.supervisor.account import give_folder
 from teleport_conch.supervisor.given import Given, given_to_us
+from teleport_conch.supervisor.host_key import take_over_host_key
 from teleport_conch.supervisor.listening import bind
 from teleport_conch.supervisor.plan import Plan
 from teleport_conch.supervisor.worker import Seat, Worker
@@ -56,6 +57,7 @@ class Supervisor(StartingService):
         if plan.account is not None:
             for folder in (plan.data_dir, *plan.folders):
                 give_folder(folder, plan.account)
+            take_over_host_key(plan)
         signal.signal(signal.SIGHUP, lambda *_: self._supervised.callFromThread(self._hang_up))
         for seat in self._seats:
             await self._start(seat).up

@@ -39,6 +39,7 @@ class Node:
         self.token = TOKEN
         self.name = "web1"
         self.principals: tuple[str, ...] = ()
+        self.host_key = b""
         self.beats = 0
         self.identities: list[HostIdentity] = []
         self.log: list[str] = []
@@ -53,7 +54,14 @@ class Node:
             self.log.append(line)
 
     def start(self) -> Uplink:
-        wanted = Membership("Node", self.name, (self.address,), lambda: self.token, principals=self.principals)
+        wanted = Membership(
+            "Node",
+            self.name,
+            (self.address,),
+            lambda: self.token,
+            principals=self.principals,
+            host_key=self.host_key,
+        )
         self.uplink = Uplink(self.clock, self.folder, wanted, self._record, os.urandom, lambda: 0.5)
         self.uplink.on_identity(self.identities.append)
         self.uplink.startService()

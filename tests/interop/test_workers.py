@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import signal
@@ -86,6 +87,38 @@ class PrivilegeTests(NodeCase):
         facts = path.stat()
         self.assertEqual((facts.st_uid, facts.st_mode & 0o777), (0, 0o644))
         self.assertIn("ssh-ed25519 ", path.read_text())
+
+    def test_host_key(self) -> None:
+        """The host key is the monitor's: in a file of root's alone, and nowhere in the folder of the workers."""
+        path = self.node.data_dir.with_name("data.monitor") / "host_key"
+        facts = path.stat()
+        self.assertEqual((facts.st_uid, facts.st_mode & 0o777), (0, 0o600))
+        self.assertNotIn("OPENSSH PRIVATE KEY", (self.node.data_dir / "identities" / "node.json").read_text())
+        public = path.with_name("host_key.pub").read_text()
+        certified = check(run(require("ssh-keyscan", "openssh-client"), "-p", str(self.node.port), "127.0.0.1")).text
+        self.assertIn(public.split()[1], certified)
+
+    def test_host_key_of_before(self) -> None:
+        """A node that was one process keeps its key, which its worker then has no more; clients notice nothing."""
+        node = supervised(cluster().node("web2", token=STATIC_TOKEN))
+        self.addCleanup(node.stop)
+        node.settings["teleport"]["account"] = "nobody-of-this-name"
+        node.start()
+        identity, kept = node.data_dir / "identities" / "node.json", node.data_dir.with_name("data.monitor")
+        key = json.loads(identity.read_text())["spec"]["ssh_key"]
+        self.assertIn("OPENSSH PRIVATE KEY", key)
+        self.assertFalse(kept.exists())
+        node.stop()
+        before = len(node.log)
+        node.settings["teleport"]["account"] = ACCOUNT
+        node.start()
+        node.says("The node web2 serves SSH on", since=before)
+        self.assertEqual((kept / "host_key").read_text(), key)
+        self.assertNotIn("OPENSSH PRIVATE KEY", identity.read_text())
+        self.assertIn(f"The host key is in {kept} from now on, and not in {node.data_dir}.", node.log)
+        cluster().know("web2")
+        erin = cluster().person("erin", (self.login,))
+        self.assertEqual(check(erin.ssh(f"{self.login}@web2", "id -un")).text.strip(), self.login)
 
     def test_other_anchors(self) -> None:
         """What an administrator takes out of the file opens nothing, whatever the worker believes."""

@@ -58,7 +58,7 @@ def _run_monitor(starter_end: socket.socket, servers: list[int], folder: str) ->
     from pathlib import Path
 
     from teleport_conch.ssh.monitor.anchors import ANCHORS, FollowedAnchors, KeptAnchors
-    from teleport_conch.ssh.monitor.host_key import FollowedHostKeys
+    from teleport_conch.ssh.monitor.host_key import FollowedHostKeys, KeptHostKeys
     from teleport_conch.ssh.monitor.monitor import Monitor
 
     peers = []
@@ -69,7 +69,8 @@ def _run_monitor(starter_end: socket.socket, servers: list[int], folder: str) ->
         peers.append(Peer(end))
     loop = Loop()
     anchors = KeptAnchors(Path(folder) / ANCHORS, _log) if folder else FollowedAnchors()
-    Monitor(loop, Peer(starter_end), peers, anchors, FollowedHostKeys())
+    host_keys = KeptHostKeys(folder=Path(folder), log=_log) if folder else FollowedHostKeys()
+    Monitor(loop, Peer(starter_end), peers, anchors, host_keys)
     loop.run()
 
 

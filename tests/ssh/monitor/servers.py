@@ -42,10 +42,10 @@ def own_name() -> str:
     return pwd.getpwuid(os.geteuid()).pw_name
 
 
-def host_certificate(now: float) -> SSHCertificate:
+def host_certificate(now: float, blob: bytes = HOST_BLOB, host_uuid: str = samples.HOST_UUID) -> SSHCertificate:
     return samples.HOST_CA.sign_host_ssh(
-        HOST_BLOB,
-        host_uuid=samples.HOST_UUID,
+        blob,
+        host_uuid=host_uuid,
         node_name="web1",
         cluster_name=samples.CLUSTER,
         principals=[],
@@ -115,15 +115,27 @@ class MonitorCase(TestCase):
     timeout = 60
     settings = PLAIN
     host_keys: HostKeys
+    monitor_pid = 0
 
-    def start_monitor(self, anchors: Path | None = None, settings: Settings | None = None) -> Monitor:
-        """A monitor that serves this process."""
+    def start_monitor(self, folder: Path | None = None, settings: Settings | None = None) -> Monitor:
+        """A monitor that serves this process.
+
+        :param folder: where it keeps a host key of its own.
+        """
         ours, theirs = frames.pair()
         with theirs:
-            process = monitored.launch([theirs], settings or self.settings, anchors)
+            process = monitored.launch([theirs], settings or self.settings, folder)
+        self.monitor_pid = process.pid
         monitor = Monitor(reactor, reactor, ours, lambda: None)
         self.addCleanup(process.wait)
         self.addCleanup(monitor.close)
+        return monitor
+
+    async def keeping_monitor(self, folder: Path) -> Monitor:
+        """One that keeps the host key in a folder, has shown its certificate, and trusts the users' authority."""
+        monitor = self.start_monitor(folder)
+        self.host_keys = await monitor.host_keys("", host_certificate(reactor_now(), await monitor.public_key()))
+        await monitor.trust(samples.USER_CA.public().ssh_keys)
         return monitor
 
     async def ready_monitor(self, settings: Settings | None = None) -> Monitor:

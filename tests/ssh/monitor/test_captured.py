@@ -7,7 +7,12 @@ authority and no key of a person.
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import tempfile
 import time
+from pathlib import Path
+from uuid import uuid4
 
 from attrs import evolve
 from twisted.internet.defer import Deferred
@@ -26,7 +31,16 @@ from teleport_conch.ssh.processes.exit_status import ExitStatus
 from teleport_conch.ssh.processes.monitored import Monitor
 from teleport_conch.ssh.transport.hostkeys import proved_part
 from tests.certs import samples
-from tests.ssh.monitor.servers import HOST_BLOB, MonitorCase, own_name, signed_proof, transcript, user_certificate
+from tests.ssh.monitor.servers import (
+    HOST_BLOB,
+    HOST_KEY,
+    MonitorCase,
+    host_certificate,
+    own_name,
+    signed_proof,
+    transcript,
+    user_certificate,
+)
 
 ALGORITHM_OF_HOSTS = b"ssh-ed25519-cert-v01@openssh.com"
 
@@ -330,3 +344,72 @@ class CapturedExchangeTests(CapturedCase):
     async def check_proof(self, monitor: Monitor, session_id: bytes) -> None:
         signature = Signature.parse(await monitor.prove(session_id, HOST_BLOB))
         verify(public_key.parse(HOST_BLOB), signature, proved_part(session_id, HOST_BLOB))
+
+
+class CapturedHostKeyTests(CapturedCase):
+    """What it does about the host key itself, where that is the monitor's."""
+
+    def setUp(self) -> None:
+        self.folder = Path(tempfile.mkdtemp()) / "monitor"
+        self.addCleanup(shutil.rmtree, self.folder.parent)
+
+    async def test_what_it_has(self) -> None:
+        """Exchanges of this host are signed with a key that it never sees."""
+        monitor = await self.keeping_monitor(self.folder)
+        blob = await monitor.public_key()
+        exchange = transcript(self.host_keys[b"ssh-ed25519"].cookie(), blob)
+        verify(public_key.parse(blob), Signature.parse(await monitor.sign(exchange)), exchange.digest)
+        proof = signed_proof(exchange.digest, own_name(), user_certificate(time.time(), own_name()), blob)
+        login = await monitor.log_in(proof, "::1")
+        self.assertEqual((await self.run_to_end(login, Program("exit 5", {})))[1], ExitStatus(code=5))
+
+    async def test_reading_it(self) -> None:
+        """Its account opens neither the file nor the memory of the monitor."""
+        if os.geteuid() != 0:
+            self.skipTest("only root tries as another account")
+        self.folder.parent.chmod(0o755)
+        await self.keeping_monitor(self.folder)
+        path = self.folder / "host_key"
+        self.assertEqual((path.stat().st_uid, path.stat().st_mode & 0o777), (0, 0o600))
+        for file in (str(path), f"/proc/{self.monitor_pid}/mem", f"/proc/{self.monitor_pid}/environ"):
+            self.assertIn("Permission denied", as_nobody('cat "$1"', file))
+        for name in ("host_key", "host_key.pub", "host_name", "authorities", "another"):
+            self.assertIn("Permission denied", as_nobody('echo mine > "$1"', str(self.folder / name)))
+        self.assertTrue(as_nobody('cat "$1"', f"{path}.pub").startswith("ssh-ed25519 AAAA"))
+
+    async def test_key_of_its_own(self) -> None:
+        """It cannot have another key signed with, to show people who log in a host that it is alone with."""
+        monitor = await self.keeping_monitor(self.folder)
+        mine = host_certificate(time.time())
+        sentence = await self.refused(monitor.host_keys(keys.ssh_private_pem(HOST_KEY), mine), AccessDenied)
+        self.assertEqual(sentence, "The host key of this host is the monitor's own, and no other is taken.")
+        sentence = await self.refused(monitor.host_keys("", mine), BadParameter)
+        self.assertEqual(sentence, "The host certificate is for another key.")
+
+    async def test_certificate_of_another_host(self) -> None:
+        """Who has the identity of another host can have that one's certificate made over this host's key. People who
+        log in there would sign sessions that are good here.
+        """
+        monitor = await self.keeping_monitor(self.folder)
+        blob = await monitor.public_key()
+        other = host_certificate(time.time(), blob, str(uuid4()))
+        sentence = await self.refused(monitor.host_keys("", other), AccessDenied)
+        self.assertRegex(sentence, "^The host certificate is for .+, and this host was .+ before. If that is right, ")
+        exchange = transcript(self.host_keys[b"ssh-ed25519"].cookie(), other.to_blob())
+        sentence = await self.refused(monitor.sign(exchange), AccessDenied)
+        self.assertEqual(sentence, "The exchange shows a host key that is not this host's.")
+
+
+def as_nobody(script: str, argument: str) -> str:
+    """What a script of the shell says as another account."""
+    done = subprocess.run(
+        ["/bin/sh", "-c", script, "sh", argument],
+        env={"LC_ALL": "C", "PATH": os.defpath},
+        user=65534,
+        group=65534,
+        extra_groups=(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout + done.stderr
