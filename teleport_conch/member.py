@@ -176,12 +176,15 @@ class Member(MultiService):
         return Deferred.fromCoroutine(self._end() if self._retired else self._stop())
 
     async def _end(self) -> None:
+        self.company.stop()
         await self._trail.stopService()
         await self.uplink.client.close()
         with suppress(OSError):  # what could not be sent is for the next start
             (self._spools / f"{self._choice.membership.role.lower()}.{os.getpid()}").rmdir()
 
     async def _stop(self) -> None:
+        if not self._retired:
+            self.company.stop()
         stopping = super().stopService()
         if stopping is not None:
             await stopping

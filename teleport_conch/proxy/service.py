@@ -147,7 +147,7 @@ class ProxyService(Retiring):
         rules = tuple(map(str, self._proxy.unregistered_hosts))
         outside = OutsideHosts(rules, _Names(self._proxy_reactor))
         router = Router(self.member, dialer, outside, self.member.emit)
-        policy = DoorPolicy(self._proxy_reactor, self.member, router, self.member.emit)
+        policy = DoorPolicy(self._proxy_reactor, self.member, router, self.member.company, self.member.emit)
         limits = self.member.server_limits(self._settings.teleport.connection_limits)
         return ServerFactory(self._proxy_reactor, policy, host_keys_of(identity), limits)
 

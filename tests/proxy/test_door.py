@@ -14,7 +14,11 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch import errors, wire
+from teleport_conch.access.directory import Directory
+from teleport_conch.access.known import Known
+from teleport_conch.access.locks import Locks
 from teleport_conch.certs.certificate import SSHCertificate, option
+from teleport_conch.company import Company
 from teleport_conch.errors import AccessDenied, ConnectionProblem, TeleportError
 from teleport_conch.proxy.dialing import Dialer, NodeChannel, NodeStream
 from teleport_conch.proxy.door import DoorPolicy, Router, Visitor
@@ -50,10 +54,15 @@ NO_SHELL = "There are no shells on the proxy. Name a node: ssh -J PROXY LOGIN@NO
 class SampleCluster:
     """What the proxy knows."""
 
-    known: list[Server] = field(factory=lambda: [WEB1, WEB2])
+    listed: list[Server] = field(factory=lambda: [WEB1, WEB2])
+    directory: Directory = field(factory=Directory)
+    locks: Locks = field(factory=Locks)
 
     def nodes(self) -> Sequence[Server]:
-        return self.known
+        return self.listed
+
+    def known(self) -> Known:
+        return Known(samples.CLUSTER, self.directory, self.locks)
 
     def user_authorities(self) -> Collection[bytes]:
         return samples.USER_CA.public().ssh_keys
@@ -105,8 +114,9 @@ class DoorCase(SynchronousTestCase):
         """With these networks and names in ``proxy_service.unregistered_hosts``."""
         outside = OutsideHosts(rules, self.names)
         self.router = Router(self.cluster, cast(Dialer, self.dialer), outside, self.events.emit)
-        self.policy = DoorPolicy(self.clock, self.cluster, self.router, self.events.emit)
-        self.visitor = Visitor(self.claim(), self.router)
+        self.company = Company(self.clock, self.cluster.known)
+        self.policy = DoorPolicy(self.clock, self.cluster, self.router, self.company, self.events.emit)
+        self.visitor = Visitor(self.claim(), self.router, self.company)
 
     def claim(
         self, certificate: SSHCertificate | None = None, user: str = "root", address: str = "192.0.2.7:50000"
@@ -237,7 +247,7 @@ class DirectTests(DoorCase):
 
     def test_client_address(self) -> None:
         """An IPv6 client is one, too."""
-        self.visitor = Visitor(self.claim(address="[2001:db8::7]:50000"), self.router)
+        self.visitor = Visitor(self.claim(address="[2001:db8::7]:50000"), self.router, self.company)
         self.successResultOf(self.open("web1"))
         self.assertEqual(self.dialer.dialled[0][3], ("2001:db8::7", 50000))
 
@@ -293,7 +303,7 @@ class DirectTests(DoorCase):
 
     def test_nodes_first(self) -> None:
         """A node is a node, whatever else its name leads to."""
-        self.cluster.known.append(evolve(WEB1, name=UNKNOWN_UUID, hostname="old.example", addr="10.0.0.9:3022"))
+        self.cluster.listed.append(evolve(WEB1, name=UNKNOWN_UUID, hostname="old.example", addr="10.0.0.9:3022"))
         self.allow("10.20.0.0/16")
         self.successResultOf(self.open("old.example"))
         self.assertEqual((self.dialer.dialled[0][0], self.names.asked), ("node", []))

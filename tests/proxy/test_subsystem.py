@@ -7,6 +7,8 @@ from collections.abc import Collection, Sequence
 from twisted.internet.defer import Deferred
 
 from teleport_conch import wire
+from teleport_conch.access.known import Known
+from teleport_conch.company import Company
 from teleport_conch.proxy.dialing import Dialer
 from teleport_conch.proxy.door import Router, Visitor
 from teleport_conch.proxy.outside import OutsideHosts
@@ -29,7 +31,8 @@ class SubsystemTests(StreamCase):
         outside = OutsideHosts((), self)
         router = Router(self, Dialer(reactor, live_host_key), outside, self.events.emit)
         claim = Claim("root", samples.user_certificate(), "192.0.2.7:50000")
-        self.channel, self.link = SessionChannel(Visitor(claim, router)), RecordingLink()
+        visitor = Visitor(claim, router, Company(reactor, self.known))
+        self.channel, self.link = SessionChannel(visitor), RecordingLink()
         self.channel.bind(self.link, 0)
         self.channel.connect(7, 1 << 20, 1 << 15)
 
@@ -44,6 +47,9 @@ class SubsystemTests(StreamCase):
 
     def cluster_name(self) -> str:
         return samples.CLUSTER
+
+    def known(self) -> Known:
+        return Known(samples.CLUSTER)
 
     async def addresses(self, host: str) -> Sequence[str]:
         return ()
