@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from attrs import evolve
 from cryptography.hazmat.primitives import hashes
+from twisted.internet.task import Clock
 
 from teleport_conch import wire
 from teleport_conch.certs.certificate import SSHCertificate, option
+from teleport_conch.node.door import NodeFactory
+from teleport_conch.proxy_protocol import Believer
 from tests.certs import samples
+from tests.proxy.samples import header, host_authorities
+from tests.ssh.in_memory import sample_host_keys
 from tests.ssh.logins import ed25519_client, plain
-from tests.threats.visitors import SUCCESS, VisitorCase
+from tests.threats.visitors import SUCCESS, Visitor, VisitorCase
 
 NOW = int(samples.NOW)
+PROXY = "10.0.0.9"
 UNKNOWN_AUTHORITY = "The certificate of 'alice' is signed by an authority that is not trusted here."
 
 
@@ -34,8 +40,14 @@ class T40NoPrincipals(CertificateCase):
 
 class T41Wildcards(CertificateCase):
     def test_literal(self) -> None:
-        for principal in ("*", "ro*", "root,admin", "ROOT", " root", "root "):
+        for principal in ("*", "ro*", "root,admin", "ROOT", " root", "root ", "root\n"):
             self.shown(samples.user_certificate(principals=(principal,)), "The certificate is not for 'root'.")
+
+    def test_nul(self) -> None:
+        """A principal with a NUL byte, at which some would cut it, makes the certificate one that cannot be read."""
+        visitor = self.visitor()
+        said = visitor.log_in_as(ed25519_client(samples.user_certificate(principals=("root\0",))))
+        self.assert_refused(visitor, said)
 
 
 class T42AnotherType(CertificateCase):
@@ -44,11 +56,18 @@ class T42AnotherType(CertificateCase):
 
     def test_other_authority_of_the_cluster(self) -> None:
         self.shown(samples.HOST_CA.ssh_keys[0].sign(samples.user_certificate()), UNKNOWN_AUTHORITY)
+        host_by_users = samples.USER_CA.ssh_keys[0].sign(samples.host_certificate())
+        self.shown(host_by_users, "A user certificate is due, and this is a host certificate.")
 
 
 class T43AnotherAuthority(CertificateCase):
     def test_another_cluster(self) -> None:
         self.shown(samples.OTHER_USER_CA.ssh_keys[0].sign(samples.user_certificate()), UNKNOWN_AUTHORITY)
+
+    def test_unlisted(self) -> None:
+        """Anybody can make an authority, also one of another kind of key. (A retired one: see threat 53.)"""
+        self.shown(samples.ed25519_signature(samples.user_certificate()), UNKNOWN_AUTHORITY)
+        self.shown(samples.ecdsa_signature(samples.user_certificate(), 256)[0], UNKNOWN_AUTHORITY)
 
 
 class T44NestedAuthorities(CertificateCase):
@@ -72,6 +91,16 @@ class T45Times(CertificateCase):
         said = visitor.log_in_as(ed25519_client(samples.user_certificate(valid_after=NOW + 1)))
         self.assertIn(early[:40].encode(), said[0][1])
         self.assert_outside(visitor)
+
+    def test_windows_without_a_moment(self) -> None:
+        """One that begins when it ends, and one that ends before it begins."""
+        expired = "The certificate expired {} seconds ago; get a new one, or compare the clocks."
+        for after, before, sentence in ((NOW, NOW, expired.format(0)), (NOW + 60, NOW - 60, "")):
+            certificate = samples.user_certificate(valid_after=after, valid_before=before)
+            visitor = self.visitor()
+            said = visitor.log_in_as(ed25519_client(certificate))
+            self.assertIn(sentence.encode(), said[0][1])
+            self.assert_outside(visitor)
 
     def test_no_end(self) -> None:
         never = samples.user_certificate(valid_before=(1 << 64) - 1)
@@ -100,10 +129,52 @@ class T47SourceAddress(CertificateCase):
         self.shown(self.limited("198.51.100.0/24"), "The certificate may not be used from the address 192.0.2.7.")
 
     def test_lists_that_are_none(self) -> None:
-        self.shown(
-            self.limited("192.0.2.7/33"),
-            "The certificate's list of source addresses holds '192.0.2.7/33', which is no address or CIDR block.",
-        )
+        """Nothing, what is no network, one with bits behind its mask, and names."""
+        for addresses in ("192.0.2.7/33", "", "192.0.2.7,", "192.0.2.0 /24", "*", "client.example.com"):
+            visitor = self.visitor()
+            said = visitor.log_in_as(ed25519_client(self.limited(addresses)))
+            self.assertRegex(said[0][1], b"source[- ]address")
+            self.assert_outside(visitor)
+
+    def test_one_address_in_two_forms(self) -> None:
+        """IPv4 in IPv6 is the IPv4 address that it is, on both sides."""
+        visitor = self.visitor_from("::ffff:192.0.2.7")
+        self.assertEqual(visitor.log_in_as(ed25519_client(self.limited("192.0.2.0/24"))), [(SUCCESS, b"")])
+        visitor = self.visitor_from("::ffff:198.51.100.7")
+        self.refused_elsewhere(visitor, "192.0.2.0/24")
+
+    def test_no_address(self) -> None:
+        """A client whose address is none, as behind a Unix socket, is nowhere."""
+        self.refused_elsewhere(self.visitor_from(""), "0.0.0.0/0,::/0")
+
+    def refused_elsewhere(self, visitor: Visitor, addresses: str) -> None:
+        said = visitor.log_in_as(ed25519_client(self.limited(addresses)))
+        self.assertRegex(said[0][1], b"The certificate may (not be used from|only be used from certain addresses)")
+        self.assert_outside(visitor)
+
+    def visitor_from(self, host: str) -> Visitor:
+        visitor = Visitor(self.serve(), host)
+        visitor.begin_authentication()
+        visitor.client.got.clear()
+        return visitor
+
+    def test_not_the_proxy(self) -> None:
+        """Behind a proxy it is the client's address that counts, as the proxy vouches for it."""
+        for addresses, client, inside in (
+            ("192.0.2.0/24", "192.0.2.7", True),
+            ("192.0.2.0/24", "203.0.113.9", False),
+            (PROXY, "203.0.113.9", False),
+        ):
+            self.serve()
+            clock, believer = Clock(), Believer(samples.HOST_UUID, host_authorities)
+            clock.rightNow = samples.NOW
+            node = NodeFactory(clock, self.policy, sample_host_keys(), believer, proxied_only=True)
+            visitor = Visitor(node, PROXY)
+            visitor.server.dataReceived(header(client=(client, 50000)))
+            visitor.begin_authentication()
+            visitor.client.got.clear()
+            answered = visitor.log_in_as(ed25519_client(self.limited(addresses)))
+            self.assertEqual(answered[-1][0] == SUCCESS, inside, (addresses, client))
 
 
 class T51UnknownExtension(CertificateCase):
@@ -131,6 +202,18 @@ class T52Forgeries(CertificateCase):
             evolve(good, nonce=bytes(32)),
         ):
             self.shown(forged, "The certificate's signature is wrong: it does not fit the key.")
+
+    def test_bits(self) -> None:
+        """One bit of every seventh byte, so that each field has some."""
+        good = samples.user_certificate()
+        blob = good.to_blob()
+        for at in range(0, len(blob), 7):
+            flipped = bytearray(blob)
+            flipped[at] ^= 1 << at % 8
+            visitor = self.visitor()
+            said = visitor.log_in_as(evolve(ed25519_client(good), plain=bytes(flipped)))
+            self.assertNotIn(SUCCESS, [number for number, _ in said], at)
+            self.assert_outside(visitor)
 
 
 class T55NoCertificate(CertificateCase):

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol
 
 from teleport_conch.certs import keys
+from teleport_conch.certs.certificate import option
 from teleport_conch.errors import ConnectionProblem
 from teleport_conch.ssh.client.host_offer import HostKeyRefused
 from teleport_conch.ssh.client.known_hosts import (
@@ -43,6 +44,34 @@ class T57HostCertificates(ClientCase):
             sentence = self.problem_of(dialled, HostKeyRefused)
             self.assertIn(f"The host certificate of [{name}]:3022 is refused: ", sentence)
             self.assertIn(why, sentence)
+            self.assertEqual(self.policy.checked, [])
+
+    def test_what_no_host_may_show(self) -> None:
+        """One for nobody (threat 40), a user's, one that a user's authority signed (42), one with a command."""
+        by_users = samples.USER_CA.ssh_keys[0].sign(samples.host_certificate())
+        (users,) = samples.USER_CA.public().ssh_keys
+        for certificate, why in (
+            (
+                samples.host_certificate(principals=()),
+                "The certificate has no principals, so that it is good for",
+            ),
+            (
+                samples.user_certificate(principals=("web1",)),
+                "A host certificate is due, and this is a user certi",
+            ),
+            (by_users, "is signed by an authority that is not trusted here."),
+            (
+                samples.host_certificate(critical_options=(option("force-command", "date"),)),
+                "The certificate has the critical option 'force-command', which is not known here.",
+            ),
+        ):
+            self.factory.host_keys = host_keys(keys.ssh_private_pem(samples.SSH_KEY), certificate)
+            known = KNOWN + line("[web1]:3022")
+            if certificate.signature_key == users and certificate is not by_users:
+                known += line("*", users, "@cert-authority")
+            dialled = self.dial(client_options(known=known))
+            self.pump()
+            self.assertIn(why, self.problem_of(dialled, HostKeyRefused))
             self.assertEqual(self.policy.checked, [])
 
 

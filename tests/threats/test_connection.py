@@ -115,8 +115,8 @@ class T62DataWhereNoneIsDue(ConnectionThreats):
 
 class T63ManyChannels(ConnectionThreats):
     def test_open(self) -> None:
-        """Of 1,000 channels a limited number opens; what a node allows of sessions is its own, lower, limit."""
-        answers = [self.open()[0] for _ in range(1000)]
+        """Of 5,000 channels a limited number opens; what a node allows of sessions is its own, lower, limit."""
+        answers = [self.open()[0] for _ in range(5000)]
         self.assertEqual(answers.count(conch.MSG_CHANNEL_OPEN_CONFIRMATION), MAX_CHANNELS)
         self.assertEqual(len(self.connection._table), MAX_CHANNELS)
 
@@ -131,7 +131,7 @@ class T63ManyChannels(ConnectionThreats):
                 self.owner.asked.clear()
                 self.pair.server_tcp.written.clear()
 
-        refuse(100)
+        refuse(90_000)
         tracemalloc.start()
         self.addCleanup(tracemalloc.stop)
         refuse(10_000)
@@ -221,6 +221,25 @@ class _Torrent:
 
     def write(self, data: bytes) -> None:
         """Nobody reads it."""
+
+
+class T73OverTheTransport(ConnectionThreats):
+    def test_bounded(self) -> None:
+        """Likewise with the transport, whose client gives no more window, or does not read TCP either."""
+        for window in (2 << 20, (1 << 32) - 1):
+            self.setUp()
+            made = StreamChannel(Clock())
+            self.owner.answers[b"direct-tcpip"] = [made].pop
+            torrent = _Torrent()
+            made.stream.makeConnection(torrent)
+            self.assertEqual(self.open(b"direct-tcpip", window)[0], conch.MSG_CHANNEL_OPEN_CONFIRMATION)
+            producer = self.pair.server_tcp.producer
+            producer.pauseProducing()  # type: ignore[attr-defined]  # as TCP does whose peer does not read
+            taken = 0
+            while torrent.reading and taken < 1 << 30:
+                made.stream.dataReceived(bytes(READ_BYTES))
+                taken += READ_BYTES
+            self.assertLess(taken + len(self.pair.server_tcp.written), 4 << 20)
 
 
 class T73AReaderThatSleeps(SynchronousTestCase):

@@ -158,3 +158,13 @@ class T71TheAgentOfAnother(AgentCase):
         folder = os.stat(os.path.dirname(agent.path))
         self.assertEqual((folder.st_uid, stat.S_IMODE(folder.st_mode)), (0, 0o711))
         self.assertTrue(stat.S_ISSOCK(os.lstat(agent.path).st_mode))
+
+    async def test_another_account(self) -> None:
+        """Who is let in by the file all the same is found out by the kernel, and reaches no agent."""
+        if os.geteuid() != 0:
+            self.skipTest("Only root starts processes of other accounts.")
+        agent = self.make(lookup("daemon"))
+        self.assertEqual(await self.as_nobody(agent), b"PermissionError\n")
+        os.chmod(agent.path, 0o666)  # noqa: S103
+        self.assertEqual(await self.as_nobody(agent), b"b''\n")
+        self.assertEqual(self.opened, [])

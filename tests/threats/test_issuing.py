@@ -1,4 +1,4 @@
-"""Threats 53, 54 and 56: what was withdrawn, and certificates that give more than somebody has.
+"""Threats 53, 54, 56 and 58: what was withdrawn, and certificates that give more than somebody has.
 
 Locks, lists of revoked keys and a person's own renewal do not exist yet. What there is: a policy may change its mind at
 any moment, authorities can be withdrawn, connections can be ended, hosts can be barred, and nobody but the
@@ -98,6 +98,23 @@ class T54Renewal(ClusterTestCase):
         before, after = (SSHCertificate.from_line(each.ssh_certificate) for each in (joined, answer))
         self.assertEqual(set(after.principals), set(before.principals))
         self.assertEqual(after.valid_before - before.valid_before, 1000)
+
+
+class T58LinesOfKeys(ClusterTestCase):
+    def test_refused(self) -> None:
+        """A line whose type is missing behind its options is no key; nor are options of which nothing would be kept."""
+        kind, key = SSH_KEY.split()[:2]
+        for line in (
+            f"restrict {key}",
+            f"restrict,pty {kind} {key}",
+            key,
+            f'command="x" {kind} {key}',
+            f"{kind} restrict",
+        ):
+            fields = {"user": "alice", "logins": ["web"], "public_ssh_key": line}
+            answer = self.call(self.admin(), "POST", USER_CERTIFICATES, fields)
+            self.assertEqual((answer.status, answer.code), (400, "BAD_PARAMETER"), line)
+        self.assertEqual(self.emitted.named("cert.create"), [])
 
 
 class T56Issuing(ClusterTestCase):

@@ -214,9 +214,11 @@ class T28Untouched(VisitorCase):
     """A security key that nobody touched."""
 
     def test_refused(self) -> None:
-        visitor = self.visitor()
-        said = visitor.log_in_as(security_key_client("sk-ssh-ed25519", 0))
-        self.assert_refused(visitor, said, f"{NOT_ACCEPTED}the security key was not touched.")
+        for kind in ("sk-ssh-ed25519", "sk-ecdsa-sha2-nistp256"):
+            for flags in (0, 0x04):  # the second: a PIN was given
+                visitor = self.visitor()
+                said = visitor.log_in_as(security_key_client(kind, flags))
+                self.assert_refused(visitor, said, f"{NOT_ACCEPTED}the security key was not touched.")
 
     def test_allowed(self) -> None:
         """Unless the certificate says that it need not be."""

@@ -1,4 +1,4 @@
-"""Threats 49, 50 and 69: what a certificate does not permit, and variables that would run code."""
+"""Threats 36, 49, 50 and 69: what roles and certificates do not permit, and variables that would run code."""
 
 from __future__ import annotations
 
@@ -6,10 +6,15 @@ from attrs import evolve
 from twisted.conch.ssh import connection as conch
 
 from teleport_conch import wire
+from teleport_conch.certs.certificate import option
+from teleport_conch.errors import AccessDenied
 from teleport_conch.node.environment import DEFAULT_PATH, DEFAULT_ROOT_PATH
+from teleport_conch.ssh.account import lookup
 from teleport_conch.ssh.forwarding.x11 import DISPLAYS
+from teleport_conch.ssh.monitor.logins import Login
+from teleport_conch.ssh.monitor.orders import ANY_RC, HOST_RC, NO_RC, Program
 from teleport_conch.ssh.session.channel import MAX_VARIABLES
-from tests.node.guests import NodeCase, certificate, forced
+from tests.node.guests import USER, NodeCase, certificate, forced
 from tests.ssh import messages
 
 TO_A_PORT = wire.text("127.0.0.1") + wire.uint32(22) + wire.text("127.0.0.1") + wire.uint32(1)
@@ -37,6 +42,18 @@ class PermissionCase(NodeCase):
             await self.until(lambda: bool(self.transport.sent))
             self.assertEqual(self.transport.take(), [(conch.MSG_REQUEST_FAILURE, b"")])
             self.assertEqual(self.events.last("port")["error"], sentence)
+
+
+class T36WithoutARole(PermissionCase):
+    async def test_denied(self) -> None:
+        """No role, one that allows no login, and one that nobody made, which makes the others count for nothing."""
+        for roles, why in (
+            ((), "denied"),
+            (("auditor",), "denied"),
+            (("access", "nobody-made-this"), "role 'nobody-made-this' does not exist in this cluster"),
+        ):
+            with self.assertRaisesRegex(AccessDenied, why):
+                await self.enter(certificate(roles=roles))
 
 
 class T49ForcedCommand(PermissionCase):
@@ -91,6 +108,19 @@ class T50Extensions(PermissionCase):
         sentence = "The certificate does not permit X11 forwarding."
         self.assertEqual(self.events.last("x11-forward")["error"], sentence)
         self.assertEqual(await self.run_command(b"exec", "echo ${DISPLAY-none}"), ("none\n", "", 0))
+
+    def test_rc(self) -> None:
+        """``~/.ssh/rc`` needs ``permit-user-rc``, and never runs before a forced command; the host's own file may."""
+        permitted = tuple(sorted((*certificate().extensions, option("permit-user-rc"))))
+        for signed, wanted, rc in (
+            (certificate(), ANY_RC, HOST_RC),
+            (certificate(extensions=permitted), ANY_RC, ANY_RC),
+            (certificate(extensions=permitted), HOST_RC, HOST_RC),
+            (certificate(extensions=permitted, critical_options=(forced,)), ANY_RC, HOST_RC),
+            (certificate(), NO_RC, NO_RC),
+        ):
+            order = Login(lookup(USER), signed, "192.0.2.7").order(Program("id", {}, None, wanted))
+            self.assertEqual(order.program.rc, rc)
 
 
 class T69Variables(PermissionCase):

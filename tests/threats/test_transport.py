@@ -348,6 +348,18 @@ class T10Tags(TransportCase):
         ends.server.dataReceived(ends.client_tcp.take()[:-4] + bytes(64))
         self.assert_told(ends, 5, "a packet was altered on its way")
 
+    def test_empty(self) -> None:
+        """A packet that is all padding, behind good keys."""
+        for cipher in OFFER.ciphers:
+            ends = Ends(evolve(OFFER, ciphers=(cipher,)))
+            ends.pump()
+            writer = ends.client.writer
+            size = 16 - writer._sealer.counted
+            body = bytes((size - 1,)) + bytes(size - 1)
+            ends.server.dataReceived(writer._sealer.seal(writer.sequence, size.to_bytes(4, "big"), body))
+            self.assert_told(ends, 2, f"a padding of {size - 1} bytes in a packet of {size}")
+            self.assertIs(ends.server.service, None)
+
 
 class T11Compression(TransportCase):
     """Compression before the login, and packets that become too long."""

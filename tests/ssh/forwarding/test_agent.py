@@ -70,6 +70,19 @@ class AgentCase(StreamCase):
         self.addCleanup(lambda: None if "lost" in program.ends else program.transport.abortConnection())
         return program
 
+    async def as_nobody(self, agent: AgentSocket) -> bytes:
+        """What a program of the account ``nobody`` hears when it connects."""
+        nobody = lookup("nobody")
+        setpriv = shutil.which("setpriv") or self.fail("setpriv is missing")
+        python = os.path.realpath(sys.executable)
+        reachable = all(os.stat(path).st_mode & stat.S_IXOTH for path in Path(python).parents)
+        program = [python if reachable else "/usr/bin/python3", "-I", "-S", "-c", CONNECT, agent.path]
+        out, err, code = await getProcessOutputAndValue(
+            setpriv, [f"--reuid={nobody.uid}", f"--regid={nobody.gid}", "--clear-groups", "--", *program], path="/"
+        )
+        self.assertEqual((err, code), (b"", 0))
+        return bytes(out)
+
 
 class UseTests(AgentCase):
     async def test_question_and_answer(self) -> None:
@@ -175,19 +188,6 @@ class PermissionTests(AgentCase):
         await self.until(lambda: len(self.opened) == 2)
         self.opened[1].lost()
         self.assertEqual(await answered, b"b''\n")
-
-    async def as_nobody(self, agent: AgentSocket) -> bytes:
-        """What a program of the account ``nobody`` hears when it connects."""
-        nobody = lookup("nobody")
-        setpriv = shutil.which("setpriv") or self.fail("setpriv is missing")
-        python = os.path.realpath(sys.executable)
-        reachable = all(os.stat(path).st_mode & stat.S_IXOTH for path in Path(python).parents)
-        program = [python if reachable else "/usr/bin/python3", "-I", "-S", "-c", CONNECT, agent.path]
-        out, err, code = await getProcessOutputAndValue(
-            setpriv, [f"--reuid={nobody.uid}", f"--regid={nobody.gid}", "--clear-groups", "--", *program], path="/"
-        )
-        self.assertEqual((err, code), (b"", 0))
-        return bytes(out)
 
     def test_peer(self) -> None:
         """The kernel's word for who is at the other end."""
