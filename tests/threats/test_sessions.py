@@ -9,10 +9,9 @@ from teleport_conch import wire
 from teleport_conch.certs.certificate import option
 from teleport_conch.errors import AccessDenied
 from teleport_conch.node.environment import DEFAULT_PATH, DEFAULT_ROOT_PATH
-from teleport_conch.ssh.account import lookup
 from teleport_conch.ssh.forwarding.x11 import DISPLAYS
 from teleport_conch.ssh.monitor.logins import Login
-from teleport_conch.ssh.monitor.orders import ANY_RC, HOST_RC, NO_RC, Program
+from teleport_conch.ssh.monitor.orders import ANY_RC, HOST_RC, NO_RC, Account, Program
 from teleport_conch.ssh.session.channel import MAX_VARIABLES
 from tests.node.guests import USER, NodeCase, certificate, forced
 from tests.ssh import messages
@@ -119,7 +118,8 @@ class T50Extensions(PermissionCase):
             (certificate(extensions=permitted, critical_options=(forced,)), ANY_RC, HOST_RC),
             (certificate(), NO_RC, NO_RC),
         ):
-            order = Login(lookup(USER), signed, "192.0.2.7").order(Program("id", {}, None, wanted))
+            account = Account(USER, 0, 0, "/", "/bin/sh")
+            order = Login(account, signed, "192.0.2.7", b"").order(Program("id", {}, None, wanted))
             self.assertEqual(order.program.rc, rc)
 
 
