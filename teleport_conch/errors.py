@@ -57,6 +57,12 @@ class AccessDenied(TeleportError):
     http_status = 403
 
 
+class NotHeld(AccessDenied):
+    """A change to a role or a user would give somebody what the caller does not have."""
+
+    code = "NOT_HELD"
+
+
 class HostLocked(AccessDenied):
     """The caller is a node that an administrator has locked: nobody logs in to it as long as the lock is in force."""
 
@@ -70,6 +76,13 @@ class NotFound(TeleportError):
 
 class AlreadyExists(TeleportError):
     code = "ALREADY_EXISTS"
+    http_status = 409
+
+
+class LastAdministrator(TeleportError):
+    """A change would leave nobody who may change roles and users; it can be forced."""
+
+    code = "LAST_ADMINISTRATOR"
     http_status = 409
 
 

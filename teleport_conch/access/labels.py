@@ -23,10 +23,12 @@ _Matches = Callable[[str], bool]
 class Wanted:
     """What one key of a selector wants: any of some literal values, or of what some patterns match.
 
+    :param plain: the values as they are written, without the templates.
     :param listed: the values for reading, templates filled in.
     """
 
     key: str
+    plain: tuple[str, ...] = ()
     listed: tuple[str, ...] = ()
     literals: frozenset[str] = frozenset()
     patterns: tuple[_Matches, ...] = ()
@@ -72,23 +74,24 @@ def _wanted(key: str, values: tuple[str, ...], where: str) -> Wanted:
     named = {value: f"{where}.{key}[{at}]" for at, value in enumerate(values)}
     templates = tuple(_template(value, named[value]) for value in values if is_template(value))
     plain = tuple(value for value in values if not is_template(value))
-    literals = frozenset(value for value in plain if not _is_expression(value) and ANY not in value)
+    literals = frozenset(value for value in plain if not is_expression(value) and ANY not in value)
     patterns = tuple(_pattern(value, named[value]) for value in plain if value not in literals)
-    return Wanted(key, plain, literals, patterns, templates)
+    return Wanted(key, plain, plain, literals, patterns, templates)
 
 
-def _is_expression(value: str) -> bool:
+def is_expression(value: str) -> bool:
+    """Whether a value is a regular expression."""
     return value.startswith("^") and value.endswith("$")
 
 
 def _template(value: str, where: str) -> Template:
-    if _is_expression(value):
+    if is_expression(value):
         raise BadParameter(f"{where}: a template cannot stand in a regular expression.")
     return parse_template(value, where)
 
 
 def _pattern(value: str, where: str) -> _Matches:
-    if not _is_expression(value):
+    if not is_expression(value):
         return _glob(value.split(ANY))
     try:
         return compile_expression(value[1:-1])
@@ -100,6 +103,11 @@ def _glob_around(value: str, prefix: str, suffix: str) -> _Matches:
     *before, left = prefix.split(ANY)
     right, *after = suffix.split(ANY)
     return _glob([*before, f"{left}{value}{right}", *after])
+
+
+def matches_glob(glob: str, text: str) -> bool:
+    """Whether ``text`` is what ``glob`` says; a text with stars of its own is then never wider than the glob."""
+    return _glob(glob.split(ANY))(text)
 
 
 def _glob(parts: list[str]) -> _Matches:

@@ -1,0 +1,166 @@
+"""Nobody grants what they do not hold, and nobody closes the last way to administer the cluster without meaning to.
+
+Whoever may edit roles or users could otherwise give themselves anything. A change is compared with what was there
+before; what it adds, and every denial that it takes back, has to be held by the editor. ``root`` on a node holds every
+login there. ``tctl`` on the auth host holds everything: its account owns the authorities' keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from attrs import field, frozen
+
+from teleport_conch.access.holding import SUPERUSER, Call, Holding, OnNodes, covers, described
+from teleport_conch.access.labels import EVERY_NODE
+from teleport_conch.access.options import Options
+from teleport_conch.access.question import Action, Caller, Facts, Target
+from teleport_conch.access.roles import Role
+from teleport_conch.access.shown import shown
+from teleport_conch.access.templates import Traits
+from teleport_conch.access.trace import explain, live_roles
+from teleport_conch.config.durations import format_duration
+from teleport_conch.errors import LastAdministrator, NotHeld
+
+MAX_NAMED = 5
+"""Things that a refusal names."""
+
+_PERMISSIONS = ("forward_agent", "port_forwarding", "permit_x11_forwarding")
+_RESTRICTIONS = ("disconnect_expired_cert", "pin_source_ip")
+_LIMITS = ("client_idle_timeout_s", "max_connections", "max_sessions")
+_ADMINISTRATION = tuple(Action(verb, kind) for kind in ("role", "user") for verb in ("create", "update"))
+
+
+@frozen
+class Person:
+    """Somebody as a user resource has them: roles, by value, and traits."""
+
+    roles: tuple[Role, ...] = ()
+    traits: Traits = field(factory=dict)
+
+
+def check_role(editor: Caller, before: Role | None, after: Role | None, now: float) -> None:
+    """
+    :param before: None for a new role.
+    :param after: None for a role that is removed.
+    :param now: POSIX seconds.
+    :raises NotHeld: the change gives whoever has the role what the editor does not have.
+    """
+    lasting = before is not None and before.holds_at(now) and (after is None or _ends(after) <= _ends(before))
+    former = before if lasting or after is None else None
+    given = Holding() if after is None else Holding.of_role(after)
+    _check(editor, Holding() if former is None else Holding.of_role(former), given, now)
+
+
+def check_person(editor: Caller, before: Person | None, after: Person | None, now: float) -> None:
+    """
+    :param before: None for a new user, and for whoever could log in as the user after the change, but not before: who
+        sets another's password holds all that the other has.
+    :param after: None for a user who is removed.
+    :raises NotHeld: the change gives the user what the editor does not have.
+    """
+    _check(editor, _of(before or Person(), now), _of(after or Person(), now), now)
+
+
+def check_way_in(before: Iterable[Caller], after: Iterable[Caller], facts: Facts, now: float) -> None:
+    """
+    :param before: everybody, as they are; ``after``: as the change would have them.
+    :param facts: with the locks of the cluster.
+    :raises LastAdministrator: nobody would be left who may change roles and users.
+    """
+    if not any(administers(each, facts, now) for each in after) and any(
+        administers(each, facts, now) for each in before
+    ):
+        raise LastAdministrator(
+            "That would leave nobody who may change roles and users. Give somebody else a role that may, such as admin,"
+            " or repeat it with --force: tctl on the auth host can still do everything."
+        )
+
+
+def administers(caller: Caller, facts: Facts, now: float) -> bool:
+    """Whether somebody may make and change roles and users, on no condition."""
+    return all(explain(caller, action, Target(), facts, now).allowed for action in _ADMINISTRATION)
+
+
+def _ends(role: Role) -> float:
+    return float("inf") if role.expires_at is None else role.expires_at
+
+
+def _of(person: Person, now: float) -> Holding:
+    return Holding.of_person([role for role in person.roles if role.holds_at(now)], person.traits)
+
+
+def _check(editor: Caller, before: Holding, after: Holding, now: float) -> None:
+    if editor.kind == "host" and any(role.name == "Admin" for role in editor.roles):
+        return
+    own = Holding.of_person(live_roles(editor, now), editor.traits)
+    excess = (*_logins(own, before, after), *_calls(own, before, after), *_options(own, before, after))
+    found = list(dict.fromkeys(excess))
+    if found:
+        more = f"; and {len(found) - MAX_NAMED} more" if len(found) > MAX_NAMED else ""
+        named = "; ".join(shown(each) for each in found[:MAX_NAMED])
+        raise NotHeld(f"Nobody gives what they do not hold, and {editor} does not hold: {named}{more}.")
+
+
+def _logins(own: Holding, before: Holding, after: Holding) -> Iterator[str]:
+    for given in after.logins:
+        if not any(given.login == each.login and covers(each.nodes, given.nodes) for each in before.logins):
+            yield from _not_held(own, after, given)
+    for login in sorted(before.denied_logins - after.denied_logins):
+        if not own.has_login(OnNodes(login, EVERY_NODE)) or login in own.denied_logins:
+            yield f"the login {login} on every node, of which the denial would be taken back"
+    for nodes in before.denied_nodes:
+        kept = any(covers(each, nodes) for each in after.denied_nodes)
+        if not kept and not (own.has_login(OnNodes(SUPERUSER, nodes)) and not own.denied_nodes):
+            yield f"the login {SUPERUSER} on {described(nodes)}, of which the denial would be taken back"
+
+
+def _not_held(own: Holding, after: Holding, given: OnNodes) -> Iterator[str]:
+    """What of a login on nodes the editor does not have, and what is denied to the editor and not to others."""
+    if not own.has_login(given) or given.login in own.denied_logins:
+        yield str(given)
+    for nodes in own.denied_nodes:
+        if given.nodes.pairs and not any(covers(each, nodes) for each in after.denied_nodes):
+            yield f"the login {given.login} on {described(nodes)}, which a role of the editor denies"
+
+
+def _calls(own: Holding, before: Holding, after: Holding) -> Iterator[str]:
+    new = [call for call in after.calls if not before.has_call(call) and call not in before.calls]
+    freed = [Call(call.verb, call.kind) for call in before.denied_calls - after.denied_calls]
+    for call in sorted((*new, *freed), key=str):
+        if not own.has_call(call) or own.is_denied_call(call):
+            yield str(call)
+
+
+def _options(own: Holding, before: Holding, after: Holding) -> Iterator[str]:
+    if after.options is None:
+        return
+    mine, given = own.options or _NARROWEST, after.options
+    former = _NARROWEST if before.options is None else before.options
+    for name in _PERMISSIONS:
+        if getattr(given, name) and not getattr(former, name) and not getattr(mine, name):
+            yield f"options.{name}: true"
+    for name in _RESTRICTIONS:
+        if getattr(mine, name) and not getattr(given, name) and (before.options is None or getattr(former, name)):
+            yield f"options.{name}: false"
+    for name in _LIMITS:
+        if _wider(getattr(given, name), getattr(mine, name)) and _wider(getattr(given, name), getattr(former, name)):
+            yield f"options.{name.removesuffix('_s')} beyond {getattr(mine, name):g}"
+    if given.max_session_ttl_s > max(mine.max_session_ttl_s, former.max_session_ttl_s):
+        yield f"options.max_session_ttl beyond {format_duration(mine.max_session_ttl_s)}"
+
+
+_NARROWEST = Options(
+    max_session_ttl_s=1.0,
+    port_forwarding=False,
+    client_idle_timeout_s=1.0,
+    disconnect_expired_cert=True,
+    max_connections=1,
+    max_sessions=1,
+    pin_source_ip=True,
+)
+
+
+def _wider(given: float, limit: float) -> bool:
+    """Of limits of which 0 is none."""
+    return limit != 0 and (given == 0 or given > limit)
