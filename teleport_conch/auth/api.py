@@ -1,8 +1,8 @@
 """The API of the cluster: what the cluster offers, behind one gate, as HTTPS and JSON.
 
 The routes are in :mod:`~teleport_conch.auth.host_routes`, :mod:`~teleport_conch.auth.cluster_routes`,
-:mod:`~teleport_conch.auth.admin_routes`, :mod:`~teleport_conch.auth.rule_routes` and
-:mod:`~teleport_conch.auth.people_routes`; ``docs/api.rst`` describes each.
+:mod:`~teleport_conch.auth.admin_routes`, :mod:`~teleport_conch.auth.rule_routes`,
+:mod:`~teleport_conch.auth.people_routes` and :mod:`~teleport_conch.auth.login_routes`; ``docs/api.rst`` describes each.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from twisted.web.server import Request
 
-from teleport_conch.auth import admin_routes, cluster_routes, host_routes, people_routes, rule_routes
+from teleport_conch.auth import admin_routes, cluster_routes, host_routes, login_routes, people_routes, rule_routes
 from teleport_conch.auth.callers import Peer
 from teleport_conch.auth.cluster import Cluster
 from teleport_conch.auth.emitting import Emit
@@ -38,6 +38,7 @@ def open_gate(
     admin_routes.add(gate, cluster, events, emit)
     rule_routes.add(gate, cluster, emit)
     people_routes.add(gate, cluster, emit)
+    login_routes.add(gate, cluster, emit)
     return gate
 
 

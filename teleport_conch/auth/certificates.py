@@ -16,10 +16,9 @@ from teleport_conch.auth.emitting import Emit
 from teleport_conch.auth.limits import (
     HOST_CERTIFICATE_S,
     MAX_LOGINS,
-    MAX_USER_CERTIFICATE_S,
-    MIN_USER_CERTIFICATE_S,
     USER_CERTIFICATE_S,
 )
+from teleport_conch.auth.people_certificates import check_ttl
 from teleport_conch.auth.principals import NameRules
 from teleport_conch.certs import keys
 from teleport_conch.certs.tls import certificate_pem
@@ -151,11 +150,4 @@ class Certificates:
 
 
 def _ttl(ttl_s: float) -> float:
-    if ttl_s == 0:
-        return USER_CERTIFICATE_S
-    if not MIN_USER_CERTIFICATE_S <= ttl_s <= MAX_USER_CERTIFICATE_S:
-        raise BadParameter(
-            f"A user certificate lives for {MIN_USER_CERTIFICATE_S:g} to {MAX_USER_CERTIFICATE_S:g} seconds, and not"
-            f" {ttl_s:g}."
-        )
-    return ttl_s
+    return USER_CERTIFICATE_S if ttl_s == 0 else check_ttl(ttl_s)

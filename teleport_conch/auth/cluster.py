@@ -28,6 +28,8 @@ from teleport_conch.auth.inventory import Inventory
 from teleport_conch.auth.joining import Joining
 from teleport_conch.auth.limits import EXPIRE_S, PRESENCE_FLUSH_S, PRESENCE_SWEEP_S
 from teleport_conch.auth.locks import LockList
+from teleport_conch.auth.passwords import Hashing, InPool, at_once
+from teleport_conch.auth.people import People, open_people
 from teleport_conch.auth.presence import HostKey, PresenceTable
 from teleport_conch.auth.principals import NameRules
 from teleport_conch.auth.roles import Roles
@@ -78,6 +80,7 @@ class Cluster:
     roles: Roles
     users: Users
     locks: LockList
+    people: People
     rewriting: DeferredLock = field(init=False, factory=DeferredLock)
     """Held by whoever changes who may do what, since what such a change may be depends on what there is."""
     _loops: list[Periodic] = field(init=False, factory=list)
@@ -180,8 +183,11 @@ async def open_cluster(
     founding: Founding,
     emit: Emit,
     random: Callable[[int], bytes] = os.urandom,
+    in_pool: InPool = at_once,
 ) -> Cluster:
     """The cluster that the storage holds; founded there if it holds none.
+
+    :param in_pool: where passwords are hashed, which takes a while.
 
     :raises StorageError: what is stored cannot be read.
     """
@@ -204,6 +210,9 @@ async def open_cluster(
     await known_locks.shelf.load()
     known_users = Users(users.open_shelf(backend), clocks, known_roles)
     await known_users.shelf.load()
+    people = await open_people(
+        clocks, backend, known_users, trusted, Hashing(in_pool, random), lambda: "otp", emit, random
+    )
     tokens = Tokens(clocks, backend, founding.static_tokens, random)
     rules = NameRules(name, allow_loopback=founding.allow_loopback)
     return Cluster(
@@ -222,6 +231,7 @@ async def open_cluster(
         roles=known_roles,
         users=known_users,
         locks=known_locks,
+        people=people,
     )
 
 

@@ -26,6 +26,7 @@ from teleport_conch.auth.hosts import Hosts, Registration
 from teleport_conch.auth.locks import LockList
 from teleport_conch.auth.storing import encode
 from teleport_conch.auth.throttle import Reports
+from teleport_conch.certs.options import check_listed
 from teleport_conch.errors import (
     AccessDenied,
     BadParameter,
@@ -241,11 +242,14 @@ class Gate:
     def peer(self, request: Request) -> Peer:
         """Who calls.
 
-        :raises Unauthenticated: without a certificate. :raises CertificateRefused: with one that is not believed.
+        :raises Unauthenticated: without a certificate. :raises CertificateRefused: with one that is not believed, or
+            may not be used from where the call comes from.
         """
         peer = self._peer_of(request)
         if peer is None:
             raise Unauthenticated("This call needs a certificate of the cluster; this one came without any.")
+        if peer.identity.source_address:
+            check_listed(peer.identity.source_address, address_of(request))
         return peer
 
     def registered(self, peer: Peer) -> Registration | None:

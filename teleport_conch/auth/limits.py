@@ -47,12 +47,47 @@ MAX_LABEL_VALUE_BYTES = 1024
 
 # People.
 MAX_USERS = 100_000
+MIN_PASSWORD_CHARS = 12
+MAX_PASSWORD_CHARS = 128
+SCRYPT_LOG2_N = 15
+SCRYPT_R = 8
+SCRYPT_P = 3
+"""The costs of one hash: 32 MiB, and about a quarter of a second. See ``docs/decisions/password-hash.rst``."""
+HASHING_THREADS = 2
+HASHES_WAITING = 128
+FAILED_LOGINS_BEFORE_LOCKOUT = 5
+FAILED_LOGINS_WINDOW_S = 30 * 60.0
+LOCKOUT_S = 20 * 60.0
+FAILED_LOGINS_PER_MINUTE = 20
+"""From one address (one /64 of IPv6), whatever names are tried."""
+LOGINS_OF_A_NAME_WAITING = 32
+UNKNOWN_NAMES_COUNTED = 1 << 14
+"""Names of no user share so many counters of failed logins."""
+INVITE_TTL_S = 3600.0
+MAX_INVITE_TTL_S = 48 * 3600.0
+RESET_TTL_S = 8 * 3600.0
+MAX_RESET_TTL_S = 24 * 3600.0
+RENEWAL_TTL_S = 10 * 60.0
+"""Of the link that a person asks for to change password and second factor."""
+MIN_INVITE_TTL_S = 60.0
+MAX_INVITES = 10_000
+OLD_INVITES_KEPT_S = 7 * 24 * 3600.0
+"""For how long a link is remembered that was used or expired, so that its user hears that and not "unknown"."""
+FAILED_INVITES_PER_MINUTE = 20
+"""From one address, as with logins."""
+WEB_SESSION_IDLE_S = 30 * 60.0
+WEB_SESSION_S = 12 * 3600.0
+WEB_SESSION_TOUCH_S = 60.0
+"""A use of a session is written if the last one that was written is so long ago."""
+WEB_SESSIONS_PER_USER = 32
 
 # People's certificates.
 USER_CERTIFICATE_S = 12 * 3600.0
 MIN_USER_CERTIFICATE_S = 60.0
 MAX_USER_CERTIFICATE_S = 10 * 365 * 24 * 3600.0
 """The administrator may sign for longer than any role allows, as ``tctl auth sign --ttl=87600h`` shows."""
+MAX_PERSONS_CERTIFICATE_S = 30 * 3600.0
+"""Of one that a person gets by logging in, whatever the roles say."""
 MAX_LOGINS = 64
 
 # Roles and locks.

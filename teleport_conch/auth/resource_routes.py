@@ -51,7 +51,7 @@ class Kind(Generic[_Value]):
     shelf: Shelf[_Value]
     read: Callable[[Call, object], _Value]
     check: Callable[[Change[_Value]], Awaitable[None]]
-    changed: Callable[[Change[_Value]], None]
+    changed: Callable[[Change[_Value]], Awaitable[None]]
     writing: DeferredLock
 
     async def create(self, call: Call) -> Answer:
@@ -61,7 +61,7 @@ class Kind(Generic[_Value]):
             change = Change(call, value.name, None, value)
             await self.check(change)
             stored = await self.shelf.create(value)
-        self.changed(change)
+        await self.changed(change)
         return stored.to_json()
 
     async def replace(self, call: Call, name: str) -> Answer:
@@ -74,7 +74,7 @@ class Kind(Generic[_Value]):
             change = Change(call, name, self._find(name), value)
             await self.check(change)
             stored = await self.shelf.replace(value, revision)
-        self.changed(change)
+        await self.changed(change)
         return stored.to_json()
 
     async def remove(self, call: Call, name: str) -> Answer:
@@ -83,7 +83,7 @@ class Kind(Generic[_Value]):
             change = Change(call, name, self._find(name), None)
             await self.check(change)
             await self.shelf.remove(name, _revision(call.query("id")))
-        self.changed(change)
+        await self.changed(change)
         return None
 
     def found(self, parts: Mapping[str, str]) -> Mapping[str, object] | None:

@@ -39,7 +39,7 @@ def _add_roles(gate: Gate, cluster: Cluster, emit: Emit) -> None:
     async def check(change: Change[Role]) -> None:
         check_not_built_in(change.name)
 
-    def changed(change: Change[Role]) -> None:
+    async def changed(change: Change[Role]) -> None:
         _tell(emit, "role", change, {})
 
     kind = Kind("role", ROLES, roles.shelf, _role, check, changed, cluster.rewriting)
@@ -69,7 +69,7 @@ def _add_locks(gate: Gate, cluster: Cluster, emit: Emit) -> None:
     async def check(change: Change[Lock]) -> None:
         """What was sent has been checked."""
 
-    def changed(change: Change[Lock]) -> None:
+    async def changed(change: Change[Lock]) -> None:
         lock = change.after or change.before
         assert lock is not None
         about = {"target": _target(lock), "reason": lock.message, "expires": lock.expires_at}

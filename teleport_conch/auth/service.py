@@ -11,7 +11,7 @@ from typing import ClassVar, TypeVar, cast
 from attrs import frozen
 from twisted.application.service import IService
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.interfaces import IListeningPort, IReactorThreads, IReactorTime
+from twisted.internet.interfaces import IListeningPort, IReactorFromThreads, IReactorThreads, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -27,6 +27,7 @@ from teleport_conch.auth.emitting import Emit
 from teleport_conch.auth.entrance import entrance_to
 from teleport_conch.auth.events import Events
 from teleport_conch.auth.founding import SPOOL, database_of, events_of, founding_of
+from teleport_conch.auth.hashing_threads import HashingThreads
 from teleport_conch.auth.own import OwnIdentity
 from teleport_conch.auth.tls import ServerTLS
 from teleport_conch.client.identity_store import IdentityStore
@@ -94,7 +95,7 @@ class AuthService(Retiring):
         events = Events(EventLog(events_of(settings, host_uuid), self._auth_reactor), self._in_thread)
         self._opened.callback(events.close)
         emit = self._open_trail(host_uuid, events)
-        cluster = await open_cluster(self._clocks, backend, founding, emit)
+        cluster = await open_cluster(self._clocks, backend, founding, emit, in_pool=self._open_threads())
         await self._serve(cluster, events, emit, host_uuid)
         self.ca_pin = cluster.authorities.pins()[0]
         where = str(Address(settings.auth.listen_addr.host, self.port))
@@ -106,6 +107,12 @@ class AuthService(Retiring):
         threads = cast(IReactorThreads, self._auth_reactor).getThreadPool()
         answer: Deferred[_Answer] = deferToThreadPool(self._auth_reactor, threads, call)
         return answer
+
+    def _open_threads(self) -> HashingThreads:
+        threads = HashingThreads(cast(IReactorFromThreads, self._auth_reactor))
+        threads.start()
+        self._opened.callback(threads.stop)
+        return threads
 
     def _open_trail(self, host_uuid: str, events: Events) -> Emit:
         """How auth's own events come to the log: by the same way as those of nodes, so that none is lost."""

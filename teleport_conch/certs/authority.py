@@ -122,10 +122,12 @@ class Authority:
         pty: bool = True,
         route_to_cluster: str = "",
         critical_options: Sequence[tuple[str, str]] = (),
+        for_old_ssh: bool = False,
     ) -> SSHCertificate:
         """A certificate that lets ``name`` log in as any of ``logins``.
 
         :param logins: at least one; for a user without any, :func:`teleport_conch.certs.names.no_login_principal`.
+        :param for_old_ssh: leave out Teleport's extensions, which OpenSSH up to 7.1 does not take.
         :param critical_options: names and plain values, such as ``("force-command", "uptime")``.
         """
         self._has_to_be("user")
@@ -136,9 +138,11 @@ class Authority:
             extensions.PERMIT_X11_FORWARDING: x11_forwarding,
         }
         said = {extensions.ROLES: extensions.write_roles([allowed.role(role) for role in roles])}
-        if traits:
+        if for_old_ssh:
+            said = {}
+        if traits and not for_old_ssh:
             said[extensions.TRAITS] = extensions.write_traits(allowed.traits(traits))
-        if route_to_cluster:
+        if route_to_cluster and not for_old_ssh:
             said[extensions.ROUTE_TO_CLUSTER] = allowed.cluster_name(route_to_cluster)
         said.update(dict.fromkeys((permit for permit, granted in permits.items() if granted), ""))
         limits = _limits(critical_options)
@@ -180,8 +184,14 @@ class Authority:
         ttl_s: float,
         now: float,
         route_to_cluster: str = "",
+        source_address: str = "",
+        generation: int = 0,
     ) -> x509.Certificate:
-        """A certificate with which a user speaks to the API. The parameters are those of :meth:`sign_user_ssh`."""
+        """A certificate with which a user speaks to the API. The parameters are those of :meth:`sign_user_ssh`.
+
+        :param source_address: addresses and blocks that it may be used from, as in the critical option of that name.
+        :param generation: of a robot, how often it has renewed its certificates.
+        """
         self._has_to_be("user")
         subject = tls.user_subject(
             allowed.user_name(name),
@@ -189,7 +199,11 @@ class Authority:
             [allowed.role(role) for role in roles],
             allowed.traits(traits),
             allowed.cluster_name(route_to_cluster) if route_to_cluster else "",
+            source_address,
+            generation,
         )
+        if source_address:
+            _limits([(options.SOURCE_ADDRESS, source_address)])
         return self._sign_tls(public_key, subject, (), ttl_s, now)
 
     def sign_host_tls(

@@ -98,8 +98,16 @@ def check_source_address(certificate: SSHCertificate, address: str | None) -> No
     :raises CertificateCriticalOption: the list of networks is malformed.
     """
     listed = certificate.critical_option(SOURCE_ADDRESS)
-    if listed is None:
-        return
+    if listed is not None:
+        check_listed(listed, address)
+
+
+def check_listed(listed: str, address: str | None) -> None:
+    """The same for the list of networks in a certificate.
+
+    :raises CertificateSourceAddress: ``address`` is in none of them.
+    :raises CertificateCriticalOption: the list is malformed.
+    """
     allowed = networks(listed)
     try:
         client = ipaddress.ip_address(address or "")

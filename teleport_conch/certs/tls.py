@@ -8,6 +8,8 @@ O, organization         each role             the system role
 L, locality             each login            --
 STREET, 2.5.4.9         cluster to route to   --
 POSTALCODE, 2.5.4.17    traits as JSON        --
+1.3.9999.1.15           addresses to use from --
+1.3.9999.1.16           generation of a robot --
 ======================  ====================  =====================
 
 Which authority issued a certificate decides between the columns, before any field is read. The cluster is the O of that
@@ -30,6 +32,10 @@ from teleport_conch.errors import BadParameter, CertificateCriticalOption, Certi
 MAX_COMMON_NAME_BYTES = 64
 MAX_PEM_CHARS = 1 << 16
 BATCH_DIGITS = 16
+MAX_GENERATION_DIGITS = 18
+
+SOURCE_ADDRESS = ObjectIdentifier("1.3.9999.1.15")
+GENERATION = ObjectIdentifier("1.3.9999.1.16")
 
 Kind = Literal["user", "host"]
 
@@ -43,6 +49,9 @@ class TLSIdentity:
     :ivar roles: names of a user's roles; of a host, its one system role.
     :ivar principals: a user's logins.
     :ivar not_after: POSIX seconds; so is ``not_before``, which is a little before it was signed.
+    :ivar source_address: as in the critical option of that name, addresses and blocks that it may be used from; empty
+        for everywhere.
+    :ivar generation: of a robot's certificates: how often it has renewed them; 0 for a person.
     """
 
     kind: Kind
@@ -55,6 +64,8 @@ class TLSIdentity:
     traits: Mapping[str, tuple[str, ...]] = field(factory=dict)
     route_to_cluster: str = ""
     not_before: float = 0.0
+    source_address: str = ""
+    generation: int = 0
 
     @property
     def batch(self) -> str:
@@ -63,7 +74,13 @@ class TLSIdentity:
 
 
 def user_subject(
-    name: str, logins: Iterable[str], roles: Iterable[str], traits: Mapping[str, Sequence[str]], route_to_cluster: str
+    name: str,
+    logins: Iterable[str],
+    roles: Iterable[str],
+    traits: Mapping[str, Sequence[str]],
+    route_to_cluster: str,
+    source_address: str = "",
+    generation: int = 0,
 ) -> x509.Name:
     fields = [(NameOID.COMMON_NAME, name)]
     fields += [(NameOID.ORGANIZATION_NAME, role) for role in roles]
@@ -72,6 +89,10 @@ def user_subject(
         fields.append((NameOID.STREET_ADDRESS, route_to_cluster))
     if traits:
         fields.append((NameOID.POSTAL_CODE, extensions.write_traits(traits)))
+    if source_address:
+        fields.append((SOURCE_ADDRESS, source_address))
+    if generation:
+        fields.append((GENERATION, str(generation)))
     return _name(fields)
 
 
@@ -107,8 +128,9 @@ def read_user(certificate: x509.Certificate, cluster: str) -> TLSIdentity:
     """
     if _all(certificate, NameOID.ORGANIZATIONAL_UNIT_NAME):
         raise CertificateCriticalOption("The certificate is for a restricted use (OU) that is not supported here.")
-    street, postal = (_all(certificate, oid) for oid in (NameOID.STREET_ADDRESS, NameOID.POSTAL_CODE))
-    if len(street) > 1 or len(postal) > 1:
+    single = (NameOID.STREET_ADDRESS, NameOID.POSTAL_CODE, SOURCE_ADDRESS, GENERATION)
+    street, postal, source, generation = (_all(certificate, oid) for oid in single)
+    if max(map(len, (street, postal, source, generation))) > 1:
         raise CertificateMalformed("The subject of the certificate has a field twice that may be there once.")
     return TLSIdentity(
         kind="user",
@@ -121,7 +143,15 @@ def read_user(certificate: x509.Certificate, cluster: str) -> TLSIdentity:
         principals=_all(certificate, NameOID.LOCALITY_NAME),
         traits=extensions.read_traits(postal[0], "POSTALCODE") if postal else {},
         route_to_cluster=street[0] if street else "",
+        source_address=source[0] if source else "",
+        generation=_number(generation[0]) if generation else 0,
     )
+
+
+def _number(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > MAX_GENERATION_DIGITS:
+        raise CertificateMalformed("The generation in the subject of the certificate is no number.")
+    return int(text)
 
 
 def read_host(certificate: x509.Certificate, cluster: str) -> TLSIdentity:

@@ -291,4 +291,5 @@ class People:
 
 
 def _path(name: str, *rest: str) -> str:
-    return "/".join((_USERS, quote(name, safe=""), *rest))
+    """No user's name holds a slash or a percent sign, so that a name with one stays that of nobody."""
+    return "/".join((_USERS, quote(name.replace("/", "%"), safe=""), *rest))

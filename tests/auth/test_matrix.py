@@ -9,12 +9,16 @@ import re
 from pathlib import Path
 
 from teleport_conch.access.roles import Role
+from teleport_conch.auth import passwords
 from teleport_conch.auth.callers import Peer
+from teleport_conch.auth.credentials import Credentials
+from teleport_conch.auth.second_factor import recovery_digest
 from teleport_conch.errors import AccessDenied
 from teleport_conch.resources.lock import Lock
 from teleport_conch.resources.session import ActiveSession
 from teleport_conch.resources.user import User
-from tests.auth.fixture import GATEWAY, NOW, SSH_KEY, WEB1, WEB2, ClusterTestCase, heartbeat
+from tests.auth.fixture import GATEWAY, NOW, SSH_KEY, TLS_KEY, WEB1, WEB2, ClusterTestCase, heartbeat
+from tests.auth.people import PASSWORD, code
 
 DOCS = Path(__file__).parents[2] / "docs" / "api.rst"
 
@@ -41,12 +45,23 @@ MATRIX = {
     "GET /v1/configuration/name": (401, 200, 200, 200, 200),
     "GET /v1/status": (401, 200, 200, 200, 200),
     "POST /v1/ca/user/certs": (401, 403, 403, 403, 200),
+    "POST /v1/ca/user/renew": (401, 200, 403, 403, 400),
     "POST /v1/ca/host/certs": (401, 403, 403, 403, 200),
     "GET /v1/users": (401, 403, 200, 200, 200),
     "POST /v1/users": (401, 403, 403, 403, 200),
     "GET /v1/users/<name>": (401, 403, 403, 403, 200),
     "PUT /v1/users/<name>": (401, 403, 403, 403, 200),
     "DELETE /v1/users/<name>": (401, 403, 403, 403, 200),
+    "DELETE /v1/users/<name>/lockout": (401, 403, 403, 403, 200),
+    "POST /v1/users/<name>/invites": (401, 403, 403, 403, 200),
+    "POST /v1/users/<name>/web/invites": (401, 403, 403, 200, 200),
+    "POST /v1/web/invites/open": (401, 403, 403, 200, 200),
+    "POST /v1/web/invites/accept": (401, 403, 403, 200, 200),
+    "POST /v1/users/<name>/ssh/authenticate": (401, 403, 403, 200, 200),
+    "PUT /v1/users/<name>/web/password": (401, 403, 403, 200, 200),
+    "POST /v1/users/<name>/web/sessions": (401, 403, 403, 200, 200),
+    "POST /v1/web/sessions/open": (401, 403, 403, 200, 200),
+    "POST /v1/web/sessions/close": (401, 403, 403, 200, 200),
     "GET /v1/namespaces/<namespace>/sessions": (401, 200, 403, 403, 200),
     "POST /v1/namespaces/<namespace>/sessions": (401, 403, 200, 403, 403),
     "DELETE /v1/namespaces/<namespace>/sessions/<session_id>": (401, 403, 200, 403, 403),
@@ -69,6 +84,7 @@ COLUMNS = ("nobody", "user", "node", "proxy", "admin")
 
 class MatrixTests(ClusterTestCase):
     def setUp(self) -> None:
+        self.patch(passwords, "SCRYPT_LOG2_N", 1)
         super().setUp()
         self.peers: dict[str, Peer | None] = {
             "nobody": None,
@@ -83,6 +99,27 @@ class MatrixTests(ClusterTestCase):
         self.now(self.cluster.roles.shelf.create(Role("dev")))
         self.now(self.cluster.locks.shelf.create(Lock("dev", user="bob")))
         self.now(self.cluster.users.shelf.create(User("carol", ("access",))))
+        self.now(self.carol_can_log_in())
+
+    async def carol_can_log_in(self) -> None:
+        people = self.cluster.people
+        password = await people.hashing.make(PASSWORD.encode())
+        await people.vault.put("carol", Credentials(password, "A" * 32, recovery=(recovery_digest("a code"),)))
+
+    def person(self, route: str) -> dict[str, object]:
+        """What carol would type, with what there has to be for it."""
+        people, there = self.cluster.people, {"client_address": "192.0.2.7"}
+        if route.startswith("POST /v1/web/invites/"):
+            token, _ = self.now(people.invites.create("carol", "invite", 0.0, "tests"))
+            opened = self.now(people.invites.open(token, "192.0.2.7"))
+            otp_token = code(opened.invite.otp_secret, self.clock.seconds())
+            return {"token": token, "password": "another tangerine", "otp_token": otp_token, **there}
+        if route.startswith("POST /v1/web/sessions/"):
+            secret, _ = self.now(people.sessions.begin(self.cluster.users.get("carol")))
+            return {"session": secret, **there}
+        typed = {"old_password": PASSWORD, "new_password": "another tangerine"} if "PUT" in route else {}
+        keys = {"public_ssh_key": SSH_KEY, "public_tls_key": TLS_KEY}
+        return {"password": PASSWORD, "recovery_code": "a code", **typed, **keys, **there}
 
     def body(self, route: str, caller: str) -> object:
         """What a caller would send that is allowed to."""
@@ -98,6 +135,8 @@ class MatrixTests(ClusterTestCase):
             "POST /v1/ca/host/certs": {"principals": ["db.example.org"], "public_ssh_key": SSH_KEY},
             "POST /v1/namespaces/<namespace>/sessions": session().to_json(),
             "POST /v1/events": {"items": []},
+            "POST /v1/ca/user/renew": {"public_ssh_key": SSH_KEY, "public_tls_key": TLS_KEY},
+            "POST /v1/users/<name>/invites": {"kind": "invite"},
             "POST /v1/users": User("bob", ("access",)).to_json(),
             "PUT /v1/users/<name>": User("carol", ("access",)).to_json(),
             "POST /v1/roles": Role("ops").to_json(),
@@ -105,7 +144,7 @@ class MatrixTests(ClusterTestCase):
             "POST /v1/locks": Lock("other", user="eve").to_json(),
             "PUT /v1/locks/<name>": Lock("dev", user="eve").to_json(),
         }
-        return bodies.get(route)
+        return bodies.get(route, self.person(route) if "/web/" in route or "/ssh/" in route else None)
 
     def path(self, route: str) -> str:
         path = route.partition(" ")[2]

@@ -61,9 +61,9 @@ class PeopleTests(SynchronousTestCase):
         self.assertEqual(self.asked(), ("GET", "/v1/users", None, True))
 
     def test_one_user(self) -> None:
-        """A name is one segment of the path, whatever is in it."""
+        """A name is one segment of the path, whatever is in it, and that of nobody if it held a slash."""
         self.assertEqual(self.now(self.answered(ALICE.to_json()).user("a/../b")), ALICE)
-        self.assertEqual(self.asked(), ("GET", "/v1/users/a%2F..%2Fb", None, True))
+        self.assertEqual(self.asked(), ("GET", "/v1/users/a%25..%25b", None, True))
 
     def test_create(self) -> None:
         self.assertEqual(self.now(self.answered(ALICE.to_json()).create_user(ALICE)), ALICE)
