@@ -51,7 +51,7 @@ WITHIN_A_LINE = {("config", "errors"), ("periodic", "errors"), ("resources", "er
 # Rooms that may see less than what lies below them.
 ONLY = {
     "ssh": {"certs", "wire", "errors"},
-    "cli": {"client", "config", "resources", "errors", "certs", "version"},
+    "cli": {"access", "client", "config", "resources", "errors", "certs", "version"},
 }
 
 # Rooms and modules with a single user.
@@ -185,7 +185,10 @@ class RuleTests(SynchronousTestCase):
             ("node.service", "proxy.service", "imports go down only"),
             ("wire", "errors", "imports go down only"),
             ("ssh.transport", "resources", "ssh imports only certs, errors, wire"),
-            ("cli.tctl", "storage.sqlite", "cli imports only certs, client, config, errors, resources, version"),
+            (
+                *("cli.tctl", "storage.sqlite"),
+                "cli imports only access, certs, client, config, errors, resources, version",
+            ),
             ("node.uplink", "certs.authority", "only auth imports certs.authority"),
             ("node.uplink", "web.pages", "only proxy imports web.pages"),
             ("helpers", "errors", "helpers has no place among the rooms"),

@@ -8,11 +8,19 @@ from collections.abc import Sequence
 from attrs import frozen
 
 #: What can be had, by Teleport's names.
-KINDS = ("node", "proxy", "token", "cert_authority", "cluster_config", "cluster_name", "ssh_session")
+KINDS = (
+    *("user", "role", "lock", "node", "proxy", "token"),
+    *("cert_authority", "cluster_config", "cluster_name", "ssh_session"),
+)
 #: Of these, what can be removed.
-REMOVABLE = ("node", "proxy", "token")
+REMOVABLE = ("user", "role", "lock", "node", "proxy", "token")
+#: Of these, what can be edited.
+EDITABLE = ("user", "role", "lock")
 
 _SHORTCUTS = {
+    "users": "user",
+    "roles": "role",
+    "locks": "lock",
     "nodes": "node",
     "proxies": "proxy",
     "tokens": "token",
@@ -28,7 +36,7 @@ _SHORTCUTS = {
 # What Teleport has and this program does not have yet, with its shortcuts.
 _NOT_BUILT = frozenset(
     (
-        *("user", "users", "role", "roles", "namespace", "namespaces", "ns", "auth", "auth_server", "connector"),
+        *("namespace", "namespaces", "ns", "auth", "auth_server", "connector"),
         *("connectors", "github", "oidc", "saml", "rts", "reverse_tunnel", "reverse_tunnels", "tunnel", "tc"),
         *("cluster", "clusters", "trusted_cluster", "cap", "cluster_auth_preference", "rc", "rcs", "remote_cluster"),
         *("sem", "sems", "semaphore", "access_request"),

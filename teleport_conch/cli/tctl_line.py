@@ -13,7 +13,7 @@ from pathlib import Path
 from teleport_conch.cli import arguments as parsing
 from teleport_conch.cli.arguments import Parser, Parsers, leaf, unbuilt
 from teleport_conch.cli.instants import parse_moment
-from teleport_conch.cli.references import KINDS, REMOVABLE, Reference, parse_reference, parse_references
+from teleport_conch.cli.references import EDITABLE, KINDS, REMOVABLE, Reference, parse_reference, parse_references
 
 #: How many events a search answers, unless it asks for another number; auth answers no more than the second.
 EVENTS = 100
@@ -22,11 +22,8 @@ MAX_EVENTS = 10_000
 #: Commands that Teleport has and that are missing here, with what there is in their place.
 UNBUILT: Mapping[str, str] = {
     "users": "the cluster has no users of its own. 'tctl auth sign --user' makes a certificate for a person.",
-    "create": "resources can be read with 'tctl get' and removed with 'tctl rm'.",
     "top": "there is no diagnostics service.",
     "requests": "nobody can ask for roles. 'tctl auth sign --roles' gives them.",
-    "lock": "a certificate is good until it ends, so give short ones with 'tctl auth sign --ttl'."
-    " 'tctl nodes rm' bars a host.",
 }
 UNBUILT_OF_AUTH: Mapping[str, str] = {"rotate": "authorities keep their keys."}
 
@@ -79,6 +76,7 @@ def tctl_parser() -> Parser:
     _events(parsing.commands(found.add_parser("events", help="search the log of events")))
     _sessions(parsing.commands(found.add_parser("sessions", help="list the sessions that run now")))
     _resources(found)
+    _writing(found)
     _backup(found)
     leaf(found, "version", "Print the version of this program.")
     for name, why in UNBUILT.items():
@@ -211,7 +209,7 @@ def _resources(parsers: Parsers) -> None:
     parsing.format_option(getting, "yaml")
     removal = leaf(parsers, "rm", "Remove a resource.", aliases=("del",), example="tctl rm token/0123456789ab")
     removal.set_defaults(run="resources.remove", check=_check_removal)
-    removal.add_argument("resource", type=parse_reference, metavar="KIND/NAME", help="a node, a proxy or a token")
+    removal.add_argument("resource", type=parse_reference, metavar="KIND/NAME", help=", ".join(REMOVABLE))
 
 
 def _check_removal(arguments: Namespace) -> str | None:
@@ -219,6 +217,38 @@ def _check_removal(arguments: Namespace) -> str | None:
     if reference.kind not in REMOVABLE:
         return f"A {reference.kind} cannot be removed; 'tctl rm' removes {', '.join(REMOVABLE)}."
     return None if reference.name else f"Say which one to remove: tctl rm {reference.kind}/NAME"
+
+
+def _writing(parsers: Parsers) -> None:
+    creating = leaf(parsers, "create", "Make resources of a file.", example="tctl create -f roles.yaml")
+    creating.set_defaults(run="writing.create")
+    creating.add_argument("-f", "--force", action="store_true", help="in place of those that are there")
+    creating.add_argument("file", nargs="?", type=Path, metavar="FILE", help="YAML documents (standard input)")
+    editing = leaf(parsers, "edit", "Change a resource in an editor.", example="tctl edit role/dev")
+    editing.set_defaults(run="writing.edit", check=_check_edit)
+    editing.add_argument("resource", type=parse_reference, metavar="KIND/NAME", help=", ".join(EDITABLE))
+    text = "Refuse new connections, and cut those that are open: of a user, a login, a node or a role."
+    locking = leaf(parsers, "lock", text, example="tctl lock --user=mallory --ttl=1h --message='call the desk'")
+    locking.set_defaults(run="locks.lock", check=_check_lock)
+    for target, what in (("user", "a person"), ("login", "an account of nodes"), ("node", "nodename or host UUID")):
+        locking.add_argument(f"--{target}", default="", metavar="NAME", help=what)
+    locking.add_argument("--role", default="", metavar="NAME", help="whoever has this role")
+    locking.add_argument("--ttl", type=parsing.time_to_live, default=0.0, metavar="1h", help="for how long (for good)")
+    locking.add_argument("--message", default="", metavar="TEXT", help="what people read who are shut out")
+    parsing.format_option(locking)
+
+
+def _check_edit(arguments: Namespace) -> str | None:
+    reference: Reference = arguments.resource
+    if reference.kind not in EDITABLE:
+        return f"A {reference.kind} cannot be edited; 'tctl edit' knows {', '.join(EDITABLE)}."
+    return None if reference.name else f"Say which one to edit: tctl edit {reference.kind}/NAME"
+
+
+def _check_lock(arguments: Namespace) -> str | None:
+    if not (arguments.user or arguments.login or arguments.node or arguments.role):
+        return "Say what to lock: --user, --login, --node or --role; several of them all have to match."
+    return None
 
 
 def _backup(parsers: Parsers) -> None:

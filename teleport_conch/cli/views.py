@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from teleport_conch.access.roles import Role
 from teleport_conch.cli.instants import moment, rfc822, span
 from teleport_conch.cli.table import inert, pairs, table
+from teleport_conch.resources.lock import Lock
 from teleport_conch.resources.server import Presence, Server
 from teleport_conch.resources.session import ActiveSession
 from teleport_conch.resources.token import JoinToken
+from teleport_conch.resources.user import User
 
 #: Fields of an event that have columns, or say nothing to people (success is the last letter of the code).
 _NOT_DETAILS = frozenset(
@@ -65,6 +68,38 @@ def _expiry(token: JoinToken, now: float) -> str:
     if token.expires_at is None:
         return "never"
     return f"{rfc822(token.expires_at)} ({span(token.expires_at - now)})"
+
+
+def role_table(roles: Sequence[Role]) -> str:
+    """Columns of Teleport's."""
+    columns = ("Role", "Allowed to login as", "Node Labels", "Access to resources")
+    return table(columns, [(role.name, *_allowed(role)) for role in roles])
+
+
+def _allowed(role: Role) -> tuple[str, str, str]:
+    allow = role.allow
+    labels = ",".join(f"{key}={'|'.join(values)}" for key, values in allow.node_labels.pairs)
+    rules = (f"{'+'.join(rule.resources)}:{'+'.join(rule.verbs)}" for rule in allow.rules)
+    return ",".join(allow.logins), labels, ",".join(rules)
+
+
+def user_table(users: Sequence[User]) -> str:
+    return table(("User", "Roles", "Allowed logins"), [_user(user) for user in users])
+
+
+def _user(user: User) -> tuple[str, str, str]:
+    return user.name, ",".join(user.roles), ",".join(user.logins)
+
+
+def lock_table(locks: Sequence[Lock], now: float) -> str:
+    """What is shut out, until when, and what people are told."""
+    columns = ("ID", "Target", "Expires", "Made by", "Message")
+    return table(columns, [_lock(lock, now) for lock in locks])
+
+
+def _lock(lock: Lock, now: float) -> tuple[str, ...]:
+    end = "never" if lock.expires_at is None else f"{moment(lock.expires_at)} ({span(lock.expires_at - now)})"
+    return lock.name, pairs(lock.targets()), end, lock.created_by, lock.message
 
 
 def session_table(sessions: Sequence[ActiveSession], now: float) -> str:

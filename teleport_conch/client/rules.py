@@ -13,6 +13,7 @@ from teleport_conch.client.answers import as_object, items
 from teleport_conch.client.exchange import Call
 from teleport_conch.client.transport import Transport
 from teleport_conch.resources.lock import Lock
+from teleport_conch.resources.user import User
 
 _Value = TypeVar("_Value")
 
@@ -76,6 +77,11 @@ class Rules:
     def roles(self) -> Collection[Role]:
         """Built-in ones are among them; they can be read only."""
         return Collection(self.transport, "/v1/roles", Role.from_json)
+
+    @property
+    def users(self) -> Collection[User]:
+        """People as resources; :class:`~teleport_conch.client.people.People` has what else there is."""
+        return Collection(self.transport, "/v1/users", User.from_json)
 
     @property
     def locks(self) -> Collection[Lock]:

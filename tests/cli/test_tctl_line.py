@@ -22,10 +22,6 @@ NO_USERS = (
     "'tctl users' is not built yet: the cluster has no users of its own. 'tctl auth sign --user' makes a certificate"
     " for a person."
 )
-NO_LOCKS = (
-    "'tctl lock' is not built yet: a certificate is good until it ends, so give short ones with 'tctl auth sign --ttl'."
-    " 'tctl nodes rm' bars a host."
-)
 
 
 def leaves(parser: ArgumentParser, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], ArgumentParser]]:
@@ -151,7 +147,16 @@ class RefusalTests(LineTestCase):
                 "argument --logins: 'a,,b' is not a list of names with commas between them",
             ),
             (("rm", "node"), "Say which one to remove: tctl rm node/NAME"),
-            (("rm", "cas/user"), "A cert_authority cannot be removed; 'tctl rm' removes node, proxy, token."),
+            (
+                ("rm", "cas/user"),
+                "A cert_authority cannot be removed; 'tctl rm' removes user, role, lock, node, proxy, token.",
+            ),
+            (("edit", "role"), "Say which one to edit: tctl edit role/NAME"),
+            (("edit", "node/web1"), "A node cannot be edited; 'tctl edit' knows user, role, lock."),
+            (
+                ("lock", "--ttl=1h"),
+                "Say what to lock: --user, --login, --node or --role; several of them all have to match.",
+            ),
         ):
             self.assertEqual(self.refusal(*words), sentence)
 
@@ -167,8 +172,8 @@ class RefusalTests(LineTestCase):
             ("nodes add --labels=up=[1m:uptime]", "argument --labels: the label 'up' is a command"),
             ("events ls --from=noon", "argument --from: 'noon' is not an instant: write it like 2026-11-22"),
             ("events ls --limit=0", "argument --limit: a search answers 1 to 10000 events, and not '0'"),
-            ("get users", "argument KIND[/NAME][,...]: resources of type 'users' are not built yet; there are node,"),
-            ("get pods", "argument KIND[/NAME][,...]: there are no resources of type 'pods'; there are node,"),
+            ("get saml", "argument KIND[/NAME][,...]: resources of type 'saml' are not built yet; there are user,"),
+            ("get pods", "argument KIND[/NAME][,...]: there are no resources of type 'pods'; there are user,"),
             ("--auth-server=a:b status", "argument --auth-server: 'b' is not a port"),
             ("auth sign --out=x", "one of the arguments --user --host is required"),
             ("nodes ls --form=json", "unrecognized arguments: --form=json"),
@@ -182,16 +187,11 @@ class RefusalTests(LineTestCase):
         for words, sentence in (
             ("users add alice --roles=access", NO_USERS),
             ("users --help", NO_USERS),
-            (
-                "create -f role.yaml",
-                "'tctl create' is not built yet: resources can be read with 'tctl get' and removed with 'tctl rm'.",
-            ),
             ("top http://127.0.0.1:3434 5s", "'tctl top' is not built yet: there is no diagnostics service."),
             (
                 "-d requests ls",
                 "'tctl requests' is not built yet: nobody can ask for roles. 'tctl auth sign --roles' gives them.",
             ),
-            ("lock --user=alice", NO_LOCKS),
             ("auth rotate --type=user", "'tctl auth rotate' is not built yet: authorities keep their keys."),
         ):
             self.err.truncate(0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
+from typing import TypeVar
 
 from attrs import frozen
 
@@ -13,10 +14,23 @@ from teleport_conch.certs.public import PublicAuthority
 from teleport_conch.cli.answer import Answer, said
 from teleport_conch.cli.commands.nodes import named, remove_named
 from teleport_conch.cli.connection import Connection
+from teleport_conch.cli.documents import written
 from teleport_conch.cli.references import Reference
 from teleport_conch.cli.table import inert, table
-from teleport_conch.cli.views import node_table, proxy_table, session_table, token_table
+from teleport_conch.cli.views import (
+    lock_table,
+    node_table,
+    proxy_table,
+    role_table,
+    session_table,
+    token_table,
+    user_table,
+)
+from teleport_conch.client.rules import Collection
 from teleport_conch.errors import NotFound
+
+_Value = TypeVar("_Value")
+Documents = Sequence[Mapping[str, object]]
 
 
 @frozen
@@ -43,6 +57,34 @@ async def _proxies(connection: Connection, name: str) -> Found:
     proxies = await connection.client.proxies()
     chosen = (named(proxies, name, "proxy"),) if name else proxies
     return Found([proxy.to_json() for proxy in chosen], lambda: proxy_table(chosen, connection.now()))
+
+
+async def _roles(connection: Connection, name: str) -> Found:
+    roles = connection.client.rules.roles
+    return await _stored(roles, name, "role", lambda found: role_table([roles.read(each) for each in found]))
+
+
+async def _users(connection: Connection, name: str) -> Found:
+    users = connection.client.rules.users
+    return await _stored(users, name, "user", lambda found: user_table([users.read(each) for each in found]))
+
+
+async def _locks(connection: Connection, name: str) -> Found:
+    locks, now = connection.client.rules.locks, connection.now()
+    return await _stored(locks, name, "lock", lambda found: lock_table([locks.read(each) for each in found], now))
+
+
+async def _stored(collection: Collection[_Value], name: str, kind: str, text: Callable[[Documents], str]) -> Found:
+    """What is stored, with its revision."""
+    everything = await collection.documents()
+    chosen = [each for each in everything if name in ("", _name_of(each))]
+    _check_found(chosen, kind, name)
+    return Found([written(each) for each in chosen], lambda: text(chosen))
+
+
+def _name_of(document: Mapping[str, object]) -> object:
+    metadata = document.get("metadata")
+    return metadata.get("name") if isinstance(metadata, Mapping) else None
 
 
 async def _tokens(connection: Connection, name: str) -> Found:
@@ -89,6 +131,9 @@ def _check_found(found: Sequence[object], kind: str, name: str) -> None:
 
 
 READERS: Mapping[str, Callable[[Connection, str], Awaitable[Found]]] = {
+    "user": _users,
+    "role": _roles,
+    "lock": _locks,
     "node": _nodes,
     "proxy": _proxies,
     "token": _tokens,
@@ -101,12 +146,36 @@ READERS: Mapping[str, Callable[[Connection, str], Awaitable[Found]]] = {
 
 async def remove(connection: Connection, arguments: Namespace) -> Answer:
     reference: Reference = arguments.resource
-    remove = _remove_token if reference.kind == "token" else partial(remove_named, kind=reference.kind)
-    removed = await remove(connection, name=reference.name)
+    removed = await _REMOVERS[reference.kind](connection, name=reference.name)
     return said(f"{reference.kind} {inert(removed)} has been deleted")
+
+
+async def _remove_user(connection: Connection, name: str) -> str:
+    await connection.client.rules.users.remove(name)
+    return name
+
+
+async def _remove_role(connection: Connection, name: str) -> str:
+    await connection.client.rules.roles.remove(name)
+    return name
+
+
+async def _remove_lock(connection: Connection, name: str) -> str:
+    await connection.client.rules.locks.remove(name)
+    return name
 
 
 async def _remove_token(connection: Connection, name: str) -> str:
     found = [token for token in await connection.client.tokens() if token.id == name]
     await connection.client.remove_token(name)
     return found[0].id if found else "with this value"
+
+
+_REMOVERS: Mapping[str, Callable[..., Awaitable[str]]] = {
+    "user": _remove_user,
+    "role": _remove_role,
+    "lock": _remove_lock,
+    "token": _remove_token,
+    "node": partial(remove_named, kind="node"),
+    "proxy": partial(remove_named, kind="proxy"),
+}

@@ -1,0 +1,118 @@
+"""``tctl create`` and ``tctl edit``: resources from files, all of which are read before the first one is sent."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+from argparse import Namespace
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from teleport_conch.cli import documents
+from teleport_conch.cli.answer import Answer, said
+from teleport_conch.cli.connection import Connection
+from teleport_conch.cli.documents import Document
+from teleport_conch.cli.references import Reference
+from teleport_conch.cli.table import inert
+from teleport_conch.client.rules import Collection, Rules
+from teleport_conch.errors import AlreadyExists, BadParameter, TeleportError
+
+_EDITORS = ("VISUAL", "EDITOR")
+
+COLLECTIONS: Mapping[str, Callable[[Rules], Collection[Any]]] = {
+    "user": lambda rules: rules.users,
+    "role": lambda rules: rules.roles,
+    "lock": lambda rules: rules.locks,
+}
+"""The kinds that are made of documents."""
+
+
+async def create(connection: Connection, arguments: Namespace) -> Answer:
+    """Makes what a file says, in its order; with ``--force`` in place of what there is."""
+    rules = connection.client.rules
+    found = documents.read(_text(arguments.file))
+    documents.check(found, {kind: of(rules).read for kind, of in COLLECTIONS.items()})
+    lines = [await _create(COLLECTIONS[each.kind](rules), each, arguments.force) for each in found]
+    return said("\n".join(lines))
+
+
+def _text(file: Path | None) -> str:
+    try:
+        if file is None or str(file) == "-":
+            return sys.stdin.read(documents.MAX_FILE_CHARS + 1)
+        with file.open(encoding="utf-8") as opened:
+            return opened.read(documents.MAX_FILE_CHARS + 1)
+    except OSError as reason:
+        raise BadParameter(f"{file} cannot be read: {reason.strerror}.") from None
+    except UnicodeDecodeError:
+        raise BadParameter(f"{file or 'The input'} is not text in UTF-8.") from None
+
+
+async def _create(collection: Collection[Any], document: Document, force: bool) -> str:
+    try:
+        return await _put(collection, document, force)
+    except TeleportError as reason:
+        raise document.explained(reason) from None
+
+
+async def _put(collection: Collection[Any], document: Document, force: bool) -> str:
+    kind, name = document.kind, inert(document.name)
+    try:
+        await collection.create(document.value)
+    except AlreadyExists as there:
+        if not force:
+            raise AlreadyExists(f"{there.sentence} With -f it is replaced.") from None
+        await collection.replace(document.name, document.value)
+        return f'{kind} "{name}" has been updated'
+    return f'{kind} "{name}" has been created'
+
+
+async def edit(connection: Connection, arguments: Namespace) -> Answer:
+    """Opens a resource in an editor, and replaces the revision that was opened with what is saved.
+
+    What the editor held is kept in a file where it is refused.
+    """
+    reference: Reference = arguments.resource
+    collection = COLLECTIONS[reference.kind](connection.client.rules)
+    before = yaml.safe_dump(documents.written(await collection.document(reference.name)), sort_keys=False)
+    after, path = _edited(before, reference)
+    if after == before:
+        path.unlink()
+        return said("Nothing was changed.")
+    try:
+        (document,) = _one(after, reference)
+        documents.check([document], {reference.kind: collection.read})
+        await collection.replace(reference.name, document.value)
+    except TeleportError as reason:
+        raise BadParameter(f"{reason.sentence} What you wrote is in {path}.") from None
+    path.unlink()
+    return said(f'{reference.kind} "{inert(reference.name)}" has been updated')
+
+
+def _one(text: str, reference: Reference) -> Sequence[Document]:
+    found = documents.read(text)
+    if len(found) != 1 or (found[0].kind, found[0].name) != (reference.kind, reference.name):
+        raise BadParameter(f"An edit is of one resource, and this one stays {reference.kind}/{reference.name}.")
+    return found
+
+
+def _edited(text: str, reference: Reference) -> tuple[str, Path]:
+    """What somebody makes of a text in an editor, and where that is."""
+    editor = next((os.environ[name] for name in _EDITORS if os.environ.get(name)), "vi")
+    descriptor, name = tempfile.mkstemp(prefix=f"tctl-{reference.kind}-", suffix=".yaml")  # for its owner only
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    try:
+        done = subprocess.run([*shlex.split(editor), name], check=False)
+    except OSError as reason:
+        raise BadParameter(f"The editor {editor!a} cannot be started: {reason.strerror}. Set EDITOR.") from None
+    if done.returncode:
+        raise BadParameter(f"The editor ended with {done.returncode}; nothing was changed.")
+    path = Path(name)
+    return path.read_text(encoding="utf-8"), path

@@ -1,0 +1,191 @@
+"""tctl create, edit, get, rm and lock, with a real auth service."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from pathlib import Path
+
+import yaml
+
+from teleport_conch.cli import documents
+from teleport_conch.errors import AlreadyExists, BadParameter, NotFound
+from tests.cli.auth_host import AuthHostTestCase
+
+DEV = """\
+kind: role
+version: v3
+metadata: {name: dev}
+spec:
+  options: {max_session_ttl: 8h}
+  allow:
+    logins: [ubuntu]
+    node_labels: {env: dev}
+"""
+ALICE = """\
+kind: user
+version: v2
+metadata: {name: alice}
+spec:
+  roles: [dev]
+  traits: {logins: [alice]}
+"""
+
+
+class WritingTestCase(AuthHostTestCase):
+    def file(self, text: str) -> str:
+        path = Path(self.mktemp())
+        path.write_text(text)
+        return str(path)
+
+    async def refused(self, *words: str) -> str:
+        with self.assertRaises((BadParameter, AlreadyExists, NotFound)) as caught:
+            await self.tctl(*words)
+        return str(caught.exception.sentence)
+
+    async def names(self, kind: str) -> list[str]:
+        text = await self.tctl("get", kind, form="yaml")
+        return [value["metadata"]["name"] for value in yaml.safe_load_all(text) if value]
+
+
+class CreateTests(WritingTestCase):
+    async def test_create(self) -> None:
+        """The documents of a file, in their order; again with -f only."""
+        path = self.file(f"{DEV}---\n{ALICE}")
+        self.assertEqual(
+            await self.tctl("create", path), 'role "dev" has been created\nuser "alice" has been created\n'
+        )
+        sentence = await self.refused("create", path)
+        self.assertEqual(sentence, "Document 1, line 1: The role 'dev' exists already. With -f it is replaced.")
+        self.assertEqual(
+            await self.tctl("create", "-f", path), 'role "dev" has been updated\nuser "alice" has been updated\n'
+        )
+
+    async def test_standard_input(self) -> None:
+        self.patch(sys, "stdin", io.StringIO(DEV))
+        self.assertEqual(await self.tctl("create"), 'role "dev" has been created\n')
+
+    async def test_error_changes_nothing(self) -> None:
+        """A mistake in the last document is found before the first one is sent."""
+        path = self.file(f"{DEV}---\n{DEV.replace('name: dev', 'name: ops').replace('logins:', 'login:')}")
+        sentence = await self.refused("create", path)
+        self.assertEqual(sentence, "Document 2, line 16: role.spec.allow.'login' is not known.")
+        self.assertNotIn("dev", await self.names("roles"))
+
+    async def test_what_auth_refuses(self) -> None:
+        """Auth's refusals name the document, too."""
+        sentence = await self.refused("create", self.file(ALICE.replace("[dev]", "[nobody]")))
+        self.assertEqual(
+            sentence,
+            "Document 1, line 1: There is no role 'nobody'; 'tctl get roles' lists those that there are.",
+        )
+
+    async def test_files_that_cannot_be_read(self) -> None:
+        self.assertIn("cannot be read: No such file", await self.refused("create", "/nowhere/x.yaml"))
+        path = Path(self.mktemp())
+        path.write_bytes(b"\xff\xfe")
+        self.assertIn("is not text in UTF-8", await self.refused("create", str(path)))
+
+
+class ReadingTests(WritingTestCase):
+    async def test_get(self) -> None:
+        """What is printed can be created again, and says which revision it is."""
+        await self.tctl("create", self.file(DEV))
+        text = await self.tctl("get", "role/dev", form="yaml")
+        (found,) = documents.read(text)
+        self.assertEqual(found.name, "dev")
+        self.assertIn("id:", text)
+        self.assertEqual(await self.tctl("create", "-f", self.file(text)), 'role "dev" has been updated\n')
+        sentence = await self.refused("create", "-f", self.file(text))
+        self.assertIn("was changed meanwhile", sentence)
+
+    async def test_tables(self) -> None:
+        await self.tctl("create", self.file(f"{DEV}---\n{ALICE}"))
+        rows = (await self.tctl("get", "role/dev")).splitlines()
+        self.assertEqual(rows[2].split(), ["dev", "ubuntu", "env=dev"])
+        self.assertEqual((await self.tctl("get", "users")).splitlines()[2].split(), ["alice", "dev", "alice"])
+
+    async def test_built_in_roles(self) -> None:
+        """They are listed with the others."""
+        self.assertEqual(await self.names("roles"), ["admin", "access", "auditor"])
+
+    async def test_remove(self) -> None:
+        await self.tctl("create", self.file(DEV))
+        self.assertEqual(await self.tctl("rm", "role/dev"), "role dev has been deleted\n")
+        self.assertNotIn("dev", await self.names("roles"))
+        self.assertEqual(await self.refused("rm", "role/dev"), "There is no role 'dev'.")
+        self.assertEqual(await self.refused("get", "user/bob"), "There is no user 'bob'; 'tctl get user' lists them.")
+
+
+class EditTests(WritingTestCase):
+    def editor(self, script: str) -> None:
+        """An editor that does this to the file ``$1``."""
+        path = Path(self.mktemp()).absolute()
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o700)
+        before = os.environ.get("VISUAL")
+        os.environ["VISUAL"] = str(path)
+        self.addCleanup(lambda: os.environ.pop("VISUAL") if before is None else os.environ.update(VISUAL=before))
+
+    async def test_edit(self) -> None:
+        await self.tctl("create", self.file(DEV))
+        self.editor('sed -i s/ubuntu/debian/ "$1"')
+        self.assertEqual(await self.tctl("edit", "role/dev"), 'role "dev" has been updated\n')
+        self.assertIn("debian", await self.tctl("get", "role/dev"))
+
+    async def test_nothing_changed(self) -> None:
+        await self.tctl("create", self.file(DEV))
+        self.editor("exit 0")
+        self.assertEqual(await self.tctl("edit", "role/dev"), "Nothing was changed.\n")
+
+    async def test_mistake(self) -> None:
+        """What was written is not lost with the refusal."""
+        await self.tctl("create", self.file(DEV))
+        self.editor('sed -i s/logins/login/ "$1"')
+        sentence = await self.refused("edit", "role/dev")
+        self.assertIn("role.spec.allow.'login' is not known. What you wrote is in ", sentence)
+        path = Path(sentence.rpartition(" ")[2].rstrip("."))
+        self.addCleanup(path.unlink)
+        self.assertIn("login:", path.read_text())
+        self.assertEqual(path.stat().st_mode & 0o077, 0)
+
+    async def test_changed_meanwhile(self) -> None:
+        """Two people who edit the same do not overwrite one another."""
+        await self.tctl("create", self.file(DEV))
+        text = await self.tctl("get", "role/dev", form="yaml")
+        path = self.file(text.replace("ubuntu", "debian"))
+        self.editor(f'cp {path} "$1"; sed -i "s/id: \'[0-9]*\'/id: \'1\'/" "$1"')
+        sentence = await self.refused("edit", "role/dev")
+        self.assertIn("was changed meanwhile", sentence)
+        Path(sentence.rpartition(" ")[2].rstrip(".")).unlink()
+
+    async def test_another_name(self) -> None:
+        await self.tctl("create", self.file(DEV))
+        self.editor('sed -i s/dev/ops/ "$1"')
+        sentence = await self.refused("edit", "role/dev")
+        self.assertIn("An edit is of one resource, and this one stays role/dev.", sentence)
+        Path(sentence.rpartition(" ")[2].rstrip(".")).unlink()
+
+    async def test_editors_that_fail(self) -> None:
+        await self.tctl("create", self.file(DEV))
+        self.editor("exit 3")
+        self.assertEqual(await self.refused("edit", "role/dev"), "The editor ended with 3; nothing was changed.")
+        os.environ["VISUAL"] = "/nowhere/editor"
+        self.assertIn("cannot be started", await self.refused("edit", "role/dev"))
+
+
+class LockTests(WritingTestCase):
+    async def test_lock(self) -> None:
+        """A lock has a name by which it is removed, and people read its message."""
+        text = await self.tctl("lock", "--user=mallory", "--ttl=1h", "--message=call the desk")
+        self.assertRegex(text, r"^Locked user=mallory until .* UTC\. To unlock: tctl rm lock/[0-9a-f-]{36}\n$")
+        row = (await self.tctl("get", "locks")).splitlines()[2]
+        self.assertIn("user=mallory", row)
+        self.assertTrue(row.endswith("call the desk"))
+        self.assertIn("has been deleted", await self.tctl(*text.split()[-2:]))
+        self.assertEqual(len((await self.tctl("get", "locks")).splitlines()), 2)
+
+    async def test_for_good(self) -> None:
+        text = await self.tctl("lock", "--login=root", "--node=web1")
+        self.assertIn("Locked login=root,node=web1 until it is removed.", text)
