@@ -19,12 +19,15 @@ from twisted.internet.interfaces import IReactorProcess, IReactorUNIX, IStreamCl
 from twisted.internet.protocol import ProcessProtocol, ServerFactory
 from twisted.python.failure import Failure
 
+from tests.interop.services import free_port
 from tests.ssh.engine import OpenSSHCase
 from tests.ssh.streams import FarEnd, tcp
 
 processes = cast(IReactorProcess, installed_reactor)
 unix = cast(IReactorUNIX, installed_reactor)
 LOOPBACK = "127.0.0.1"
+LISTENS_HERE = rb"channel \d+: new .*\[(port|unix) listener\]"
+LISTENS_THERE = rb"remote forward success for: listen "
 
 
 class Counting(FarEnd):
@@ -68,9 +71,9 @@ class ForwardingCase(OpenSSHCase):
         self.addCleanup(shutil.rmtree, self.sockets)
 
     def background(self, *words: str) -> Running:
-        """``ssh`` with these words, to web1."""
+        """``ssh`` with these words, to web1; it tells what it does."""
         running = Running()
-        line = [self.ssh, "-F", str(self.folder / "config"), *words, "web1"]
+        line = [self.ssh, "-v", "-F", str(self.folder / "config"), *words, "web1"]
         environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(self.folder)}
         process = processes.spawnProcess(running, self.ssh, line, environment)
 
@@ -99,22 +102,17 @@ class ForwardingCase(OpenSSHCase):
         program.transport.abortConnection()
         return bytes(program.received)
 
-    async def serves(self, path: str) -> UNIXClientEndpoint:
-        """When somebody listens at ``path``, which is there a moment before."""
-        endpoint = UNIXClientEndpoint(unix, path)
-        while True:
-            try:
-                await self.ask(endpoint, 0)
-            except ConnectError:
-                await self.turns()
-            else:
-                return endpoint
+    async def serves(self, ssh: Running, path: str, here: bool = False) -> UNIXClientEndpoint:
+        """The socket at ``path``, when the client says that it, or for it the server, listens there."""
+        await self.said(ssh, LISTENS_HERE if here else LISTENS_THERE)
+        return UNIXClientEndpoint(unix, path)
 
     async def silent(self, endpoint: IStreamClientEndpoint) -> None:
         """Waits until nobody listens there any more; the client does not wait for that."""
         while True:
             try:
                 await self.ask(endpoint, 1)
+                await self.turns()
             except ConnectError:
                 return
 
@@ -134,8 +132,7 @@ class RemotePortTests(ForwardingCase):
 
     async def test_port_and_cancel(self) -> None:
         """A port that is named, on one shared connection, and its end with ``-O cancel``."""
-        with socket.create_server((LOOPBACK, 0)) as free:
-            port = free.getsockname()[1]
+        port = free_port()
         control = f"{self.sockets}/control"
         self.background("-N", "-M", "-S", control)
         await self.until(lambda: os.path.exists(control))
@@ -168,7 +165,7 @@ class UnixTests(ForwardingCase):
         """``-R`` with a socket of the host, which goes with the connection."""
         path = f"{self.sockets}/remote"
         ssh = self.background("-N", "-R", f"{path}:{LOOPBACK}:{self.counting}")
-        await self.assert_counts(await self.serves(path))
+        await self.assert_counts(await self.serves(ssh, path))
         ssh.transport.signalProcess(signal.SIGKILL)  # type: ignore[union-attr]  # it runs
         await self.until(lambda: not os.path.exists(path))
 
@@ -177,17 +174,17 @@ class UnixTests(ForwardingCase):
         there, here = f"{self.sockets}/there", f"{self.sockets}/here"
         port = unix.listenUNIX(there, CountingServer())
         self.addCleanup(port.stopListening)
-        self.background("-N", "-L", f"{here}:{there}")
-        await self.assert_counts(await self.serves(here))
+        ssh = self.background("-N", "-L", f"{here}:{there}")
+        await self.assert_counts(await self.serves(ssh, here, here=True))
 
     async def test_both(self) -> None:
         """Both at once: to the host and back to the client."""
         there, here = f"{self.sockets}/there", f"{self.sockets}/here"
         port = unix.listenUNIX(f"{self.sockets}/end", CountingServer())
         self.addCleanup(port.stopListening)
-        self.background("-N", "-R", f"{there}:{self.sockets}/end", "-L", f"{here}:{there}")
-        await self.serves(there)
-        await self.assert_counts(await self.serves(here))
+        ssh = self.background("-N", "-R", f"{there}:{self.sockets}/end", "-L", f"{here}:{there}")
+        await self.serves(ssh, there)
+        await self.assert_counts(await self.serves(ssh, here, here=True))
 
     async def test_refused(self) -> None:
         """A path that is taken."""
@@ -200,41 +197,28 @@ class UnixTests(ForwardingCase):
 
 
 class LocalTests(ForwardingCase):
-    def free_port(self) -> int:
-        with socket.create_server((LOOPBACK, 0)) as free:
-            port: int = free.getsockname()[1]
-            return port
-
-    async def listening(self, port: int) -> TCP4ClientEndpoint:
-        """When the client listens there."""
-        endpoint = TCP4ClientEndpoint(tcp, LOOPBACK, port)
-        while True:
-            try:
-                await self.ask(endpoint, 0)
-            except ConnectError:
-                await self.turns()
-            else:
-                return endpoint
+    async def listening(self, *words: str) -> TCP4ClientEndpoint:
+        """A port of this host where the client listens, and forwards what these words say."""
+        port = free_port()
+        listen, *rest = words
+        where = ":".join((LOOPBACK, str(port), *rest))
+        await self.said(self.background("-N", listen, where), LISTENS_HERE)
+        return TCP4ClientEndpoint(tcp, LOOPBACK, port)
 
     async def test_port(self) -> None:
         """``-L`` to a port, by IPv4."""
-        port = self.free_port()
-        self.background("-N", "-L", f"{LOOPBACK}:{port}:{LOOPBACK}:{self.counting}")
-        await self.assert_counts(await self.listening(port))
+        await self.assert_counts(await self.listening("-L", LOOPBACK, str(self.counting)))
 
     async def test_ipv6(self) -> None:
         """``-L`` to a port of ``::1``."""
         server = tcp.listenTCP(0, CountingServer(), interface="::1")
         self.addCleanup(server.stopListening)
-        port = self.free_port()
-        self.background("-N", "-L", f"{LOOPBACK}:{port}:[::1]:{server.getHost().port}")  # type: ignore[attr-defined]
-        await self.assert_counts(await self.listening(port))
+        port = server.getHost().port  # type: ignore[attr-defined]  # a port of TCP
+        await self.assert_counts(await self.listening("-L", "[::1]", str(port)))
 
     async def test_socks(self) -> None:
         """``-D``: who speaks SOCKS 5 to the client says where to."""
-        port = self.free_port()
-        self.background("-N", "-D", f"{LOOPBACK}:{port}")
-        endpoint = await self.listening(port)
+        endpoint = await self.listening("-D")
         program = FarEnd()
         await connectProtocol(endpoint, program)
         where = socket.inet_aton(LOOPBACK) + self.counting.to_bytes(2, "big")
