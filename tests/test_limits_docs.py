@@ -14,7 +14,7 @@ import teleport_conch
 
 DOCS = Path(__file__).parents[1] / "docs"
 PACKAGE = Path(teleport_conch.__file__).parent
-ROOMS = ("auth", "proxy", "node", "client", "https", "audit", "storage", "supervisor")
+ROOMS = ("auth", "proxy", "node", "client", "https", "web", "audit", "storage", "supervisor")
 MODULES = ("cache", "company", "member", "periodic", "proxy_protocol", "starting", "steady")
 TIMES = {"ms": 0.001, "s": 1, "min": 60, "h": 3600, "days": 86_400}
 UNITS = {**TIMES, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "beats": 1, "": 1}
@@ -29,7 +29,7 @@ NO_BOUNDS = {
     "auth.second_factor.RECOVERY_BYTES",
     *("auth.tokens.GENERATED_BYTES", "https.site.MAX_HEAD_LINES", "audit.log.FILE_MODE", "audit.log.FOLDER_MODE"),
     *("proxy.dialing.DEFAULT_NODE_PORT", "proxy_protocol.FIELD_TYPE", "proxy_protocol.FIELD_VERSION"),
-    "proxy_protocol.NONCE_BYTES",
+    *("proxy_protocol.NONCE_BYTES", "web.qr.BORDER", "web.qr.PIXELS"),
 }
 """Versions, sizes of formats, modes and ports; and what follows from another bound."""
 

@@ -205,6 +205,7 @@ _TYPES = (
     # The ways through.
     _event("proxy.connect", "TJ030I/TJ030W", "user target", "node_id node_name addr tx rx"),
     _event("api.denied", "TJ040W", "verb kind error", "name node_id roles trace"),
+    _event("web.refused", "TJ041W", "action error"),
     # The cluster's own.
     _event("backup.create", "TJ050I", "user"),
     _event("audit.lost", "TJ090W", "count reason"),

@@ -7,9 +7,9 @@ from teleport_conch.auth.cluster import Cluster
 from teleport_conch.auth.feed import check_kinds
 from teleport_conch.auth.gate import ANYBODY, Answer, Call, Gate, Needs, Streamed, address_of
 from teleport_conch.auth.limits import WATCHES_PER_CALLER
-from teleport_conch.auth.throttle import InProgress
 from teleport_conch.auth.watching import WatchStream
 from teleport_conch.errors import AccessDenied, BadParameter
+from teleport_conch.https.throttle import InProgress
 from teleport_conch.periodic import Rounds
 
 MIN_CLIENT_VERSION = "0.1.0"

@@ -25,7 +25,6 @@ from teleport_conch.auth.emitting import Emit
 from teleport_conch.auth.hosts import Hosts, Registration
 from teleport_conch.auth.locks import LockList
 from teleport_conch.auth.storing import encode
-from teleport_conch.auth.throttle import Reports
 from teleport_conch.certs.options import check_listed
 from teleport_conch.errors import (
     AccessDenied,
@@ -36,6 +35,7 @@ from teleport_conch.errors import (
     Unauthenticated,
 )
 from teleport_conch.https.routing import Routes
+from teleport_conch.https.throttle import Reports
 
 DONE = {"message": "ok"}
 

@@ -27,7 +27,6 @@ from teleport_conch.auth.limits import (
     RESET_TTL_S,
 )
 from teleport_conch.auth.passwords import Hashing, check_new
-from teleport_conch.auth.throttle import Failures
 from teleport_conch.auth.users import Users
 from teleport_conch.config.durations import format_duration
 from teleport_conch.errors import (
@@ -42,6 +41,7 @@ from teleport_conch.errors import (
     OTPRefused,
     PasswordRefused,
 )
+from teleport_conch.https.throttle import Failures
 from teleport_conch.resources.fields import Fields
 from teleport_conch.storage.backend import IBackend, Item
 

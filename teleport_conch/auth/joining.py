@@ -17,7 +17,6 @@ from teleport_conch.auth.hosts import KIND_OF_ROLE, Hosts, Registration
 from teleport_conch.auth.limits import FAILED_TOKENS_PER_MINUTE, HOST_CERTIFICATE_S, REGISTRATIONS_IN_PROGRESS
 from teleport_conch.auth.presence import HostKey, PresenceTable
 from teleport_conch.auth.principals import NameRules, is_loopback
-from teleport_conch.auth.throttle import Failures, InProgress, Reports
 from teleport_conch.auth.tokens import Tokens
 from teleport_conch.certs import keys, names
 from teleport_conch.certs.public_key import Material
@@ -36,6 +35,7 @@ from teleport_conch.errors import (
     TokenType,
     TokenUnknown,
 )
+from teleport_conch.https.throttle import Failures, InProgress, Reports
 from teleport_conch.resources.joining import JoinAnswer, JoinRequest
 from teleport_conch.resources.server import JoinRecord
 from teleport_conch.resources.token import JoinToken

@@ -15,8 +15,6 @@ MAX_CONNECTIONS_PER_ADDRESS = 15_000
 REGISTRATIONS_IN_PROGRESS = 10
 FAILED_TOKENS_PER_MINUTE = 20
 """From one address (one /64 of IPv6)."""
-ADDRESSES_REMEMBERED = 10_000
-"""Whose failures are counted; the oldest is forgotten first."""
 MAX_TOKENS = 10_000
 TOKEN_TTL_S = 30 * 60.0
 MIN_TOKEN_TTL_S = 60.0
@@ -27,10 +25,6 @@ MIN_TOKEN_CHARS = 8
 HOST_CERTIFICATE_S = 30 * 24 * 3600.0
 MAX_HOSTS = 100_000
 """Registered at one time; a registration ends with its certificate."""
-
-EVENTS_PER_MINUTE = 60
-"""Events of what was refused to one address; refusals go on beyond it, in silence."""
-EVENTS_PER_MINUTE_IN_ALL = 600
 
 # Presence.
 LATE_AFTER_BEATS = 1.5

@@ -24,8 +24,8 @@ from teleport_conch.auth.limits import (
     SCRYPT_P,
     SCRYPT_R,
 )
-from teleport_conch.auth.throttle import InProgress
 from teleport_conch.errors import PasswordRefused, StorageCorrupt
+from teleport_conch.https.throttle import InProgress
 
 SALT_BYTES = 16
 HASH_BYTES = 32

@@ -17,9 +17,9 @@ from teleport_conch.auth.credentials import Credentials, Vault
 from teleport_conch.auth.emitting import Emit
 from teleport_conch.auth.limits import FAILED_LOGINS_BEFORE_LOCKOUT, FAILED_LOGINS_PER_MINUTE
 from teleport_conch.auth.passwords import Hashing, prepared
-from teleport_conch.auth.throttle import Failures, Reports
 from teleport_conch.auth.users import Users
 from teleport_conch.errors import CompareFailed, LockedOut, LoginRefused, NotFound, StorageFull
+from teleport_conch.https.throttle import Failures, Reports
 from teleport_conch.resources.user import User
 
 REFUSED = "invalid user name, password or second factor"

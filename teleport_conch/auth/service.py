@@ -10,9 +10,8 @@ from typing import ClassVar, TypeVar, cast
 
 from attrs import frozen
 from twisted.application.service import IService
-from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.interfaces import IListeningPort, IReactorFromThreads, IReactorThreads, IReactorTime
-from twisted.internet.task import deferLater
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorFromThreads, IReactorThreads
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
@@ -35,8 +34,7 @@ from teleport_conch.config.addresses import Address, as_ip
 from teleport_conch.config.options import TeleportOptions
 from teleport_conch.config.paths import prepare_data_dir
 from teleport_conch.config.settings import AuthSettings, Settings
-from teleport_conch.https.peeking import PeekFactory
-from teleport_conch.https.tls import BoundedTLSFactory
+from teleport_conch.https.tls import BoundedTLSFactory, close
 from teleport_conch.periodic import Periodic
 from teleport_conch.starting import Reactor, port_number
 from teleport_conch.storage.sqlite import SQLiteBackend
@@ -50,9 +48,6 @@ from teleport_conch.supervisor.working import Retiring
 from teleport_conch.version import VERSION
 
 RENEWAL_CHECK_S = 60.0
-CLOSING_S = 2.0
-CLOSING_STEP_S = 0.05
-"""How long connections get to be closed properly when the service stops."""
 
 _Answer = TypeVar("_Answer")
 
@@ -137,7 +132,7 @@ class AuthService(Retiring):
         self.port = port_number(listening)
         cluster.start()
         self._opened.push_async_callback(cluster.stop)
-        self._opened.push_async_callback(_close, reactor, listening, entrance, factory)
+        self._opened.push_async_callback(close, reactor, listening, entrance, factory)
         self._keep_renewed(cluster, tls, host_uuid)
 
     def _keep_renewed(self, cluster: Cluster, tls: ServerTLS, host_uuid: str) -> None:
@@ -188,22 +183,6 @@ def _names(auth: AuthSettings) -> list[str]:
     listening = as_ip(auth.listen_addr.host)
     own = [str(listening)] if listening is not None and not listening.is_unspecified else []
     return own + [address.host for address in auth.public_addr]
-
-
-async def _close(
-    reactor: IReactorTime, listening: IListeningPort, entrance: PeekFactory, factory: BoundedTLSFactory
-) -> None:
-    """Take no more connections, and end those that there are: properly, or after a moment."""
-    await maybeDeferred(listening.stopListening)
-    entrance.end()
-    for channel in factory.channels():
-        channel.loseConnection()
-    waited_s = 0.0
-    while factory.protocols and waited_s < CLOSING_S:
-        await deferLater(reactor, CLOSING_STEP_S)
-        waited_s += CLOSING_STEP_S
-    for protocol in tuple(factory.protocols):
-        protocol.abortConnection()
 
 
 def listener_of(settings: Settings) -> Listener:

@@ -22,13 +22,13 @@ def self_signed(private_key: ec.EllipticCurvePrivateKey, cluster: str, serial: i
     """An authority's own certificate, which may sign for users and hosts and not for further authorities."""
     public_key = private_key.public_key()
     subject = tls.authority_subject(cluster)
-    builder = (
-        _builder(subject, subject, public_key, serial, window)
+    unsigned = (
+        builder(subject, subject, public_key, serial, window)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_key_usage(signs_certificates=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
     )
-    return builder.sign(private_key, hashes.SHA256())
+    return unsigned.sign(private_key, hashes.SHA256())
 
 
 def leaf(
@@ -48,8 +48,8 @@ def leaf(
     usages = [ExtendedKeyUsageOID.CLIENT_AUTH]
     if served:
         usages.insert(0, ExtendedKeyUsageOID.SERVER_AUTH)
-    builder = (
-        _builder(subject, issuer.subject, public_key, serial, window)
+    unsigned = (
+        builder(subject, issuer.subject, public_key, serial, window)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
@@ -59,8 +59,8 @@ def leaf(
         )
     )
     if served:
-        builder = builder.add_extension(x509.SubjectAlternativeName(served), critical=False)
-    return builder.sign(private_key, hashes.SHA256())
+        unsigned = unsigned.add_extension(x509.SubjectAlternativeName(served), critical=False)
+    return unsigned.sign(private_key, hashes.SHA256())
 
 
 def server_names(host_uuid: str, cluster: str, role: str, others: Sequence[str]) -> list[x509.GeneralName]:
@@ -74,19 +74,21 @@ def server_names(host_uuid: str, cluster: str, role: str, others: Sequence[str])
         served += [names.SERVER_NAME, f"*.{names.SERVER_NAME}"]
     if role == "Proxy":
         served.append(names.PROXY_SERVER_NAME)
-    return [_general_name(name) for name in dict.fromkeys(served)]
+    return [general_name(name) for name in dict.fromkeys(served)]
 
 
-def _general_name(name: str) -> x509.GeneralName:
+def general_name(name: str) -> x509.GeneralName:
+    """A host name or an address, as a certificate holds it."""
     try:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
         return x509.DNSName(name)
 
 
-def _builder(
+def builder(
     subject: x509.Name, issuer: x509.Name, public_key: Material, serial: int, window: Window
 ) -> x509.CertificateBuilder:
+    """A certificate without extensions that is not signed yet."""
     start, end = (datetime.fromtimestamp(int(second), UTC) for second in window)
     return x509.CertificateBuilder(issuer, subject, public_key, serial, start, end)
 

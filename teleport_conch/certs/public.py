@@ -43,6 +43,10 @@ class PublicAuthority:
         """
         return tuple(map(tls.load_certificate_pem, self.tls_certificates))
 
+    def lines(self) -> tuple[str, ...]:
+        """Its SSH keys, a line each."""
+        return tuple(map(keys.public_line, self.ssh_keys))
+
     def user_lines(self) -> tuple[str, ...]:
         """Lines for ``authorized_keys``; without ``cert-authority`` in front, also for sshd's TrustedUserCAKeys."""
         comment = f"clustername={self.cluster_name}&type=user"
@@ -65,9 +69,9 @@ class PublicAuthority:
 
     def to_json(self) -> dict[str, object]:
         """The resource ``cert_authority`` v2; keys are lines and PEM in base64, as Teleport has them."""
-        lines = [keys.public_line(blob) for blob in self.ssh_keys]
         pairs = [{"cert": packed(text)} for text in self.tls_certificates]
-        return resource(self.kind, self.cluster_name, {"checking_keys": packed_all(lines), "tls_key_pairs": pairs})
+        spec = {"checking_keys": packed_all(self.lines()), "tls_key_pairs": pairs}
+        return resource(self.kind, self.cluster_name, spec)
 
     @classmethod
     def from_json(cls, value: object) -> PublicAuthority:

@@ -68,6 +68,7 @@ def _plan(typed: Path) -> Plan:
         host=host,
         auth_port=ports.auth,
         proxy_port=ports.proxy,
+        web_port=ports.web,
         node_port=ports.node,
         second_node=ports.second_node,
     )

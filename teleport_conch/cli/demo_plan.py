@@ -35,6 +35,7 @@ class Plan:
     host: str
     auth_port: int
     proxy_port: int
+    web_port: int
     node_port: int
     second_node: int
 
@@ -76,6 +77,8 @@ class Plan:
                 "enabled": "yes",
                 "listen_addr": self.address(self.proxy_port),
                 "ssh_public_addr": [self.address(self.proxy_port)],
+                "web_listen_addr": self.address(self.web_port),
+                "public_addr": [self.address(self.web_port)],
             },
             "ssh_service": {
                 "enabled": "yes",

@@ -10,7 +10,7 @@ from pathlib import Path
 from attrs import frozen
 
 from teleport_conch.config.loading import load
-from teleport_conch.config.scalars import AUTH_PORT, NODE_PORT, PROXY_PORT
+from teleport_conch.config.scalars import AUTH_PORT, NODE_PORT, PROXY_PORT, WEB_PORT
 from teleport_conch.errors import StartError, TeleportError
 
 LOOPBACK = ("127.0.0.1", "::1")
@@ -22,12 +22,13 @@ class Ports:
 
     auth: int
     proxy: int
+    web: int
     node: int
     second_node: int
 
 
 #: Another port for a second node than those of the others, and of Teleport's other services.
-STANDARD = Ports(AUTH_PORT, PROXY_PORT, NODE_PORT, 3122)
+STANDARD = Ports(AUTH_PORT, PROXY_PORT, WEB_PORT, NODE_PORT, 3122)
 
 
 def loopback() -> str:
@@ -51,6 +52,7 @@ def choose(host: str, last: Ports | None) -> Ports:
     for candidates in (
         (before.auth, STANDARD.auth),
         (before.proxy, STANDARD.proxy),
+        (before.web, STANDARD.web),
         (before.node, STANDARD.node),
         (before.second_node, STANDARD.second_node),
     ):
@@ -86,6 +88,7 @@ def of_last_start(configuration: Path, second: Path) -> Ports | None:
     return Ports(
         first.auth.listen_addr.port,
         first.proxy.listen_addr.port,
+        first.proxy.web_listen_addr.port,
         first.node.listen_addr.port,
         other.node.listen_addr.port,
     )

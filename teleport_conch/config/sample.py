@@ -53,6 +53,9 @@ ssh_service:
 proxy_service:
   enabled: yes
   listen_addr: 0.0.0.0:3023
+  # Where people reach the web port; links and commands name it.
+  web_listen_addr: 0.0.0.0:3080
+  # public_addr: proxy.example.com:3080
 """
 
 

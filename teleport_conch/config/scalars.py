@@ -17,6 +17,7 @@ from teleport_conch.config.kinds import Many, One
 AUTH_PORT = 3025
 NODE_PORT = 3022
 PROXY_PORT = 3023
+TUNNEL_PORT = 3024
 WEB_PORT = 3080
 
 _YES = frozenset({"yes", "yeah", "y", "true", "1", "on"})
@@ -111,14 +112,11 @@ def parse_severity(text: str) -> str:
 
 
 def parse_auth_server(text: str) -> Address:
-    """:raises ValueError: with a sentence."""
-    address = parse_address(text, AUTH_PORT)
-    if address.port == WEB_PORT:
-        raise ValueError(
-            f"joining through a proxy's web address ({address}, tunnel mode) is not built yet:"
-            f" write the auth server's address, whose port is {AUTH_PORT} by default"
-        )
-    return address
+    """Of an auth server, or of a proxy's web port, which passes calls on.
+
+    :raises ValueError: with a sentence.
+    """
+    return parse_address(text, AUTH_PORT)
 
 
 YES_NO = One(parse_bool)

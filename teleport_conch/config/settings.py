@@ -31,6 +31,7 @@ from teleport_conch.config.scalars import (
     PROXY_PORT,
     SERVICE_NAME,
     SWITCH,
+    TUNNEL_PORT,
     WEB_PORT,
     WORDS,
     YES_NO,
@@ -240,15 +241,29 @@ class ProxySettings:
 
     :ivar public_addr: where people reach the web address; the first is the canonical one.
     :ivar ssh_public_addr: where SSH clients reach the proxy.
+    :ivar tunnel_public_addr: where reverse tunnels will reach it; clients are told, and nothing listens there.
+    :ivar https_key_file: with ``https_cert_file``; None for a pair of the proxy's own.
     :ivar unregistered_hosts: networks and exact names that may be dialled though no node is registered there.
     """
 
     enabled: bool = key(YES_NO, True)
     listen_addr: Address = key(listen(PROXY_PORT), Address(EVERY_INTERFACE, PROXY_PORT))
     proxy_protocol: str = key(_ON_OFF, "off", only=("off",), lacks=_PROXY_HEADERS)
+    web_listen_addr: Address = key(listen(WEB_PORT), Address(EVERY_INTERFACE, WEB_PORT))
+    https_key_file: Path | None = key(PATH, None)
+    https_cert_file: Path | None = key(PATH, None)
     public_addr: tuple[Address, ...] = key(addresses(WEB_PORT), ())
     ssh_public_addr: tuple[Address, ...] = key(addresses(PROXY_PORT), ())
+    tunnel_public_addr: tuple[Address, ...] = key(addresses(TUNNEL_PORT), ())
     unregistered_hosts: tuple[Network | str, ...] = key(Many(One(parse_network)), (), ours=True)
+
+
+def _pair(proxy: ProxySettings) -> Iterable[str]:
+    if proxy.enabled and (proxy.https_key_file is None) != (proxy.https_cert_file is None):
+        yield "https_key_file and https_cert_file belong together: give both, or neither"
+
+
+_PROXY_SECTION: Section[ProxySettings] = Section(ProxySettings, unbuilt.PROXY_SERVICE, checks=_pair)
 
 
 @frozen
@@ -260,7 +275,7 @@ class Settings:
 
     teleport: TeleportSettings = key(Section(TeleportSettings, unbuilt.TELEPORT), TeleportSettings())
     auth: AuthSettings = key(Section(AuthSettings, unbuilt.AUTH_SERVICE), AuthSettings(), name="auth_service")
-    proxy: ProxySettings = key(Section(ProxySettings, unbuilt.PROXY_SERVICE), ProxySettings(), name="proxy_service")
+    proxy: ProxySettings = key(_PROXY_SECTION, ProxySettings(), name="proxy_service")
     node: NodeSettings = key(_NODE_SECTION, NodeSettings(), name="ssh_service")
     notices: tuple[str, ...] = field(default=())
 
@@ -278,7 +293,11 @@ class Settings:
         return evolve(
             self,
             auth=evolve(self.auth, listen_addr=moved(self.auth.listen_addr)),
-            proxy=evolve(self.proxy, listen_addr=moved(self.proxy.listen_addr)),
+            proxy=evolve(
+                self.proxy,
+                listen_addr=moved(self.proxy.listen_addr),
+                web_listen_addr=moved(self.proxy.web_listen_addr),
+            ),
             node=evolve(self.node, listen_addr=moved(self.node.listen_addr)),
         )
 

@@ -115,13 +115,8 @@ def _only_default_port(name: str, port: int, lacks: str) -> Key:
     return missing(name, lacks, listen(port), only=(Address(EVERY_INTERFACE, port),))
 
 
-_NO_WEB = "the proxy has no web interface"
 _NO_TUNNELS = "the proxy takes no reverse tunnels"
 PROXY_SERVICE = (
-    _only_default_port("web_listen_addr", 3080, _NO_WEB),
     _only_default_port("tunnel_listen_addr", 3024, _NO_TUNNELS),
-    missing("https_key_file", _NO_WEB, only=()),
-    missing("https_cert_file", _NO_WEB, only=()),
-    missing("tunnel_public_addr", _NO_TUNNELS),
     without_effect("kubernetes", _KUBERNETES),
 )

@@ -20,3 +20,11 @@ DISCARDED_BYTES = 1 << 20
 DISCARDING_S = 5.0
 SAY_AGAIN_S = 60.0
 """Between two lines of the log about connections that were closed for their number."""
+CLOSING_S = 2.0
+"""For connections to be closed properly when a service stops."""
+CLOSING_STEP_S = 0.05
+ADDRESSES_REMEMBERED = 10_000
+"""Whose failures and calls are counted; the oldest is forgotten first."""
+EVENTS_PER_MINUTE = 60
+"""Events of what was refused to one address; refusals go on beyond it, in silence."""
+EVENTS_PER_MINUTE_IN_ALL = 600

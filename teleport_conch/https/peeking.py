@@ -12,6 +12,7 @@ from twisted.python.failure import Failure
 
 from teleport_conch.errors import TeleportError
 from teleport_conch.https.limits import PEEK_S, SAY_AGAIN_S
+from teleport_conch.https.places import host_of
 
 Chosen = tuple[IProtocol | None, bytes]
 """Who goes on with a connection, with which bytes of it; nobody where there are too many connections."""
@@ -100,7 +101,7 @@ class PeekFactory(ServerFactory):
         self._said_at = -SAY_AGAIN_S
 
     def buildProtocol(self, addr: IAddress | None) -> Peek | None:  # type: ignore[override]  # None refuses
-        address = str(getattr(addr, "host", ""))
+        address = host_of(addr)
         if self._by_address[address] >= self._per_address:
             return None
         if len(self._waiting) >= self._total:

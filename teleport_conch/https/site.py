@@ -37,9 +37,13 @@ MAX_HEAD_LINES = limits.MAX_HEADERS + 2
 
 
 class BoundedRequest(Request):
-    """A request whose body is held in memory, bounded."""
+    """A request whose body is held in memory, bounded.
+
+    :ivar media_type: of the body, in lower case.
+    """
 
     channel: BoundedChannel
+    media_type = b""
     _body: BytesIO
     _left = 0
 
@@ -71,6 +75,7 @@ class BoundedRequest(Request):
         except UnicodeDecodeError:
             self.channel.refuse(BadParameter("The address of the request is not text in UTF-8."))
             return
+        self.media_type = (self.getHeader(b"content-type") or b"").partition(b";")[0].strip().lower()
         self.requestHeaders.removeHeader(b"content-type")  # or Twisted would take some bodies for forms
         super().requestReceived(command, path, version)
 

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 from cryptography import x509
 from OpenSSL import SSL, crypto
+from twisted.internet.defer import maybeDeferred
 from twisted.internet.interfaces import (
     IAddress,
+    IListeningPort,
     IOpenSSLServerConnectionCreator,
     IProtocolFactory,
     IReactorTime,
 )
-from twisted.logger import Logger
+from twisted.internet.task import deferLater
 from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.web.http import HTTPChannel
 
 from teleport_conch.certs import keys
-from teleport_conch.https.limits import SAY_AGAIN_S
+from teleport_conch.https.limits import CLOSING_S, CLOSING_STEP_S
+from teleport_conch.https.peeking import PeekFactory
+from teleport_conch.https.places import Places, host_of
 
 _CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
 """Of TLS 1.2; those of TLS 1.3 are all good."""
@@ -71,7 +74,6 @@ class BoundedTLSFactory(TLSMemoryBIOFactory):
     """TLS around ``wrapped``, for a bounded number of connections, in all and from one address."""
 
     protocol = BoundedTLSProtocol
-    _log = Logger()
 
     def __init__(
         self,
@@ -82,27 +84,14 @@ class BoundedTLSFactory(TLSMemoryBIOFactory):
         per_address: int,
     ) -> None:
         super().__init__(tls, isClient=False, wrappedFactory=wrapped, clock=clock)
-        self._total = total
-        self._per_address = per_address
-        self._open: Counter[str] = Counter()
-        self._addresses: dict[TLSMemoryBIOProtocol, str] = {}
-        self._said_at = -SAY_AGAIN_S
+        self.places = Places(clock, total, per_address)
 
     def buildProtocol(self, addr: IAddress | None) -> BoundedTLSProtocol | None:  # type: ignore[override]  # None refuses
-        address = str(getattr(addr, "host", ""))
-        if len(self.protocols) >= self._total or self._open[address] >= self._per_address:
-            self._say_full(address)
+        if not self.places.has_room(host_of(addr)):
             return None
         protocol: BoundedTLSProtocol = super().buildProtocol(addr)  # type: ignore[assignment]  # of our class
         protocol.peer = addr
-        self._addresses[protocol] = address
         return protocol
-
-    def _say_full(self, address: str) -> None:
-        """Once a minute; who opens too many connections does not fill the log as well."""
-        if self._clock.seconds() >= self._said_at + SAY_AGAIN_S:
-            self._said_at = self._clock.seconds()
-            self._log.warn("There are too many connections; one from {address} was refused.", address=address)
 
     def channels(self) -> list[HTTPChannel]:
         """What speaks HTTP over the connections that are open."""
@@ -111,12 +100,30 @@ class BoundedTLSFactory(TLSMemoryBIOFactory):
 
     def registerProtocol(self, p: TLSMemoryBIOProtocol) -> None:
         if p not in self.protocols:  # Twisted does this twice
-            self._open[self._addresses[p]] += 1
+            self.places.enter(_origin(p))
         super().registerProtocol(p)
 
     def unregisterProtocol(self, p: TLSMemoryBIOProtocol) -> None:
         super().unregisterProtocol(p)
-        address = self._addresses.pop(p)
-        self._open[address] -= 1
-        if not self._open[address]:
-            del self._open[address]
+        self.places.leave(_origin(p))
+
+
+def _origin(protocol: TLSMemoryBIOProtocol) -> str:
+    assert isinstance(protocol, BoundedTLSProtocol), "of another factory"
+    return host_of(protocol.peer)
+
+
+async def close(
+    reactor: IReactorTime, listening: IListeningPort, entrance: PeekFactory, factory: BoundedTLSFactory
+) -> None:
+    """Take no more connections, and end those that there are: properly, or after :data:`CLOSING_S`."""
+    await maybeDeferred(listening.stopListening)
+    entrance.end()
+    for channel in factory.channels():
+        channel.loseConnection()
+    waited_s = 0.0
+    while factory.protocols and waited_s < CLOSING_S:
+        await deferLater(reactor, CLOSING_STEP_S)
+        waited_s += CLOSING_STEP_S
+    for protocol in tuple(factory.protocols):
+        protocol.abortConnection()

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar, cast
 
 from twisted.application.service import IService
 from twisted.conch.ssh.keys import Key
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IResolutionReceiver
+from twisted.internet.interfaces import IAddress, IListeningPort, IResolutionReceiver
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from teleport_conch.certs.certificate import SSHCertificate
 from teleport_conch.certs.identity import HostIdentity
-from teleport_conch.config.addresses import Address
 from teleport_conch.config.options import TeleportOptions
 from teleport_conch.config.paths import prepare_data_dir
 from teleport_conch.config.settings import ProxySettings, Settings
@@ -22,7 +21,9 @@ from teleport_conch.member import Member, MemberChoice, cache_choice, host_keys_
 from teleport_conch.proxy.dialing import Dialer, HostKey
 from teleport_conch.proxy.door import DoorPolicy, Router
 from teleport_conch.proxy.outside import OutsideHosts
+from teleport_conch.proxy.public import PublicAddresses
 from teleport_conch.proxy.reachability import Reachability
+from teleport_conch.proxy.web_door import WebDoor
 from teleport_conch.resources.server import Server
 from teleport_conch.ssh.factory import ServerFactory
 from teleport_conch.starting import Reactor, port_number
@@ -58,7 +59,11 @@ class ProxyService(Retiring):
         self._settings = settings
         self._proxy: ProxySettings = settings.proxy
         self._port = self._proxy.listen_addr.port
+        self._web_port = self._proxy.web_listen_addr.port
         self._factory: ServerFactory | None = None
+        self._web: WebDoor | None = None
+        self._listening: IListeningPort | None = None
+        self._web_listening: IListeningPort | None = None
 
     async def start_up(self) -> None:
         """Folder, identity, listener, in this order."""
@@ -71,24 +76,52 @@ class ProxyService(Retiring):
         self._new_identity(identity)
         dialer = Dialer(self._proxy_reactor, lambda: self._host_key)
         self._factory = self._make_factory(identity, dialer)
+        self._web = self._open_web_door()
         self.member.uplink.on_identity(self._new_identity)
-        port = await listen(self._proxy_reactor, listeners_of(self._settings)[0], self._given, self._factory)
-        self._listening = port
-        self._port = port_number(port)
+        await self._listen(self._factory, self._web)
         self._watch_nodes(dialer)
         self.member.uplink.beat_now()
-        self._log.info("The proxy of {name} serves SSH on {where}.", name=identity.cluster_name, where=self._address())
+        self._log.info(
+            "The proxy of {name} serves SSH on {ssh} and HTTPS on {web}.",
+            name=identity.cluster_name,
+            ssh=str(self._addresses().ssh),
+            web=str(self._addresses().web),
+        )
+
+    async def _listen(self, factory: ServerFactory, web: WebDoor) -> None:
+        ssh_listener, web_listener = listeners_of(self._settings)
+        self._listening = await listen(self._proxy_reactor, ssh_listener, self._given, factory)
+        self._port = port_number(self._listening)
+        self._web_listening = await listen(self._proxy_reactor, web_listener, self._given, web.factory)
+        self._web_port = port_number(self._web_listening)
+
+    def _open_web_door(self) -> WebDoor:
+        door = WebDoor(self._proxy_reactor, self._settings, self.member, self._addresses, lambda: self._host_key)
+        door.open()
+        door.setServiceParent(self)
+        return door
 
     def stopService(self) -> Deferred[None]:
         """Takes no more clients, and says goodbye to those that are there."""
-        if self._factory is not None:
+        return Deferred.fromCoroutine(self._stop(super().stopService))
+
+    async def _stop(self, stop_parts: Callable[[], Deferred[None]]) -> None:
+        if self._factory is not None and self._listening is not None:
             self._listening.stopListening()
             self._factory.disconnect_all("The proxy is being stopped.")
-        return super().stopService()
+        await self._close_web_door()
+        await stop_parts()
+
+    async def _close_web_door(self) -> None:
+        listening, self._web_listening = self._web_listening, None
+        if self._web is not None and listening is not None:
+            await self._web.close(listening)
 
     async def retire(self) -> None:
         """See :class:`~teleport_conch.supervisor.working.Retiring`."""
-        self._listening.stopListening()
+        if self._listening is not None:
+            self._listening.stopListening()
+        await self._close_web_door()
         self._reachability.disownServiceParent()
         await self.member.retire()
         self._log.info("The proxy takes no more clients; {count} connections go on.", count=self._clients())
@@ -104,32 +137,18 @@ class ProxyService(Retiring):
 
     def _choice(self) -> MemberChoice:
         teleport = self._settings.teleport
-        membership = membership_of(teleport, "Proxy", self._names())
+        membership = membership_of(teleport, "Proxy", self._addresses().hosts())
         return MemberChoice(teleport.data_dir, membership, cache_choice(teleport.cache), KINDS, self._record)
 
-    def _names(self) -> list[str]:
-        """Names, beside the nodename, under which clients look for this proxy."""
-        advertised = self._settings.teleport.advertise_ip
-        public = (*self._proxy.ssh_public_addr, *self._proxy.public_addr)
-        return [each.host for each in public] + ([advertised.host] if advertised else [])
-
-    def _address(self) -> str:
-        """Where SSH clients find this proxy; auth puts our address for one that means every interface."""
-        advertised = self._settings.teleport.advertise_ip
-        if self._proxy.ssh_public_addr:
-            return str(self._proxy.ssh_public_addr[0])
-        if self._proxy.public_addr:
-            return str(Address(self._proxy.public_addr[0].host, self._port))
-        if advertised is not None:
-            return str(Address(advertised.host, self._port))
-        return str(Address(self._proxy.listen_addr.host, self._port))
+    def _addresses(self) -> PublicAddresses:
+        return PublicAddresses(self._settings, self._port, self._web_port)
 
     def _record(self) -> Server:
         return Server(
             kind="proxy",
             name=self.member.uplink.host_uuid,
             hostname=self._settings.teleport.nodename,
-            addr=self._address(),
+            addr=str(self._addresses().ssh),
             public_addrs=tuple(map(str, self._proxy.ssh_public_addr)),
             labels=self.member.uplink.bound_labels,
             version=VERSION,
@@ -140,6 +159,8 @@ class ProxyService(Retiring):
         self._host_key = HostKey(Key.fromString(identity.ssh_key.encode()), certificate)
         if self._factory is not None:
             self._factory.host_keys = host_keys_of(identity)
+        if self._web is not None:
+            self._web.use_identity(identity)
 
     # What the proxy serves.
 
@@ -192,7 +213,10 @@ class _Resolution:
 
 def listeners_of(settings: Settings) -> Sequence[Listener]:
     """Where the proxy listens."""
-    return [Listener("proxy", "The proxy", settings.proxy.listen_addr)]
+    return [
+        Listener("proxy", "The proxy", settings.proxy.listen_addr),
+        Listener("web", "The web port of the proxy", settings.proxy.web_listen_addr),
+    ]
 
 
 def makeService(options: Options) -> IService:

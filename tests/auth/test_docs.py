@@ -95,8 +95,8 @@ class LimitTests(SynchronousTestCase):
             f"in a request                  {limits.MAX_EVENTS_IN_REQUEST} ",
             f"{limits.MAX_EVENTS_IN_ANSWER:,} ({limits.EVENTS_IN_ANSWER} usual)",
             f"of one caller                {limits.WATCHES_PER_CALLER} ",
-            f"of refusals                   {limits.EVENTS_PER_MINUTE} a minute",
-            f"{limits.EVENTS_PER_MINUTE_IN_ALL} a minute from all",
+            f"of refusals                   {https.EVENTS_PER_MINUTE} a minute",
+            f"{https.EVENTS_PER_MINUTE_IN_ALL} a minute from all",
             f"for a watcher        {limits.WATCH_QUEUE_LINES} ",
             f"reads nothing         {limits.WATCH_STALL_S:g} s",
         ):

@@ -117,9 +117,9 @@ class EntranceTests(TLSTestCase):
 
     async def test_limits_of_the_client(self) -> None:
         """Connections are counted by the address that the proxy names: one client does not use up another's."""
-        self.factory._per_address = 1
+        self.factory.places._per_address = 1
         first = await deferToThread(self._open_behind, self.header())
-        self.assertEqual(dict(self.factory._open), {"203.0.113.9": 1})
+        self.assertEqual(dict(self.factory.places.by_address), {"203.0.113.9": 1})
         self.assertEqual(await self.seen(self.header()), "")
         self.assertEqual(await self.seen(self.header(("203.0.113.10", 1))), "203.0.113.10")
         first.close()

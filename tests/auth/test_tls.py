@@ -288,7 +288,7 @@ class AbuseTests(TLSTestCase):
         for wire in wires:
             wire.close()
         await self.open_count(0)
-        self.assertEqual((dict(self.factory._open), self.factory._addresses), ({}, {}))
+        self.assertEqual((self.factory.places.taken, dict(self.factory.places.by_address)), (0, {}))
 
     async def test_98_large_body(self) -> None:
         """A hundred megabytes are refused while they come, with an answer that the client can read."""

@@ -19,6 +19,7 @@ PLAN = Plan(
     host="127.0.0.1",
     auth_port=3025,
     proxy_port=3023,
+    web_port=3080,
     node_port=3022,
     second_node=3122,
 )

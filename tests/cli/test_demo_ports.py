@@ -35,11 +35,11 @@ class ChoiceTests(SynchronousTestCase):
     def test_others(self) -> None:
         """Another one in the place of each that is taken."""
         self.taken = {3022, 3025}
-        self.assertEqual(choose(HOST, None), Ports(auth=40_001, proxy=3023, node=40_002, second_node=3122))
+        self.assertEqual(choose(HOST, None), Ports(auth=40_001, proxy=3023, web=3080, node=40_002, second_node=3122))
 
     def test_last(self) -> None:
         """Those of the last start come first, as other nodes know them; then the standard ones."""
-        last = Ports(auth=41_001, proxy=41_002, node=3022, second_node=3122)
+        last = Ports(auth=41_001, proxy=41_002, web=41_003, node=3022, second_node=3122)
         self.assertEqual(choose(HOST, last), last)
         self.taken = {41_002}
         self.assertEqual(choose(HOST, last), evolve(last, proxy=3023))
@@ -47,7 +47,7 @@ class ChoiceTests(SynchronousTestCase):
     def test_each_once(self) -> None:
         """Two services do not get one port."""
         last = evolve(STANDARD, auth=3023)
-        self.assertEqual(choose(HOST, last), Ports(auth=3023, proxy=40_001, node=3022, second_node=3122))
+        self.assertEqual(choose(HOST, last), Ports(auth=3023, proxy=40_001, web=3080, node=3022, second_node=3122))
 
     def test_no_loopback(self) -> None:
         """::1 is taken where there is no 127.0.0.1; without either there is a sentence."""
@@ -75,11 +75,11 @@ class LastStartTests(SynchronousTestCase):
         """The ports are in the configurations that the last start wrote."""
         folder = Path(self.mktemp()).absolute()
         folder.mkdir()
-        plan = Plan(folder, "laptop", "alice", HOST, 1, 2, 3, 4)
+        plan = Plan(folder, "laptop", "alice", HOST, 1, 2, 3, 4, 5)
         first, second = folder / "teleport.yaml", folder / "second-node.yaml"
         self.assertIs(of_last_start(first, second), None)
         first.write_text(plan.configuration())
         second.write_text(plan.second_configuration("sha256:" + "0" * 64))
-        self.assertEqual(of_last_start(first, second), Ports(1, 2, 3, 4))
+        self.assertEqual(of_last_start(first, second), Ports(1, 2, 3, 4, 5))
         first.write_text("rubbish: [")
         self.assertIs(of_last_start(first, second), None)

@@ -57,7 +57,7 @@ class DocumentationTests(SynchronousTestCase):
         page = (DOCS / "demo.rst").read_text("utf-8")
         for name in FILES:
             self.assertIn(f"``{name}``", page)
-        plan = Plan(Path(".demo"), "<nodename>", "alice", "127.0.0.1", 3025, 3023, 3022, 3122)
+        plan = Plan(Path(".demo"), "<nodename>", "alice", "127.0.0.1", 3025, 3023, 3080, 3022, 3122)
         programs = {"tctl": "tctl", "teleport": "teleport"}
         for line in plan.lines(programs, "").splitlines():
             if line.strip().startswith(("ssh ", "teleport ")) or "nodes add" in line:

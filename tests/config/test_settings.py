@@ -35,7 +35,6 @@ ALGORITHMS = "the algorithms that are offered cannot be chosen"
 NO_RECORDING = "sessions are not recorded"
 NO_TRUST = "clusters do not trust one another"
 NO_RESOURCES = "the configuration makes no resources"
-NO_WEB = "the proxy has no web interface"
 NO_TUNNELS = "the proxy takes no reverse tunnels"
 SINKS = "events are kept in <data_dir>/log on the auth host"
 
@@ -97,10 +96,9 @@ ROWS = {
         PIN, "md5:00", ": a CA pin is 'sha256:' and 64 hexadecimal digits, as 'tctl status' shows it"
     ),
     "teleport.auth_servers": Row(
-        "[auth, '[::1]:3025']",
-        "['proxy.example.com:3080']",
-        "[0]: joining through a proxy's web address (proxy.example.com:3080, tunnel mode) is not built yet:"
-        " write the auth server's address, whose port is 3025 by default",
+        "[auth, '[::1]:3025', 'proxy.example.com:3080']",
+        "['proxy.example.com:99999']",
+        "[0]: '99999' is not a port: write a number from 1 to 65535",
     ),
     "teleport.advertise_ip": Row(
         "10.0.0.5",
@@ -186,11 +184,11 @@ ROWS = {
         "['*']",
         "[0]: '*' is not a host name or an IP address",
     ),
-    "proxy_service.web_listen_addr": unbuilt("0.0.0.0:443", NO_WEB, "0.0.0.0:3080", "0.0.0.0:3080"),
+    "proxy_service.web_listen_addr": Row("0.0.0.0:443", "auth", LISTEN),
     "proxy_service.tunnel_listen_addr": unbuilt("0.0.0.0:3080", NO_TUNNELS, "0.0.0.0:3024", "0.0.0.0:3024"),
-    "proxy_service.tunnel_public_addr": unbuilt("a.example.com", NO_TUNNELS),
-    "proxy_service.https_key_file": unbuilt("/etc/key.pem", NO_WEB, accepted="~"),
-    "proxy_service.https_cert_file": unbuilt("/etc/cert.pem", NO_WEB, accepted="~"),
+    "proxy_service.tunnel_public_addr": ADDRESSES,
+    "proxy_service.https_key_file": Row("~", "key.pem", ": 'key.pem' is not an absolute path"),
+    "proxy_service.https_cert_file": Row("~", "cert.pem", ": 'cert.pem' is not an absolute path"),
     "proxy_service.kubernetes.enabled": unbuilt("yes", "Kubernetes is not proxied", NO_ONLY, "no"),
     "proxy_service.kubernetes.listen_addr": ANYTHING,
     "proxy_service.kubernetes.public_addr": ANYTHING,
@@ -411,6 +409,20 @@ class OffTests(SynchronousTestCase):
         text = "ssh_service: {enabled: no, pamm: 1, listen_addr: x, permit_user_env: yes}"
         error = self.assertRaises(ConfigError, read, text)
         self.assertEqual(len(error.sentence.splitlines()), 2, error.sentence)
+
+
+class WebCertificateTests(SynchronousTestCase):
+    def test_pair(self) -> None:
+        """The two files are given together, where the proxy is on."""
+        for given in ("https_key_file: /k", "https_cert_file: /c"):
+            error = self.assertRaises(ConfigError, read, f"proxy_service: {{{given}}}")
+            self.assertEqual(
+                error.sentence,
+                "f:1: proxy_service: https_key_file and https_cert_file belong together: give both, or neither",
+            )
+            read(f"proxy_service: {{enabled: no, {given}}}")
+        both = read("proxy_service: {https_key_file: /k, https_cert_file: /c}").proxy
+        self.assertEqual((both.https_key_file, both.https_cert_file), (Path("/k"), Path("/c")))
 
 
 class NoticeTests(SynchronousTestCase):

@@ -41,6 +41,7 @@ class Cluster:
     folder: Path = field(factory=temporary_folder)
     auth_port: int = field(factory=free_port)
     proxy_port: int = field(factory=free_port)
+    web_port: int = field(factory=free_port)
     auth: Service = field(init=False)
     proxy: Service = field(init=False)
     nodes: dict[str, Service] = field(factory=dict)
@@ -118,7 +119,11 @@ class Cluster:
         return {"auth_service": section, "proxy_service": {"enabled": False}, "ssh_service": {"enabled": False}}
 
     def _proxy_section(self) -> Mapping[str, JSON]:
-        section: JSON = {"enabled": True, "listen_addr": f"{LOCALHOST}:{self.proxy_port}"}
+        section: JSON = {
+            "enabled": True,
+            "listen_addr": f"{LOCALHOST}:{self.proxy_port}",
+            "web_listen_addr": f"{LOCALHOST}:{self.web_port}",
+        }
         return {"proxy_service": section}
 
     @property

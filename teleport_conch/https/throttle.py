@@ -9,10 +9,11 @@ from contextlib import contextmanager
 
 from attrs import define, field
 
-from teleport_conch.auth.limits import ADDRESSES_REMEMBERED, EVENTS_PER_MINUTE, EVENTS_PER_MINUTE_IN_ALL
 from teleport_conch.errors import LimitExceeded
+from teleport_conch.https.limits import ADDRESSES_REMEMBERED, EVENTS_PER_MINUTE, EVENTS_PER_MINUTE_IN_ALL
 
 WINDOW_S = 60.0
+"""Over which failures and calls are counted."""
 
 
 @define(eq=False)
@@ -43,10 +44,13 @@ class Failures:
     """Counts failures for each address, and refuses addresses with too many in a minute.
 
     An IPv6 host usually has a whole /64 to itself, so that is what is counted there.
+
+    :ivar what: they are, for the refusal.
     """
 
     _monotonic: Callable[[], float]
     per_minute: int
+    what: str = "failed attempts"
     _counts: OrderedDict[str, tuple[float, int]] = field(init=False, factory=OrderedDict)
 
     def check(self, address: str) -> None:
@@ -54,7 +58,7 @@ class Failures:
         since, count = self._count(_network(address))
         if count >= self.per_minute:
             wait = max(1, round(since + WINDOW_S - self._monotonic()))
-            raise LimitExceeded(f"Too many failed attempts from {address}; try again in {wait} seconds.", seconds=wait)
+            raise LimitExceeded(f"Too many {self.what} from {address}; try again in {wait} seconds.", seconds=wait)
 
     def add(self, address: str) -> None:
         """One more failure."""

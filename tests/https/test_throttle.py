@@ -5,9 +5,9 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from teleport_conch.auth import throttle
-from teleport_conch.auth.throttle import Failures, InProgress
 from teleport_conch.errors import LimitExceeded
+from teleport_conch.https import throttle
+from teleport_conch.https.throttle import Failures, InProgress
 
 
 class InProgressTests(SynchronousTestCase):

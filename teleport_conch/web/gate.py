@@ -1,0 +1,290 @@
+"""The one way into the web room: every route is registered here, with who may come, and nothing else reaches a handler.
+
+Three things stand before each handler: how often an address may ask, whether another site sent the request, and whose
+session it is. What a client says of itself in ``X-Forwarded-For`` or the like is read nowhere.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
+from urllib.parse import parse_qsl
+
+from attrs import define, field, frozen
+from klein import Klein
+from twisted.logger import Logger
+from twisted.web.server import Request
+
+from teleport_conch.client.people import SessionOwner
+from teleport_conch.errors import BadParameter, NotFound, SessionEnded, TeleportError, Unauthenticated
+from teleport_conch.https.routing import Routes
+from teleport_conch.https.site import BoundedRequest
+from teleport_conch.https.throttle import Failures, Reports
+from teleport_conch.web import limits
+from teleport_conch.web.answers import Answer, Cookie, Data, Elsewhere, cookies_in
+from teleport_conch.web.guard import (
+    FORM_COOKIE,
+    SESSION_COOKIE,
+    CrossSite,
+    Origin,
+    check_token,
+    form_token,
+)
+from teleport_conch.web.layout import refusal_page
+from teleport_conch.web.surroundings import Surroundings
+from teleport_conch.web.writing import write
+
+API_PREFIXES = ("", "/v1")
+"""Teleport serves its web API below both."""
+LOGIN = "/web/login"
+DESTINATIONS = ("/web/account",)
+"""Where a login may lead to."""
+_FORM_COOKIE_BYTES = 16
+_READING = ("GET", "HEAD")
+
+
+class Who(enum.Enum):
+    """Who may come by a route."""
+
+    ANYBODY = "anybody"
+    PERSON = "person"
+    """Who has a session."""
+
+
+@frozen
+class Route:
+    """One route. ``page`` is whether it is for browsers, which are answered HTML and send forms."""
+
+    method: str
+    path: str
+    who: Who
+    page: bool
+
+    @property
+    def changes(self) -> bool:
+        return self.method not in _READING
+
+
+Handler = Callable[..., Awaitable[Answer]]
+_Handler = TypeVar("_Handler", bound=Handler)
+
+
+@define(eq=False)
+class Visit:
+    """One request, past the gate.
+
+    :ivar address: of the client's own connection, without the port.
+    :ivar owner: whose session it is; None on routes for anybody.
+    """
+
+    request: BoundedRequest
+    address: str
+    cookies: Mapping[str, str]
+    owner: SessionOwner | None = None
+    fields: Mapping[str, str] = field(factory=dict)
+    fresh_cookie: str = ""
+
+    @property
+    def known(self) -> SessionOwner:
+        assert self.owner is not None, "a route for people with a session only"
+        return self.owner
+
+    @property
+    def session(self) -> str:
+        return self.cookies.get(SESSION_COOKIE, "")
+
+    def form_token(self) -> str:
+        """What the forms of a page carry."""
+        return form_token(self.form_cookie())
+
+    def form_cookie(self) -> str:
+        """The cookie that the forms of this visitor hang on."""
+        return (self.session if self.owner else self.cookies.get(FORM_COOKIE, "")) or self.fresh_cookie
+
+    def body(self) -> object:
+        """The JSON of the request.
+
+        :raises BadParameter: it is none.
+        """
+        assert self.request.content is not None
+        try:
+            value: object = json.loads(self.request.content.read().decode("utf-8"))
+        except (ValueError, RecursionError):
+            raise BadParameter("The body of the request is not JSON.") from None
+        return value
+
+    def query(self, name: str) -> str:
+        """The last value of a parameter, empty where there is none."""
+        values = self.request.args.get(name.encode("ascii"), [b""])
+        last: bytes = values[-1]
+        return last.decode("utf-8", "replace")
+
+
+@define(eq=False)
+class Gate:
+    """Registers routes, and stands before each of them."""
+
+    surroundings: Surroundings
+    app: Klein = field(init=False, factory=Klein)
+    routes: dict[str, Route] = field(init=False, factory=dict)
+    _calls: Failures = field(init=False)
+    _reports: Reports = field(init=False)
+    _log = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        monotonic = self.surroundings.clock.seconds
+        self._calls = Failures(monotonic, limits.CALLS_PER_MINUTE, "requests")
+        self._reports = Reports.of(monotonic)
+
+    def resource(self) -> Routes:
+        """What answers requests by the routes."""
+        return Routes(self.app, self._no_route)
+
+    def page(self, method: str, path: str, who: Who = Who.ANYBODY) -> Callable[[_Handler], _Handler]:
+        """Register a handler of a page. It gets a :class:`Visit` and the parts of the path."""
+        return self._register(Route(method, path, who, page=True))
+
+    def api(self, method: str, path: str, who: Who = Who.ANYBODY) -> Callable[[_Handler], _Handler]:
+        """Register a handler of the web API, under each of its prefixes."""
+
+        def register(handler: _Handler) -> _Handler:
+            for prefix in API_PREFIXES:
+                self._register(Route(method, prefix + path, who, page=False))(handler)
+            return handler
+
+        return register
+
+    def _register(self, route: Route) -> Callable[[_Handler], _Handler]:
+        def register(handler: _Handler) -> _Handler:
+            name = f"{route.method} {route.path}"
+            self.routes[name] = route
+
+            async def guarded(request: Request, **parts: str) -> bytes | None:
+                return await self._serve(route, handler, request, parts)
+
+            self.app.route(route.path, methods=[route.method], endpoint=name)(guarded)
+            return handler
+
+        return register
+
+    async def _serve(self, route: Route, handler: Handler, request: Request, parts: Mapping[str, str]) -> bytes | None:
+        visit = self._visit(request)
+        try:
+            await self._admit(route, visit)
+            answer = await handler(visit, **parts)
+        except TeleportError as reason:
+            answer = self._refusal(route, visit, reason)
+        except Exception:  # noqa: BLE001 - the edge: what nobody foresaw is logged, and its text is not answered
+            self._log.failure("A request of {route} failed.", route=f"{route.method} {route.path}")
+            answer = self._refusal(route, visit, TeleportError("The proxy failed; its log says why."))
+        return self._answer(visit, answer)
+
+    def _visit(self, request: Request) -> Visit:
+        assert isinstance(request, BoundedRequest)
+        address = str(getattr(request.getClientAddress(), "host", ""))
+        cookies = cookies_in(_header(request, "cookie"))
+        fresh = "" if cookies.get(FORM_COOKIE) else self.surroundings.entropy(_FORM_COOKIE_BYTES).hex()
+        return Visit(request, address, cookies, fresh_cookie=fresh)
+
+    # What stands before a handler.
+
+    async def _admit(self, route: Route, visit: Visit) -> None:
+        self._calls.check(visit.address)
+        self._calls.add(visit.address)
+        if route.changes:
+            self._check_origin(route, visit)
+        if route.who is Who.PERSON:
+            visit.owner = await self._owner(visit)
+            if not route.page:
+                self._guarded(route, visit, lambda: check_token(visit.session, _bearer(visit.request)))
+        if route.page and route.changes:
+            visit.fields = _form(visit.request)
+            token = visit.fields.get("csrf", "")
+            self._guarded(route, visit, lambda: check_token(self._old_form_cookie(visit), token))
+
+    def _check_origin(self, route: Route, visit: Visit) -> None:
+        request = visit.request
+        origin = Origin(_header(request, "sec-fetch-site"), _header(request, "origin"), _header(request, "host"))
+        self._guarded(route, visit, origin.check)
+        wanted = b"application/x-www-form-urlencoded" if route.page else b"application/json"
+        if request.media_type != wanted and not (route.method == "DELETE" and not request.media_type):
+            raise BadParameter(f"The body of the request has to be {wanted.decode()}.")
+
+    def _guarded(self, route: Route, visit: Visit, check: Callable[[], None]) -> None:
+        try:
+            check()
+        except CrossSite as reason:
+            if self._reports.allow(visit.address):
+                who = {"user": visit.owner.user} if visit.owner else {}
+                fields = {"action": f"{route.method} {route.path}", "error": reason.sentence, **who}
+                self.surroundings.emit("web.refused", success=False, **fields, **{"addr.remote": visit.address})
+            raise
+
+    def _old_form_cookie(self, visit: Visit) -> str:
+        """The cookie that the browser had when it got the form; one that we make up now does not count."""
+        return visit.session if visit.owner else visit.cookies.get(FORM_COOKIE, "")
+
+    async def _owner(self, visit: Visit) -> SessionOwner:
+        if not visit.session:
+            raise Unauthenticated("This needs a session. Log in first.")
+        return await self.surroundings.people().web_session(visit.session, visit.address)
+
+    # Answers.
+
+    def _refusal(self, route: Route, visit: Visit, reason: TeleportError) -> Answer:
+        if not route.page:
+            return Data(reason.to_json(), reason.http_status)
+        if isinstance(reason, Unauthenticated | SessionEnded):
+            gone = (Cookie(SESSION_COOKIE, ""),) if visit.session else ()
+            return Elsewhere(login_path(route.path), gone)
+        return refusal_page(reason)
+
+    def _answer(self, visit: Visit, answer: Answer) -> bytes:
+        fresh = (Cookie(FORM_COOKIE, visit.fresh_cookie),) if visit.owner is None and visit.fresh_cookie else ()
+        return write(visit.request, answer, fresh, self.surroundings.cluster_name())
+
+    def _no_route(self, request: Request) -> bytes | None:
+        assert isinstance(request, BoundedRequest)
+        missing = NotFound("There is no such page. Look at the address, or begin at the front page.")
+        is_api = request.path.startswith((b"/webapi", b"/v1"))
+        answer = Data(missing.to_json(), missing.http_status) if is_api else refusal_page(missing)
+        return write(request, answer, (), self.surroundings.cluster_name())
+
+
+def login_path(wanted: str) -> str:
+    """Where to log in, in order to come to a page."""
+    return f"{LOGIN}?next={wanted}" if wanted in DESTINATIONS else LOGIN
+
+
+def destination(asked: str) -> str:
+    """Where a login leads: to one of our own pages, whatever was asked for (threat 102)."""
+    return asked if asked in DESTINATIONS else DESTINATIONS[0]
+
+
+def _header(request: Request, name: str) -> str:
+    value = request.getHeader(name)
+    return value if isinstance(value, str) else ""
+
+
+def _bearer(request: Request) -> str:
+    scheme, _, token = _header(request, "authorization").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def _form(request: BoundedRequest) -> Mapping[str, str]:
+    """The fields of a form, each once.
+
+    :raises BadParameter: it is none, or a field is there twice or too long.
+    """
+    assert request.content is not None
+    try:
+        text = request.content.read().decode("ascii")
+        pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=limits.MAX_FIELDS, errors="strict")
+    except ValueError:
+        raise BadParameter("This is not a form that was sent from its page.") from None
+    fields = dict(pairs)
+    if len(fields) != len(pairs) or any(len(value) > limits.MAX_FIELD_CHARS for value in fields.values()):
+        raise BadParameter("A field of the form is there twice, or is too long.")
+    return fields
