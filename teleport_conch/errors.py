@@ -158,6 +158,12 @@ class UnsafePath(StartError):
     code = "UNSAFE_PATH"
 
 
+class AccountShared(StartError):
+    """An account that speaks with the network could read what another one's service keeps."""
+
+    code = "ACCOUNT_SHARED"
+
+
 # Joining.
 
 

@@ -25,7 +25,7 @@ class WorkerTests(SynchronousTestCase):
         program = Path(self.mktemp()).absolute()
         program.write_text("")
         account = pwd.getpwuid(os.geteuid())
-        plan = Plan("The node", [], program, account, Settings(), words=[str(program)], environment={})
+        plan = Plan("The node", [], program, program, account, Settings(), words=[str(program)], environment={})
         self.patch(monitored, "launch", lambda *_: None)
         with socket.create_server(("127.0.0.1", 0)) as listening:
             before = len(os.listdir("/proc/self/fd"))

@@ -29,12 +29,13 @@ from attrs import frozen
 
 from teleport_conch.audit.log import EventLog
 from teleport_conch.auth import configuration
-from teleport_conch.auth.founding import DATABASE, database_of, events_of
+from teleport_conch.auth.founding import database_of, events_of
 from teleport_conch.auth.gate import LOCAL_ADMIN
 from teleport_conch.auth.offline import LogWriter
 from teleport_conch.auth.sealing import Sealer, Unsealer, check_passphrase
 from teleport_conch.auth.storing import decode
 from teleport_conch.client.identity_store import IdentityStore
+from teleport_conch.config.paths import DATABASE
 from teleport_conch.config.settings import Settings
 from teleport_conch.errors import AlreadyExists, BadParameter, StartError, StorageError
 from teleport_conch.resources.cluster import ClusterName

@@ -8,11 +8,11 @@ from pathlib import Path
 from teleport_conch.auth.cluster import Founding
 from teleport_conch.auth.principals import is_loopback
 from teleport_conch.auth.tokens import static_token
+from teleport_conch.config.paths import DATABASE
 from teleport_conch.config.secret import read_token
 from teleport_conch.config.settings import AuthSettings, Settings
 from teleport_conch.resources.cluster import ClusterConfig
 
-DATABASE = "sqlite.db"
 EVENTS = "log"
 SPOOL = "log/spool/auth"
 """Below ``data_dir``: auth's own events on their way to the log."""

@@ -18,6 +18,10 @@ _OTHERS_ENTER = stat.S_IXGRP | stat.S_IXOTH
 ACCOUNT = "the service's account"
 ROOT = "root"
 
+BACKEND = "backend"
+DATABASE = "sqlite.db"
+"""Auth's state: the folder in ``data_dir``, unless the configuration names another, and the file in it."""
+
 
 @frozen
 class PathRule:

@@ -26,9 +26,10 @@ class Plan:
     """What a supervisor starts.
 
     :ivar what: the service, as it begins a sentence: ``The node``.
+    :ivar storage: where auth keeps its state, if it is on this host.
     :ivar account: of the workers; None for our own.
     :ivar sessions: how a monitor makes sessions; None where workers need none.
-    :ivar folders: beside ``data_dir``, that become the account's.
+    :ivar has_auth: whether auth is one of the workers' services; the storage becomes the account's then.
     :ivar workers: how many.
     :ivar words: the command line of a worker.
     :ivar environment: for workers.
@@ -37,9 +38,10 @@ class Plan:
     what: str
     listeners: Sequence[Listener]
     data_dir: Path
+    storage: Path
     account: pwd.struct_passwd | None
     sessions: SessionSettings | None = None
-    folders: Sequence[Path] = ()
+    has_auth: bool = False
     workers: int = 1
     words: Sequence[str] = field(factory=_own_words)
     environment: Mapping[str, str] = field(factory=lambda: os.environ, repr=False)
@@ -61,5 +63,5 @@ def plan_for(
     account = account_for(teleport.account)
     if account is None:
         return None
-    storage = [teleport.storage.path] if settings.auth.enabled else []
-    return Plan(what, listeners, teleport.data_dir, account, sessions, storage)
+    storage, has_auth = teleport.storage.path, settings.auth.enabled
+    return Plan(what, listeners, teleport.data_dir, storage, account, sessions, has_auth)

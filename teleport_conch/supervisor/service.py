@@ -23,6 +23,7 @@ from teleport_conch.config.settings import Settings
 from teleport_conch.errors import StartError
 from teleport_conch.starting import Reactor, StartingService, as_part, as_plugin, stop_with
 from teleport_conch.supervisor.account import give_folder
+from teleport_conch.supervisor.apart import check_apart
 from teleport_conch.supervisor.given import Given, given_to_us
 from teleport_conch.supervisor.host_key import take_over_host_key
 from teleport_conch.supervisor.listening import bind
@@ -53,9 +54,10 @@ class Supervisor(StartingService):
     async def start_up(self) -> None:
         """Sockets, folder, workers: the one that leads first, as the others follow what it keeps on disk."""
         plan = self._plan
+        check_apart(plan)
         self._seats = _seats(plan)
         if plan.account is not None:
-            for folder in (plan.data_dir, *plan.folders):
+            for folder in (plan.data_dir, *((plan.storage,) if plan.has_auth else ())):
                 give_folder(folder, plan.account)
             take_over_host_key(plan)
         signal.signal(signal.SIGHUP, lambda *_: self._supervised.callFromThread(self._hang_up))

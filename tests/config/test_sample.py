@@ -97,7 +97,7 @@ class UnitTests(SynchronousTestCase):
             service = self.read(path)
             unprivileged = path.stem == "teleport-auth"
             confined = path.stem in ("teleport-auth", "teleport-proxy")
-            self.assertEqual(service.get("User"), "teleport" if unprivileged else None)
+            self.assertEqual(service.get("User"), "teleport-auth" if unprivileged else None)
             self.assertEqual("NoNewPrivileges" in service, confined)
             self.assertEqual("CapabilityBoundingSet" in service, confined)
             self.assertEqual("Starts as root" in path.read_text(), not unprivileged)

@@ -120,6 +120,18 @@ class PrivilegeTests(NodeCase):
         erin = cluster().person("erin", (self.login,))
         self.assertEqual(check(erin.ssh(f"{self.login}@web2", "id -un")).text.strip(), self.login)
 
+    def test_keys_of_auth(self) -> None:
+        """A node whose account would get the keys of the authorities does not start, and leaves them whose they are."""
+        node = supervised(cluster().node("web3", token=STATIC_TOKEN))
+        del cluster().nodes["web3"]
+        database = node.data_dir / "backend" / "sqlite.db"
+        database.parent.mkdir(parents=True)
+        database.touch(0o600)
+        node.launch()
+        self.assertEqual(node.ended(), 1)
+        self.assertIn(f"which could read the keys of the authorities in {database.parent}. Run auth as", node.log)
+        self.assertEqual(database.stat().st_uid, 0)
+
     def test_other_anchors(self) -> None:
         """What an administrator takes out of the file opens nothing, whatever the worker believes."""
         path = self.node.data_dir.with_name("data.monitor") / "authorities"
