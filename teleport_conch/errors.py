@@ -79,6 +79,13 @@ class AlreadyExists(TeleportError):
     http_status = 409
 
 
+class InUse(TeleportError):
+    """It cannot be removed as long as others depend on it; the sentence says which."""
+
+    code = "IN_USE"
+    http_status = 409
+
+
 class LastAdministrator(TeleportError):
     """A change would leave nobody who may change roles and users; it can be forced."""
 

@@ -13,6 +13,7 @@ from attrs import field, frozen
 
 from teleport_conch.access.holding import SUPERUSER, Call, Holding, OnNodes, covers, described
 from teleport_conch.access.labels import EVERY_NODE
+from teleport_conch.access.locks import NO_LOCKS, Locks
 from teleport_conch.access.options import Options
 from teleport_conch.access.question import Action, Caller, Facts, Target
 from teleport_conch.access.roles import Role
@@ -39,6 +40,19 @@ class Person:
     traits: Traits = field(factory=dict)
 
 
+@frozen
+class Everybody:
+    """The people of a cluster, and its locks."""
+
+    people: Iterable[Caller]
+    locks: Locks = NO_LOCKS
+
+    def administered_at(self, now: float) -> bool:
+        """Whether there is somebody who administers."""
+        facts = Facts(locks=self.locks)
+        return any(administers(each, facts, now) for each in self.people)
+
+
 def check_role(editor: Caller, before: Role | None, after: Role | None, now: float) -> None:
     """
     :param before: None for a new role.
@@ -62,15 +76,12 @@ def check_person(editor: Caller, before: Person | None, after: Person | None, no
     _check(editor, _of(before or Person(), now), _of(after or Person(), now), now)
 
 
-def check_way_in(before: Iterable[Caller], after: Iterable[Caller], facts: Facts, now: float) -> None:
+def check_way_in(before: Everybody, after: Everybody, now: float) -> None:
     """
-    :param before: everybody, as they are; ``after``: as the change would have them.
-    :param facts: with the locks of the cluster.
+    :param after: everybody as the change would have them.
     :raises LastAdministrator: nobody would be left who may change roles and users.
     """
-    if not any(administers(each, facts, now) for each in after) and any(
-        administers(each, facts, now) for each in before
-    ):
+    if not after.administered_at(now) and before.administered_at(now):
         raise LastAdministrator(
             "That would leave nobody who may change roles and users. Give somebody else a role that may, such as admin,"
             " or repeat it with --force: tctl on the auth host can still do everything."

@@ -50,7 +50,7 @@ def peer_of(identity: TLSIdentity, directory: Directory, now: float) -> Peer:
         kind=identity.kind,
         roles=roles,
         logins=identity.principals,
-        traits=identity.traits,
+        traits={"logins": identity.principals, **identity.traits},
         host_uuid=identity.name if host else "",
     )
     return Peer(identity, caller)

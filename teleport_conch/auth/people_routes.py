@@ -11,6 +11,7 @@ from teleport_conch.access.decision import Target
 from teleport_conch.auth.cluster import Cluster
 from teleport_conch.auth.emitting import Emit
 from teleport_conch.auth.gate import Answer, Call, Gate, Needs
+from teleport_conch.auth.guards import Guards
 from teleport_conch.auth.resource_routes import Change, Kind, add_writing
 from teleport_conch.auth.shelf import Stored
 from teleport_conch.errors import AlreadyExists, NotFound
@@ -42,13 +43,14 @@ def _add_reading(gate: Gate, cluster: Cluster) -> None:
 
 
 def _add_writing(gate: Gate, cluster: Cluster, emit: Emit) -> None:
-    shelf = cluster.users.shelf
+    shelf, guards = cluster.users.shelf, Guards(cluster, emit)
 
     def read(call: Call, body: object) -> User:
         return cluster.users.checked(User.from_json(body), call.by)
 
     async def check(change: Change[User]) -> None:
         """Before a user is removed their certificates are locked; to a new one belongs nothing of a former one."""
+        guards.user(change)
         if change.after is None:
             shelf.get(change.name)
             await _lock(cluster, change.name, change.call)

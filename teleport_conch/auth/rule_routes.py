@@ -10,6 +10,7 @@ from teleport_conch.access.roles import Role
 from teleport_conch.auth.cluster import Cluster
 from teleport_conch.auth.emitting import Emit
 from teleport_conch.auth.gate import Answer, Call, Gate, Needs
+from teleport_conch.auth.guards import Guards
 from teleport_conch.auth.locks import checked
 from teleport_conch.auth.resource_routes import Change, Kind, add_reading, add_writing
 from teleport_conch.auth.roles import check_not_built_in
@@ -24,11 +25,12 @@ _Value = TypeVar("_Value", bound=Named)
 
 def add(gate: Gate, cluster: Cluster, emit: Emit) -> None:
     """Register the routes."""
-    _add_roles(gate, cluster, emit)
-    _add_locks(gate, cluster, emit)
+    guards = Guards(cluster, emit)
+    _add_roles(gate, cluster, emit, guards)
+    _add_locks(gate, cluster, emit, guards)
 
 
-def _add_roles(gate: Gate, cluster: Cluster, emit: Emit) -> None:
+def _add_roles(gate: Gate, cluster: Cluster, emit: Emit, guards: Guards) -> None:
     roles = cluster.roles
 
     @gate.route("GET", ROLES, Needs("list", "role"))
@@ -38,6 +40,7 @@ def _add_roles(gate: Gate, cluster: Cluster, emit: Emit) -> None:
 
     async def check(change: Change[Role]) -> None:
         check_not_built_in(change.name)
+        guards.role(change)
 
     async def changed(change: Change[Role]) -> None:
         _tell(emit, "role", change, {})
@@ -59,7 +62,7 @@ def _role(call: Call, body: object) -> Role:
     return Role.from_json(body)
 
 
-def _add_locks(gate: Gate, cluster: Cluster, emit: Emit) -> None:
+def _add_locks(gate: Gate, cluster: Cluster, emit: Emit, guards: Guards) -> None:
     shelf = cluster.locks.shelf
 
     def read(call: Call, body: object) -> Lock:
@@ -67,7 +70,7 @@ def _add_locks(gate: Gate, cluster: Cluster, emit: Emit) -> None:
         return checked(lock, shelf.values.get(lock.name), call.by, call.now)
 
     async def check(change: Change[Lock]) -> None:
-        """What was sent has been checked."""
+        guards.lock(change)
 
     async def changed(change: Change[Lock]) -> None:
         lock = change.after or change.before

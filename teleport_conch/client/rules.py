@@ -51,20 +51,26 @@ class Collection(Generic[_Value]):
         """A new one. :raises AlreadyExists: there is one of that name."""
         return as_object(await self.transport.call(Call("POST", self.path, body=document, repeatable=False)))
 
-    async def replace(self, name: str, document: Mapping[str, object]) -> Mapping[str, object]:
+    async def replace(self, name: str, document: Mapping[str, object], force: bool = False) -> Mapping[str, object]:
         """One in place of what there is.
 
+        :param force: also if nobody would be left who may change roles and users.
         :raises NotFound: there is none. :raises CompareFailed: it was changed since the document was read.
         """
-        return as_object(await self.transport.call(Call("PUT", self._path(name), body=document, repeatable=False)))
+        call = Call("PUT", self._path(name), _forced(force), body=document, repeatable=False)
+        return as_object(await self.transport.call(call))
 
-    async def remove(self, name: str, revision: str = "") -> None:
+    async def remove(self, name: str, revision: str = "", force: bool = False) -> None:
         """:param revision: if it is still that; empty for whatever it is. It raises what :meth:`replace` raises."""
-        query = (("id", revision),) if revision else ()
+        query = (*((("id", revision),) if revision else ()), *_forced(force))
         await self.transport.call(Call("DELETE", self._path(name), query))
 
     def _path(self, name: str) -> str:
         return f"{self.path}/{quote(name, safe='')}"
+
+
+def _forced(force: bool) -> tuple[tuple[str, str], ...]:
+    return (("force", "1"),) if force else ()
 
 
 @frozen

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from teleport_conch.access.builtin import USER_ROLES, resolve
 from teleport_conch.access.conditions import Conditions
 from teleport_conch.access.decision import Caller, Facts, Login, Target
-from teleport_conch.access.escalation import Person, administers, check_person, check_role, check_way_in
+from teleport_conch.access.escalation import Everybody, Person, administers, check_person, check_role, check_way_in
 from teleport_conch.access.holding import covers
 from teleport_conch.access.labels import LabelSelector
 from teleport_conch.access.locks import Locks
@@ -233,10 +233,12 @@ class WayInTests(Decisions):
     def test_last(self) -> None:
         """Somebody has to be left who changes roles and users; who never was one may go."""
         admin, user = person(*resolve(["admin"])), person(*resolve(["access"]))
-        check_way_in([admin, user], [admin], Facts(), NOW)
-        check_way_in([user], [], Facts(), NOW)
-        for after in ([user], []):
-            reason = self.assertRaises(LastAdministrator, check_way_in, [admin, user], after, Facts(), NOW)
+        everybody = Everybody([admin, user])
+        check_way_in(everybody, Everybody([admin]), NOW)
+        check_way_in(Everybody([user]), Everybody([]), NOW)
+        locked = Everybody([admin, user], Locks((Lock("l", role="admin"),)))
+        for after in (Everybody([user]), Everybody([]), locked):
+            reason = self.assertRaises(LastAdministrator, check_way_in, everybody, after, NOW)
             self.assertIn("That would leave nobody who may change roles and users.", reason.sentence)
 
     def test_who_administers(self) -> None:

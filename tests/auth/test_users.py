@@ -110,7 +110,7 @@ class NarrowedTests(UserTestCase):
         """The certificate says admin, and the user is none any more."""
         self.create(evolve(ALICE, roles=("access", "admin")))
         self.assertEqual([role.name for role in self.user("admin", "access").caller.roles], ["access", "admin"])
-        self.call(self.admin(), "PUT", PATH, ALICE.to_json())
+        self.call(self.admin(), "PUT", f"{PATH}?force=1", ALICE.to_json())
         self.assertEqual([role.name for role in self.user("admin", "access").caller.roles], ["access"])
 
     def test_expired(self) -> None:
