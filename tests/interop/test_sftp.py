@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import stat
 import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import asyncssh
 import paramiko  # type: ignore[import-untyped]  # it has no types
 
 from teleport_conch.ssh.sftp.program import OPENSSH_SERVERS
+from tests.interop import without_openssh
 from tests.interop.case import InteropTests
 from tests.interop.cluster import LOGIN, Cluster, at
 from tests.interop.person import Person
@@ -31,6 +34,15 @@ def cluster() -> Cluster:
     found.node("ours", settings={"sftp_program": "own"}).start()
     found.know("theirs", "ours")
     return found
+
+
+@cache
+def alone() -> None:
+    """A further node, as on a host without OpenSSH's server."""
+    node = cluster().node("alone")
+    node.line = shlex.join([sys.executable, without_openssh.__file__, "--log-format=text", node.plugin])
+    node.start()
+    cluster().know("alone")
 
 
 @cache
@@ -245,3 +257,20 @@ class OpenSSHServerTests(OurServerTests):
     def setUp(self) -> None:
         require(next(filter(os.path.exists, OPENSSH_SERVERS), OPENSSH_SERVERS[0]), "openssh-sftp-server")
         super().setUp()
+
+
+class AutomaticTests(OurServerTests):
+    """On a node that finds none, and says nothing of SFTP in its configuration."""
+
+    node = "alone"
+
+    def setUp(self) -> None:
+        alone()
+        super().setUp()
+
+    def test_which(self) -> None:
+        """It is ours that serves: its first answer is another than OpenSSH's."""
+        begin = b"\0\0\0\5\1\0\0\0\3"
+        answers = {node: alice().ssh("-s", node, "sftp", stdin=begin).out for node in ("ours", "theirs", self.node)}
+        self.assertEqual(answers[self.node], answers["ours"])
+        self.assertNotEqual(answers[self.node], answers["theirs"])
