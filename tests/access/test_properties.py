@@ -58,7 +58,7 @@ _OPTIONS = st.builds(
 )
 _EXPIRY = st.sampled_from([None, None, NOW - 1, NOW + 1])
 _SOME_DENY = st.one_of(st.just(Conditions()), st.just(Conditions()), _SIDES)
-_ROLES = st.lists(
+ROLES = st.lists(
     st.builds(Role, st.text("abc", min_size=1, max_size=3), _OPTIONS, _SIDES, _SOME_DENY, st.just(""), _EXPIRY),
     max_size=4,
     unique_by=lambda role: role.name,
@@ -127,7 +127,7 @@ def plainly(roles: list[Role], action: AnyAction, target: Target, facts: Facts) 
 
 
 class PropertyTests(SynchronousTestCase):
-    @given(_ROLES, _ACTIONS, _TARGETS, _FACTS, st.randoms(use_true_random=False))
+    @given(ROLES, _ACTIONS, _TARGETS, _FACTS, st.randoms(use_true_random=False))
     def test_order_never_matters(
         self, roles: list[Role], action: AnyAction, target: Target, facts: Facts, random: Random
     ) -> None:
@@ -136,7 +136,7 @@ class PropertyTests(SynchronousTestCase):
         random.shuffle(permuted)
         self.assertEqual(answer(roles, action, target, facts), answer(permuted, action, target, facts))
 
-    @given(_ROLES, _ACTIONS, _TARGETS, _FACTS, _SIDES, _EXPIRY)
+    @given(ROLES, _ACTIONS, _TARGETS, _FACTS, _SIDES, _EXPIRY)
     def test_a_deny_never_grants(
         self,
         roles: list[Role],
@@ -151,13 +151,13 @@ class PropertyTests(SynchronousTestCase):
         if answer(more, action, target, facts) is not None:
             self.assertIsNotNone(answer(roles, action, target, facts))
 
-    @given(_ROLES, _ACTIONS, _TARGETS, _FACTS)
+    @given(ROLES, _ACTIONS, _TARGETS, _FACTS)
     def test_a_lock_never_grants(self, roles: list[Role], action: AnyAction, target: Target, facts: Facts) -> None:
         """Locks take away at most."""
         if answer(roles, action, target, facts) is not None:
             self.assertIsNotNone(answer(roles, action, target, evolve(facts, locks=NO_LOCKS)))
 
-    @given(_ROLES, _ACTIONS, _TARGETS, _FACTS)
+    @given(ROLES, _ACTIONS, _TARGETS, _FACTS)
     def test_as_the_manual_says(self, roles: list[Role], action: AnyAction, target: Target, facts: Facts) -> None:
         """The decision is what the rules say that people read, and so is the one that was remembered."""
         expected = plainly(roles, action, target, facts)
@@ -166,7 +166,7 @@ class PropertyTests(SynchronousTestCase):
         for each in (target, other, target):
             self.assertEqual(explain(asking, action, each, facts, NOW).allowed, plainly(roles, action, each, facts))
 
-    @given(_ROLES, _ACTIONS, _TARGETS, _FACTS)
+    @given(ROLES, _ACTIONS, _TARGETS, _FACTS)
     def test_the_trace_agrees(self, roles: list[Role], action: AnyAction, target: Target, facts: Facts) -> None:
         """The trace allows what the decision allows, and has a change to propose where it does not."""
         granted = answer(roles, action, target, facts) is not None
