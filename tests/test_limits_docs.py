@@ -30,6 +30,7 @@ NO_BOUNDS = {
     *("auth.tokens.GENERATED_BYTES", "https.site.MAX_HEAD_LINES", "audit.log.FILE_MODE", "audit.log.FOLDER_MODE"),
     *("proxy.dialing.DEFAULT_NODE_PORT", "proxy_protocol.FIELD_TYPE", "proxy_protocol.FIELD_VERSION"),
     *("proxy_protocol.NONCE_BYTES", "web.qr.BORDER", "web.qr.PIXELS"),
+    "auth.leases.ID_BYTES",
 }
 """Versions, sizes of formats, modes and ports; and what follows from another bound."""
 

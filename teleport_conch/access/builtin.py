@@ -66,7 +66,7 @@ _EVERY_SERVICE = (
     Rule(("user",), ("list",)),
     Rule(("watch",), ("read",)),
     Rule(("event",), ("create",)),
-    Rule(("presence", "ssh_session"), _WRITE, where=OWN_RECORDS),
+    Rule(("presence", "ssh_session", "semaphore"), _WRITE, where=OWN_RECORDS),
     Rule(("credentials",), ("create", "update"), where=OWN_RECORDS),
 )
 

@@ -26,6 +26,7 @@ from teleport_conch.auth.feed import Feed
 from teleport_conch.auth.hosts import Hosts
 from teleport_conch.auth.inventory import Inventory
 from teleport_conch.auth.joining import Joining
+from teleport_conch.auth.leases import Leases
 from teleport_conch.auth.limits import EXPIRE_S, PRESENCE_FLUSH_S, PRESENCE_SWEEP_S
 from teleport_conch.auth.locks import LockList
 from teleport_conch.auth.passwords import Hashing, InPool, at_once
@@ -76,6 +77,7 @@ class Cluster:
     joining: Joining
     certificates: Certificates
     sessions: Sessions
+    leases: Leases
     feed: Feed
     roles: Roles
     users: Users
@@ -227,6 +229,7 @@ async def open_cluster(
         joining=Joining(clocks, trusted, tokens, hosts, presence, rules, emit),
         certificates=Certificates(clocks, trusted, rules, known_roles, emit, random),
         sessions=Sessions(clocks, backend),
+        leases=Leases(clocks, backend, random),
         feed=feed,
         roles=known_roles,
         users=known_users,

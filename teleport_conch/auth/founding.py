@@ -54,4 +54,6 @@ def _general(auth: AuthSettings) -> ClusterConfig:
         keep_alive_interval_s=auth.keep_alive_interval,
         keep_alive_count_max=auth.keep_alive_count_max,
         client_idle_timeout_s=0.0 if math.isinf(auth.client_idle_timeout) else auth.client_idle_timeout,
+        disconnect_expired_cert=auth.disconnect_expired_cert,
+        session_control_timeout_s=auth.session_control_timeout,
     )

@@ -87,6 +87,10 @@ MAX_LOGINS = 64
 # Roles and locks.
 MAX_ROLES = 10_000
 MAX_LOCKS = 10_000
+MAX_LEASES = 1000
+"""Of one kind that one user may have."""
+MIN_LEASE_S = 1.0
+MAX_LEASE_S = 3600.0
 
 # Sessions and events.
 SESSION_S = 30.0

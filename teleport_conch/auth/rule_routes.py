@@ -1,4 +1,4 @@
-"""Routes about who may do what: roles and locks."""
+"""Routes about who may do what: roles, locks, and leases of what is counted."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from teleport_conch.auth.locks import checked
 from teleport_conch.auth.resource_routes import Change, Kind, add_reading, add_writing
 from teleport_conch.auth.roles import check_not_built_in
 from teleport_conch.auth.shelf import Named
+from teleport_conch.resources.fields import Fields
 from teleport_conch.resources.lock import Lock
 
 ROLES = "/v1/roles"
 LOCKS = "/v1/locks"
+LEASES = "/v1/leases"
 
 _Value = TypeVar("_Value", bound=Named)
 
@@ -28,6 +30,7 @@ def add(gate: Gate, cluster: Cluster, emit: Emit) -> None:
     guards = Guards(cluster, emit)
     _add_roles(gate, cluster, emit, guards)
     _add_locks(gate, cluster, emit, guards)
+    _add_leases(gate, cluster)
 
 
 def _add_roles(gate: Gate, cluster: Cluster, emit: Emit, guards: Guards) -> None:
@@ -81,6 +84,27 @@ def _add_locks(gate: Gate, cluster: Cluster, emit: Emit, guards: Guards) -> None
     kind = Kind("lock", LOCKS, shelf, read, check, changed, cluster.rewriting)
     add_reading(gate, kind)
     add_writing(gate, kind)
+
+
+def _add_leases(gate: Gate, cluster: Cluster) -> None:
+    leases = cluster.leases
+
+    @gate.route("POST", LEASES, Needs("create", "semaphore", owner="*"))
+    async def take(call: Call) -> Answer:
+        fields = Fields(call.body(), "request")
+        user, most = fields.text("user", max_chars=255), int(fields.number("max"))
+        ttl_s, holder = fields.number("ttl"), call.known.caller.host_uuid
+        return (await leases.take(fields.text("kind"), user, most, ttl_s, holder)).to_json()
+
+    @gate.route("PUT", f"{LEASES}/<lease>", Needs("update", "semaphore", owner="*"))
+    async def renew(call: Call, lease: str) -> Answer:
+        ttl_s = Fields(call.body(), "request").number("ttl")
+        return (await leases.renew(lease, ttl_s, call.known.caller.host_uuid)).to_json()
+
+    @gate.route("DELETE", f"{LEASES}/<lease>", Needs("delete", "semaphore", owner="*"))
+    async def give_back(call: Call, lease: str) -> Answer:
+        await leases.give_back(lease, call.known.caller.host_uuid)
+        return None
 
 
 def _target(lock: Lock) -> str:

@@ -12,6 +12,7 @@ from teleport_conch.access.roles import Role
 from teleport_conch.client.answers import as_object, items
 from teleport_conch.client.exchange import Call
 from teleport_conch.client.transport import Transport
+from teleport_conch.resources.fields import Fields
 from teleport_conch.resources.lock import Lock
 from teleport_conch.resources.user import User
 
@@ -93,3 +94,19 @@ class Rules:
     def locks(self) -> Collection[Lock]:
         """Those in force, and maybe some that have just expired."""
         return Collection(self.transport, "/v1/locks", Lock.from_json)
+
+    # Leases of a host, of how many one user may have.
+
+    async def take_lease(self, kind: str, user: str, most: int, ttl_s: float) -> str:
+        """The id of a new lease. :raises LimitExceeded: the user has ``most`` already."""
+        body = {"kind": kind, "user": user, "max": most, "ttl": ttl_s}
+        answer = await self.transport.call(Call("POST", "/v1/leases", body=body, repeatable=False))
+        return Fields(answer, "answer").text("lease")
+
+    async def renew_lease(self, lease_id: str, ttl_s: float) -> None:
+        """:raises NotFound: it has ended."""
+        await self.transport.call(Call("PUT", f"/v1/leases/{quote(lease_id, safe='')}", body={"ttl": ttl_s}))
+
+    async def give_back_lease(self, lease_id: str) -> None:
+        """It may have ended already."""
+        await self.transport.call(Call("DELETE", f"/v1/leases/{quote(lease_id, safe='')}"))

@@ -162,9 +162,9 @@ class AuthSettings:
     session_recording: str = key(
         choice("node", "proxy", "off", "node-sync", "proxy-sync"), "off", only=("off",), lacks=_RECORDING
     )
-    client_idle_timeout: float = key(
-        duration(never=frozenset({"never"})), math.inf, only=(math.inf,), lacks="idle sessions are not closed"
-    )
+    client_idle_timeout: float = key(duration(never=frozenset({"never"})), math.inf)
+    disconnect_expired_cert: bool = key(YES_NO, False)
+    session_control_timeout: float = key(duration(lowest=10.0, highest=3600.0), 120.0)
     keep_alive_interval: float = key(duration(lowest=1.0, highest=86_400.0), 300.0)
     keep_alive_count_max: int = key(whole(1, 1000), 3)
     heartbeat_interval: float = key(duration(lowest=1.0, highest=3600.0), 15.0, ours=True)

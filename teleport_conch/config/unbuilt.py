@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from teleport_conch.config.addresses import EVERY_INTERFACE, Address
 from teleport_conch.config.keys import Key, closed, missing, without_effect
-from teleport_conch.config.scalars import YES_NO, choice, duration, listen
+from teleport_conch.config.scalars import YES_NO, choice, listen
 
 _ALGORITHMS = "the algorithms that are offered cannot be chosen"
 _NO_RECORDING = "sessions are not recorded"
@@ -75,8 +75,6 @@ _RESOURCES = "the configuration makes no resources"
 AUTH_SERVICE = (
     without_effect("authentication", _AUTHENTICATION),
     without_effect("proxy_checks_host_keys", YES_NO, default=True),
-    missing("disconnect_expired_cert", "sessions outlive their certificate", YES_NO, only=(False,)),
-    missing("session_control_timeout", "sessions are not counted per user", duration(), only=(120.0,)),
     without_effect("license_file", notice="there is one edition, without a licence, and the file is not read"),
     without_effect("kubeconfig_file", notice="the key moved to the proxy, in Teleport too, and is ignored"),
     missing("authorities", _RESOURCES),

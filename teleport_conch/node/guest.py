@@ -30,6 +30,7 @@ from teleport_conch.node.environment import Place, accepts, host_environment, se
 from teleport_conch.node.files import FileWatching
 from teleport_conch.node.forwarding import Forwarding
 from teleport_conch.node.guest_room import GuestRoom
+from teleport_conch.node.leases import HeldLease
 from teleport_conch.node.stay import Stay
 from teleport_conch.node.watching import Watching, asked_for
 from teleport_conch.resources.session import ActiveSession
@@ -73,6 +74,7 @@ class Guest:
     known: Callable[[], Known]
     target: Callable[[], Target]
     login: MonitoredLogin | None = None
+    lease: HeldLease | None = None
     _agents: dict[SessionChannel, agent.AgentSocket | agent.BrokeredAgent] = field(factory=dict)
     _displays: dict[SessionChannel, X11Display] = field(factory=dict)
     _open: set[SessionChannel] = field(factory=set)
@@ -95,6 +97,8 @@ class Guest:
         self._forwarding.started(connection)
         self.room.company.came(self)
         self._stay.begin()
+        if self.lease is not None:
+            self.lease.keep(self._stay.send_away_now)
 
     async def open_channel(self, kind: bytes, payload: bytes) -> Channel:
         """Sessions, and connections from here, each as the roles of this moment allow."""
@@ -138,6 +142,8 @@ class Guest:
         """Every channel has said for itself that it is closed; what listens for the client stops."""
         self.room.company.left(self)
         self._stay.end()
+        if self.lease is not None:
+            self.lease.end()
         self._forwarding.stop()
         if self.login is not None:
             self.login.leave()

@@ -8,6 +8,7 @@ from typing import Protocol
 from attrs import frozen
 
 from teleport_conch.company import Company
+from teleport_conch.node.leases import ConnectionLeases
 from teleport_conch.node.monitored import Monitored
 from teleport_conch.resources.cluster import ClusterConfig
 from teleport_conch.resources.session import ActiveSession
@@ -32,6 +33,7 @@ class GuestRoom:
 
     :param company: everybody who is connected to this node.
     :param configuration: of the cluster, at each moment.
+    :param leases: of connections, for people whose roles limit them.
     :param accept_env: variables that clients may set.
     :param sftp_server: what serves SFTP, as a command line for any shell.
     :param displays: the numbers that displays of X11 may have, where certificates and roles permit it, too; no number,
@@ -47,6 +49,7 @@ class GuestRoom:
     sessions: Sessions
     company: Company
     configuration: Callable[[], ClusterConfig]
+    leases: ConnectionLeases
     host_uuid: str
     node_name: str
     cluster_name: Callable[[], str]

@@ -8,14 +8,15 @@ from typing import Protocol
 from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
 
-from teleport_conch.access.decision import Facts, Login, Target, decide
+from teleport_conch.access.decision import Facts, Grant, Login, Target, decide
 from teleport_conch.access.known import Known
 from teleport_conch.certs.certificate import CertificateType
 from teleport_conch.certs.trust import check_ssh_certificate
-from teleport_conch.errors import AccessDenied, TeleportError
+from teleport_conch.errors import AccessDenied, LimitExceeded, TeleportError
 from teleport_conch.member import who, why
 from teleport_conch.node.guest import Guest
 from teleport_conch.node.guest_room import GuestRoom
+from teleport_conch.node.leases import HeldLease
 from teleport_conch.ssh.account import Account, lookup
 from teleport_conch.ssh.login.policy import Attempt, Claim, LoginPolicy
 
@@ -52,17 +53,32 @@ class NodeLogin(LoginPolicy):
 
     async def login(self, claim: Claim) -> Guest:
         """The guest that the claim makes of its holder."""
-        account = self._admit(claim)
+        grant, account = self._admit(claim)
+        lease = await self._lease(claim, grant.options.max_connections)
         monitored = self.room.monitored
-        login = None if monitored is None else await monitored.log_in(claim)
+        try:
+            login = None if monitored is None else await monitored.log_in(claim)
+        except BaseException:
+            if lease is not None:
+                lease.end()
+            raise
         self.emit("auth", **who(claim))
-        return Guest(self.room, account, claim, self.cluster.known, self.target, login)
+        return Guest(self.room, account, claim, self.cluster.known, self.target, login, lease)
+
+    async def _lease(self, claim: Claim, most: int) -> HeldLease | None:
+        if most == 0:
+            return None
+        try:
+            return await self.room.leases.take(claim.certificate.key_id, most)
+        except LimitExceeded:
+            self.emit("session.rejected", reason="max_connections limit reached", max=most, **who(claim))
+            raise
 
     def refused(self, claim: Claim | Attempt, error: TeleportError) -> None:
         """Says so in the audit log."""
         self.emit("auth", success=False, **who(claim), **why(error))
 
-    def _admit(self, claim: Claim) -> Account:
+    def _admit(self, claim: Claim) -> tuple[Grant, Account]:
         now = self.clock.seconds()
         check_ssh_certificate(
             claim.certificate,
@@ -74,8 +90,8 @@ class NodeLogin(LoginPolicy):
         )
         known = self.cluster.known()
         caller = known.caller(claim.certificate, now)
-        decide(caller, Login(claim.user), self.target(), Facts(locks=known.locks), now)
-        return _account(claim.user)
+        grant = decide(caller, Login(claim.user), self.target(), Facts(locks=known.locks), now)
+        return grant, _account(claim.user)
 
 
 def _account(login: str) -> Account:

@@ -31,6 +31,7 @@ from teleport_conch.node.door import NodeFactory
 from teleport_conch.node.environment import LOCALES, LOGIN_DEFS, read_bounded
 from teleport_conch.node.guest_room import GuestRoom
 from teleport_conch.node.labels import CommandLabels, LabelCommand
+from teleport_conch.node.leases import ConnectionLeases
 from teleport_conch.node.login import NodeLogin
 from teleport_conch.node.monitored import Monitored
 from teleport_conch.proxy_protocol import Believer
@@ -223,6 +224,11 @@ class NodeService(Retiring):
             sessions=sessions,
             company=self.member.company,
             configuration=self.member.configuration,
+            leases=ConnectionLeases(
+                self._node_reactor,
+                lambda: self.member.uplink.client.rules,
+                lambda: self.member.configuration().session_control_timeout_s,
+            ),
             host_uuid=identity.host_uuid,
             node_name=identity.node_name,
             cluster_name=self.member.cluster_name,

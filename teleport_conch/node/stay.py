@@ -58,7 +58,7 @@ class Stay:
         try:
             options, shared = self.grant().options, self.configuration()
         except AccessDenied as refusal:
-            self._send_away(refusal.sentence)
+            self.send_away_now(refusal.sentence)
         except TeleportError:
             pass  # what is known of the cluster is too old: nothing new opens, and what was allowed goes on
         else:
@@ -92,7 +92,7 @@ class Stay:
         now = self.clock.seconds()
         at, reason = min(self._every_end(), key=lambda end: end[0])
         if at <= now:
-            self._send_away(reason())
+            self.send_away_now(reason())
         else:
             self._timer = self.clock.callLater(at - now, self._time_has_come)
 
@@ -105,7 +105,10 @@ class Stay:
             self._timer.cancel()
             self._timer = None
 
-    def _send_away(self, reason: str) -> None:
+    def send_away_now(self, reason: str) -> None:
+        """The stay is over, for this reason; once is enough."""
+        if self._over:
+            return
         self.end()
         self.send_away(reason)
 

@@ -39,6 +39,7 @@ class ClusterConfig:
     keep_alive_count_max: int = 3
     client_idle_timeout_s: float = 0.0
     disconnect_expired_cert: bool = False
+    session_control_timeout_s: float = 120.0
 
     def to_json(self) -> dict[str, object]:
         return {
@@ -53,6 +54,7 @@ class ClusterConfig:
                 "keep_alive_count_max": self.keep_alive_count_max,
                 "client_idle_timeout": self.client_idle_timeout_s,
                 "disconnect_expired_cert": self.disconnect_expired_cert,
+                "session_control_timeout": self.session_control_timeout_s,
             },
         }
 
@@ -68,4 +70,5 @@ class ClusterConfig:
             int(spec.number("keep_alive_count_max", default=usual.keep_alive_count_max)),
             spec.number("client_idle_timeout", default=usual.client_idle_timeout_s),
             spec.boolean("disconnect_expired_cert", default=usual.disconnect_expired_cert),
+            spec.number("session_control_timeout", default=usual.session_control_timeout_s),
         )

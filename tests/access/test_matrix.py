@@ -31,6 +31,7 @@ KINDS = (
     "user",
     "user_login",
     "lock",
+    "semaphore",
 )
 RO, NO_SECRETS = {"list", "read", "readnosecrets"}, {"list", "readnosecrets"}
 RW = RO | {"create", "update", "delete"}
@@ -48,7 +49,7 @@ SERVICE = {
     "user": {"list"},
     "lock": RO,
 }
-SERVICE_OWN = {"presence": WRITE, "ssh_session": WRITE, "credentials": {"create", "update"}}
+SERVICE_OWN = {"presence": WRITE, "ssh_session": WRITE, "semaphore": WRITE, "credentials": {"create", "update"}}
 #: What each built-in role may do: to any resource, and beyond that to its own.
 MATRIX: dict[tuple[Literal["user", "host"], str], tuple[dict[str, set[str]], dict[str, set[str]]]] = {
     ("host", "Node"): (SERVICE, SERVICE_OWN),

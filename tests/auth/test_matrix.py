@@ -78,6 +78,9 @@ MATRIX = {
     "POST /v1/locks": (401, 403, 403, 403, 200),
     "PUT /v1/locks/<name>": (401, 403, 403, 403, 200),
     "DELETE /v1/locks/<name>": (401, 403, 403, 403, 200),
+    "POST /v1/leases": (401, 403, 200, 200, 200),
+    "PUT /v1/leases/<lease>": (401, 403, 200, 403, 403),
+    "DELETE /v1/leases/<lease>": (401, 403, 200, 403, 403),
 }
 COLUMNS = ("nobody", "user", "node", "proxy", "admin")
 
@@ -98,6 +101,7 @@ class MatrixTests(ClusterTestCase):
         self.now(self.cluster.sessions.put(session()))
         self.now(self.cluster.roles.shelf.create(Role("dev")))
         self.now(self.cluster.locks.shelf.create(Lock("dev", user="bob")))
+        self.lease = self.now(self.cluster.leases.take("connection", "alice", 2, 120, WEB1)).id
         self.now(self.cluster.users.shelf.create(User("carol", ("access",))))
         self.now(self.carol_can_log_in())
 
@@ -141,6 +145,8 @@ class MatrixTests(ClusterTestCase):
             "PUT /v1/users/<name>": User("carol", ("access",)).to_json(),
             "POST /v1/roles": Role("ops").to_json(),
             "PUT /v1/roles/<name>": Role("dev").to_json(),
+            "POST /v1/leases": {"kind": "connection", "user": "alice", "max": 2, "ttl": 120},
+            "PUT /v1/leases/<lease>": {"ttl": 120},
             "POST /v1/locks": Lock("other", user="eve").to_json(),
             "PUT /v1/locks/<name>": Lock("dev", user="eve").to_json(),
         }
@@ -154,6 +160,7 @@ class MatrixTests(ClusterTestCase):
             "uuid": GATEWAY if "proxies" in path else WEB1,
             "token": self.token()[:12] if "tokens" in path else "",
             "session_id": "s-1",
+            "lease": self.lease,
             "name": "carol" if "users" in path else "dev",
         }
         if path == "/v1/tokens/<token>":

@@ -152,7 +152,9 @@ ROWS = {
         "[1]: the same token is given twice",
     ),
     "auth_service.session_recording": unbuilt("node", NO_RECORDING, "'off'", "off"),
-    "auth_service.client_idle_timeout": unbuilt("30m", "idle sessions are not closed", "never", "never"),
+    "auth_service.client_idle_timeout": Row(
+        "30m", "soon", ": 'soon' is not a duration: write it like 300ms, 30s or 1h30m"
+    ),
     "auth_service.keep_alive_interval": Row("1m", "10ms", ": '10ms' is too short: at least 1s"),
     "auth_service.keep_alive_count_max": Row("5", "0", ": '0' is not a whole number from 1 to 1000"),
     "auth_service.heartbeat_interval": Row("30s", "2h", ": '2h' is too long: at most 1h"),
@@ -164,8 +166,8 @@ ROWS = {
     "auth_service.authentication.connector_name": unbuilt("okta", NO_USERS),
     "auth_service.authentication.local_auth": YES_NO,
     "auth_service.proxy_checks_host_keys": YES_NO,
-    "auth_service.disconnect_expired_cert": unbuilt("yes", "sessions outlive their certificate", NO_ONLY, "no"),
-    "auth_service.session_control_timeout": unbuilt("5m", "sessions are not counted per user", "2m", "2m"),
+    "auth_service.disconnect_expired_cert": YES_NO,
+    "auth_service.session_control_timeout": Row("5m", "1s", ": '1s' is too short: at least 10s"),
     "auth_service.license_file": ANYTHING,
     "auth_service.kubeconfig_file": ANYTHING,
     "auth_service.authorities": unbuilt("[{type: host}]", NO_RESOURCES),

@@ -23,8 +23,10 @@ from teleport_conch.access.roles import Role
 from teleport_conch.audit.event import build
 from teleport_conch.certs.certificate import SSHCertificate, option
 from teleport_conch.company import Company
+from teleport_conch.errors import TeleportError
 from teleport_conch.node.guest import Guest
 from teleport_conch.node.guest_room import GuestRoom
+from teleport_conch.node.leases import ConnectionLeases
 from teleport_conch.node.login import NodeLogin
 from teleport_conch.resources.cluster import ClusterConfig
 from teleport_conch.resources.session import ActiveSession
@@ -96,6 +98,28 @@ class SessionList:
         del self.running[session_id]
 
 
+@define
+class SampleLeases:
+    """Auth, as far as it counts connections."""
+
+    problem: TeleportError | None = None
+    taken: list[tuple[str, int]] = field(factory=list)
+    given_back: list[str] = field(factory=list)
+
+    async def take_lease(self, kind: str, user: str, most: int, ttl_s: float) -> str:
+        assert (kind, ttl_s) == ("connection", 120.0)
+        await self.renew_lease("", ttl_s)
+        self.taken.append((user, most))
+        return f"lease-{len(self.taken)}"
+
+    async def renew_lease(self, lease_id: str, ttl_s: float) -> None:
+        if self.problem is not None:
+            raise self.problem
+
+    async def give_back_lease(self, lease_id: str) -> None:
+        self.given_back.append(lease_id)
+
+
 def certificate(
     logins: Sequence[str] = (USER,),
     roles: Sequence[str] = ("access",),
@@ -136,6 +160,7 @@ class NodeCase(StreamCase):
         self.target = Target(labels={"env": "test"}, name="web1")
         reactor = cast(Reactor, installed_reactor)
         self.configuration = ClusterConfig()
+        self.lease_client = SampleLeases()
         self.company = Company(reactor, self.cluster.known)
         self.room = GuestRoom(
             reactor=reactor,
@@ -143,6 +168,7 @@ class NodeCase(StreamCase):
             sessions=self.sessions,
             company=self.company,
             configuration=lambda: self.configuration,
+            leases=ConnectionLeases(reactor, lambda: self.lease_client, lambda: 120.0),
             host_uuid=samples.HOST_UUID,
             node_name="web1",
             cluster_name=self.cluster.cluster_name,
