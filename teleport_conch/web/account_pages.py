@@ -23,6 +23,7 @@ from teleport_conch.web.layout import (
     style_path,
     style_sheet,
     summary,
+    unseen_name,
 )
 from teleport_conch.web.link_pages import code_of
 
@@ -154,8 +155,8 @@ def _account_page(visit: Visit, problem: Problem | None = None, status: int = 20
         done(said) if said else "",
         _who(visit.known),
         form("/web/logout", token, button="Log out", css="quiet"),
-        _password_form(token, problem),
-        _second_factor_form(token),
+        _password_form(visit.known.user, token, problem),
+        _second_factor_form(visit.known.user, token),
     )
     return Page("Your account", body, status)
 
@@ -166,8 +167,9 @@ def _who(owner: SessionOwner) -> Tag:
     return tags.dl([(tags.dt(name), tags.dd(value)) for name, value in facts])
 
 
-def _password_form(token: str, problem: Problem | None) -> Tag:
+def _password_form(user: str, token: str, problem: Problem | None) -> Tag:
     fields = (
+        unseen_name(user),
         password_field("old_password", "Your password now", "current-password").tag(problem),
         _code("change", problem),
         password_field("new_password", "New password", "new-password").tag(problem),
@@ -177,11 +179,12 @@ def _password_form(token: str, problem: Problem | None) -> Tag:
     return tags.section(tags.h2("Change your password"), sent)
 
 
-def _second_factor_form(token: str) -> Tag:
+def _second_factor_form(user: str, token: str) -> Tag:
     why = (
         "For a new telephone, or when the recovery codes run out: you choose a password, scan a code and get new codes."
     )
     fields = (
+        unseen_name(user),
         password_field("password", "Your password", "current-password").tag(),
         _code("renew", None),
         Field("recovery_code", "Or a recovery code", required=False).tag(),

@@ -217,9 +217,13 @@ class Gate:
             check()
         except CrossSite as reason:
             if self._reports.allow(visit.address):
-                who = {"user": visit.owner.user} if visit.owner else {}
-                fields = {"action": f"{route.method} {route.path}", "error": reason.sentence, **who}
-                self.surroundings.emit("web.refused", success=False, **fields, **{"addr.remote": visit.address})
+                self.surroundings.emit(
+                    "web.refused",
+                    action=f"{route.method} {route.path}",
+                    error=reason.sentence,
+                    user=visit.owner.user if visit.owner else None,
+                    addr_remote=visit.address,
+                )
             raise
 
     def _old_form_cookie(self, visit: Visit) -> str:

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from attrs import frozen
+from twisted.python.failure import Failure
 from twisted.web.template import Tag, flattenString, tags
 
 from teleport_conch.errors import TeleportError
@@ -33,7 +34,10 @@ def style_path() -> str:
 def html(page: Page, cluster_name: str) -> bytes:
     """The page as it is sent."""
     written: list[bytes] = []
-    flattenString(None, _document(page, cluster_name)).addCallback(written.append)
+    failed: list[Failure] = []
+    flattenString(None, _document(page, cluster_name)).addCallbacks(written.append, failed.append)
+    for failure in failed:
+        failure.raiseException()
     return b"<!DOCTYPE html>\n" + written[0]
 
 
@@ -47,7 +51,7 @@ def _document(page: Page, cluster_name: str) -> Tag:
     )
     body = tags.body(
         tags.header(tags.p("Teleport Conch", class_="product"), tags.p(cluster_name, class_="cluster")),
-        tags.main(tags.h1(page.title), page.body),
+        Tag("main")(tags.h1(page.title), page.body),
     )
     return tags.html(head, body, lang="en")
 
@@ -104,6 +108,12 @@ def password_field(name: str, label: str, autocomplete: str, hint: str = "") -> 
     """:param autocomplete: ``current-password`` or ``new-password``."""
     kind = (("type", "password"), ("autocomplete", autocomplete), ("maxlength", "128"))
     return Field(name, label, hint, attributes=kind)
+
+
+def unseen_name(user: str) -> Tag:
+    """The user name, for password managers: they keep a password under it."""
+    name = tags.input(type="text", value=user, autocomplete="username", readonly="readonly", class_="unseen")
+    return name(**{"aria-label": "User name", "tabindex": "-1"})
 
 
 def code_field(hint: str = "Six digits, from your authenticator app.", required: bool = True) -> Field:

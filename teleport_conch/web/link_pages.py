@@ -8,7 +8,7 @@ from teleport_conch.client.people import AcceptedInvite, OpenedInvite
 from teleport_conch.errors import BadParameter, InviteRefused, TeleportError
 from teleport_conch.web.answers import Answer, Page
 from teleport_conch.web.gate import LOGIN, Gate, Visit
-from teleport_conch.web.layout import Problem, code_field, form, hidden, password_field, summary
+from teleport_conch.web.layout import Problem, code_field, form, hidden, password_field, summary, unseen_name
 from teleport_conch.web.qr import qr_code
 
 KINDS = ("invite", "reset")
@@ -83,12 +83,10 @@ def _page(visit: Visit, shown: OpenedInvite, problem: Problem | None = None, sta
 
 
 def _password(shown: OpenedInvite, problem: Problem | None) -> Tag:
-    name = tags.input(type="text", value=shown.user, autocomplete="username", readonly="readonly", class_="unseen")
-    name(**{"aria-label": "User name", "tabindex": "-1"})
     hint = "12 or more characters; several words in a row are good. No rule about digits or signs."
     return tags.fieldset(
         tags.legend("Choose a password"),
-        name,
+        unseen_name(shown.user),
         password_field("password", "Password", "new-password", hint).tag(problem),
         password_field("repeated", "The same password again", "new-password").tag(problem),
     )

@@ -22,12 +22,17 @@ def get(host: str, port: int, data_dir: Path, path: str) -> Mapping[str, object]
 
     :param data_dir: of auth, where it left the administrator's identity.
     """
+    return ask(host, port, data_dir, "GET", path)
+
+
+def ask(host: str, port: int, data_dir: Path, method: str, path: str, body: object = None) -> Mapping[str, object]:
+    """The answer to any call; ``body`` is sent as JSON."""
     identity = HostIdentity.from_json(json.loads((data_dir / "identities" / "admin.json").read_text()))
     with socket.create_connection((host, port), TIMEOUT_S) as connection:
         secured = _context(identity).wrap_socket(connection, server_hostname=SERVER_NAME)
         client = http.client.HTTPConnection(host, port)
         client.sock = secured
-        client.request("GET", path)
+        client.request(method, path, None if body is None else json.dumps(body))
         answer = client.getresponse()
         content = json.loads(answer.read())
         client.close()
