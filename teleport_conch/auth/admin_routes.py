@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import math
 
-from attrs import evolve
-
 from teleport_conch.access.decision import Target
-from teleport_conch.auth.certificates import UserCertificates, UserRequest
+from teleport_conch.auth.certificates import UserRequest
 from teleport_conch.auth.cluster import Cluster
 from teleport_conch.auth.emitting import Emit
 from teleport_conch.auth.events import Events
 from teleport_conch.auth.gate import Answer, Call, Encoded, Gate, Needs
 from teleport_conch.auth.host_routes import check_namespace
 from teleport_conch.auth.limits import EVENTS_IN_ANSWER, MAX_EVENTS_IN_REQUEST, TOKEN_TTL_S
-from teleport_conch.auth.people_certificates import Issued, Wanted
+from teleport_conch.auth.signing import sign_for
 from teleport_conch.auth.storing import encode_with
 from teleport_conch.errors import AccessDenied, BadParameter
 from teleport_conch.resources.fields import Fields
@@ -72,8 +70,7 @@ def _add_certificates(gate: Gate, cluster: Cluster) -> None:
             roles=fields.texts("roles", max_items=32, max_chars=255),
             ttl_s=fields.number("ttl", default=0.0),
         )
-        signed = _signed(cluster, request, call)
-        await cluster.people.note_certificate(request.name, call.now + request.ttl_s)
+        signed = await sign_for(cluster, request, call.by)
         certificates = {"cert": signed.ssh, "tls_cert": signed.tls}
         return Encoded(encode_with(certificates, "authorities", cluster.authorities.public_text))
 
@@ -84,28 +81,6 @@ def _add_certificates(gate: Gate, cluster: Cluster) -> None:
         key = fields.text("public_ssh_key", max_chars=MAX_KEY_CHARS)
         ttl_s = fields.number("ttl", default=0.0)
         return {"cert": cluster.certificates.sign_host(principals, key, ttl_s, call.by)}
-
-
-def _signed(cluster: Cluster, request: UserRequest, call: Call) -> UserCertificates | Issued:
-    """What the administrator asks for; where a user is stored, its roles, traits and logins stand for what is left out.
-
-    Then a time that is left out is the one that a login would give, and one that is not is longer than that if need be.
-    """
-    user = cluster.users.usable(request.name)
-    if user is None or request.logins:
-        roles = request.roles or (() if user is None else user.roles)
-        return cluster.certificates.sign_user(evolve(request, roles=roles), call.by)
-    wanted = Wanted(
-        user.name,
-        cluster.directory.roles_of(user.name, request.roles or user.roles, call.now, call.now),
-        user.traits,
-        request.ssh_key,
-        request.tls_key,
-        request.ttl_s,
-        ends_at=user.expires_at,
-        unclamped=request.ttl_s > 0,
-    )
-    return cluster.people.certificates.issue(wanted, "tctl", call.by)
 
 
 def _add_sessions(gate: Gate, cluster: Cluster) -> None:

@@ -10,6 +10,7 @@ import ipaddress
 from teleport_conch.auth.cluster import Cluster
 from teleport_conch.auth.emitting import Emit
 from teleport_conch.auth.gate import Answer, Call, Encoded, Gate, Needs
+from teleport_conch.auth.guards import Guards
 from teleport_conch.auth.people_certificates import Issued, Wanted
 from teleport_conch.auth.proving import Given
 from teleport_conch.auth.storing import encode_with
@@ -26,14 +27,14 @@ _BY_PROXY = Needs("create", "user_login")
 
 def add(gate: Gate, cluster: Cluster, emit: Emit) -> None:
     """Register the routes."""
-    _add_links(gate, cluster)
+    _add_links(gate, cluster, emit)
     _add_logins(gate, cluster)
     _add_web_sessions(gate, cluster)
     _add_lockout(gate, cluster, emit)
 
 
-def _add_links(gate: Gate, cluster: Cluster) -> None:
-    people = cluster.people
+def _add_links(gate: Gate, cluster: Cluster, emit: Emit) -> None:
+    people, guards = cluster.people, Guards(cluster, emit)
 
     @gate.route("POST", f"{USER}/invites", Needs("update", "user"))
     async def create(call: Call, name: str) -> Answer:
@@ -41,6 +42,7 @@ def _add_links(gate: Gate, cluster: Cluster) -> None:
         kind, ttl_s = fields.text("kind", max_chars=16), fields.number("ttl", default=0.0)
         if kind == "renew":
             raise BadParameter("A link of the kind renew is for who has password and second factor; ask for a reset.")
+        guards.gives(call, None, cluster.users.get(name))  # who sets another's password can be that person
         token, invite = await people.link(name, kind, ttl_s, call.by)
         return {"token": token, "kind": invite.kind, "expires": invite.expires_at}
 

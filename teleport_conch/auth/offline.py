@@ -22,6 +22,7 @@ from teleport_conch.auth.clocks import Clocks
 from teleport_conch.auth.cluster import Cluster, open_cluster
 from teleport_conch.auth.founding import database_of, events_of, founding_of
 from teleport_conch.auth.gate import LOCAL_ADMIN
+from teleport_conch.auth.signing import sign_for
 from teleport_conch.certs.public import PublicAuthority
 from teleport_conch.client.answers import Status, UserCertificates
 from teleport_conch.client.identity_store import IdentityStore
@@ -112,7 +113,7 @@ class OfflineAuth:
     ) -> UserCertificates:
         """Certificates for a person."""
         request = UserRequest(user, tuple(logins), public_ssh_key, public_tls_key, tuple(roles), ttl_s)
-        signed = self._cluster.certificates.sign_user(request, LOCAL_ADMIN)
+        signed = await sign_for(self._cluster, request, LOCAL_ADMIN)
         known = self._cluster.authorities
         return UserCertificates(signed.ssh, signed.tls, (known.public("user"), known.public("host")))
 

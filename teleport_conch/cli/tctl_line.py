@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from teleport_conch.cli import arguments as parsing
+from teleport_conch.cli import tctl_people
 from teleport_conch.cli.arguments import Parser, Parsers, leaf, unbuilt
 from teleport_conch.cli.instants import parse_moment
 from teleport_conch.cli.references import EDITABLE, KINDS, REMOVABLE, Reference, parse_reference, parse_references
@@ -21,7 +22,6 @@ MAX_EVENTS = 10_000
 
 #: Commands that Teleport has and that are missing here, with what there is in their place.
 UNBUILT: Mapping[str, str] = {
-    "users": "the cluster has no users of its own. 'tctl auth sign --user' makes a certificate for a person.",
     "top": "there is no diagnostics service.",
     "requests": "nobody can ask for roles. 'tctl auth sign --roles' gives them.",
 }
@@ -72,6 +72,7 @@ def tctl_parser() -> Parser:
     parsing.format_option(status)
     _nodes(parsing.commands(found.add_parser("nodes", help="let nodes in, list them, remove them")))
     _tokens(parsing.commands(found.add_parser("tokens", help="make, list and remove join tokens")))
+    tctl_people.users(parsing.commands(found.add_parser("users", help="make, list, change and remove people")))
     _auth(parsing.commands(found.add_parser("auth", help="export the authorities, sign certificates")))
     _events(parsing.commands(found.add_parser("events", help="search the log of events")))
     _sessions(parsing.commands(found.add_parser("sessions", help="list the sessions that run now")))
@@ -150,18 +151,16 @@ def _sign(parsers: Parsers) -> None:
     whose = sign.add_mutually_exclusive_group(required=True)
     whose.add_argument("--user", metavar="NAME", help="a person, as events will name them")
     whose.add_argument("--host", type=parsing.names, metavar="A,B", help="names and addresses of a host")
-    sign.add_argument("--logins", type=parsing.names, metavar="A,B", help="accounts that the person may log in to")
-    sign.add_argument("--roles", type=parsing.names, metavar="A,B", help="roles of the person (access)")
+    sign.add_argument("--logins", type=parsing.names, metavar="A,B", help="accounts (those of the stored user)")
+    sign.add_argument("--roles", type=parsing.names, metavar="A,B", help="roles (those of the stored user)")
     sign.add_argument("-o", "--out", type=Path, required=True, metavar="F", help="the file, or how its name begins")
     forms = "form of the files (file; for a host openssh)"
     sign.add_argument("--format", dest="form", choices=("file", "openssh", "tls"), help=forms)
-    sign.add_argument("--ttl", type=parsing.time_to_live, metavar="12h", help="how long the certificate is good")
+    sign.add_argument("--ttl", type=parsing.time_to_live, metavar="12h", help="how long it is good, in any case")
     sign.add_argument("--overwrite", action="store_true", help="replace files that are there")
 
 
 def _check_sign(arguments: Namespace) -> str | None:
-    if arguments.user and not arguments.logins:
-        return "Give --logins: there are no users yet whose logins could be looked up."
     if arguments.host and (arguments.logins or arguments.roles):
         return "A host has no logins and no roles: leave --logins and --roles out."
     if arguments.host and arguments.form not in (None, "openssh"):

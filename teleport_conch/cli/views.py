@@ -83,12 +83,18 @@ def _allowed(role: Role) -> tuple[str, str, str]:
     return ",".join(allow.logins), labels, ",".join(rules)
 
 
-def user_table(users: Sequence[User]) -> str:
-    return table(("User", "Roles", "Allowed logins"), [_user(user) for user in users])
+def user_table(users: Sequence[User], now: float) -> str:
+    columns = ("User", "Roles", "Allowed logins", "State")
+    rows = [(user.name, ",".join(user.roles), ",".join(user.logins), _user_state(user, now)) for user in users]
+    return table(columns, rows)
 
 
-def _user(user: User) -> tuple[str, str, str]:
-    return user.name, ",".join(user.roles), ",".join(user.logins)
+def _user_state(user: User, now: float) -> str:
+    if not user.in_force_at(now):
+        return "expired"
+    if user.lock is not None and now < user.lock.until:
+        return f"locked out for {span(user.lock.until - now)}"
+    return "" if user.expires_at is None else f"expires in {span(user.expires_at - now)}"
 
 
 def lock_table(locks: Sequence[Lock], now: float) -> str:

@@ -15,6 +15,7 @@ from teleport_conch.resources.user import User
 
 _USERS = "/v1/users"
 _MAX_SECRET_CHARS = 512
+_FORCED = (("force", "1"),)
 
 
 @frozen
@@ -172,16 +173,18 @@ class People:
         """:raises AlreadyExists: there is one of this name."""
         return User.from_json(await self._once("POST", _USERS, user.to_json()))
 
-    async def update_user(self, user: User) -> User:
+    async def update_user(self, user: User, *, force: bool = False) -> User:
         """Replace roles, traits and expiry.
 
+        :param force: even if nobody is left then who may change roles and users; else that is ``LastAdministrator``.
         :raises NotFound: there is none. :raises CompareFailed: it was changed since the revision of ``user``.
         """
-        return User.from_json(await self._call("PUT", _path(user.name), user.to_json()))
+        call = Call("PUT", _path(user.name), _FORCED if force else (), body=user.to_json())
+        return User.from_json(await self._transport.call(call))
 
-    async def remove_user(self, name: str) -> None:
-        """Remove a user, and refuse from now on every certificate that they have."""
-        await self._call("DELETE", _path(name))
+    async def remove_user(self, name: str, *, force: bool = False) -> None:
+        """Remove a user, and refuse from now on every certificate that they have. For ``force`` see above."""
+        await self._transport.call(Call("DELETE", _path(name), _FORCED if force else ()))
 
     async def unlock_user(self, name: str) -> None:
         """Forget the failed logins of a user."""

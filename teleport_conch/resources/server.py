@@ -95,7 +95,8 @@ class Server:
     """A node, a proxy or an auth server.
 
     ``name`` is the host UUID and ``hostname`` the nodename; ``addr`` is where the host says it can be dialled,
-    ``public_addrs`` other names for it. ``join`` and ``presence`` are auth's to fill, never the host's own.
+    ``public_addrs`` other names for it. A proxy says in ``web_addr`` where its HTTPS port is, and in
+    ``web_public_addrs`` what people call it. ``join`` and ``presence`` are auth's to fill, never the host's own.
     """
 
     kind: str
@@ -103,6 +104,8 @@ class Server:
     hostname: str
     addr: str = ""
     public_addrs: tuple[str, ...] = ()
+    web_addr: str = field(default="", kw_only=True)
+    web_public_addrs: tuple[str, ...] = field(default=(), kw_only=True)
     labels: Mapping[str, str] = field(factory=dict)
     cmd_labels: Mapping[str, CommandLabel] = field(factory=dict)
     version: str = ""
@@ -130,6 +133,8 @@ class Server:
                 "cmd_labels": {name: label.to_json() for name, label in self.cmd_labels.items()},
                 "use_tunnel": False,
                 "version": self.version,
+                **({"web_addr": self.web_addr} if self.web_addr else {}),
+                **({"web_public_addrs": list(self.web_public_addrs)} if self.web_public_addrs else {}),
             },
             **({"join": self.join.to_json()} if self.join else {}),
             "status": self.presence.to_json(),
@@ -149,6 +154,8 @@ class Server:
             hostname=spec.text("hostname", max_chars=255),
             addr=spec.text("addr", default="", max_chars=300),
             public_addrs=spec.texts("public_addrs", max_items=32, max_chars=300),
+            web_addr=spec.text("web_addr", default="", max_chars=300),
+            web_public_addrs=spec.texts("web_public_addrs", max_items=32, max_chars=300),
             labels=metadata.text_map("labels", max_items=MAX_LABELS),
             cmd_labels={
                 name: CommandLabel.from_json(label)

@@ -18,10 +18,6 @@ from teleport_conch.cli.tctl import parse
 from teleport_conch.cli.tctl_line import tctl_parser
 
 SIGN = ("auth", "sign")
-NO_USERS = (
-    "'tctl users' is not built yet: the cluster has no users of its own. 'tctl auth sign --user' makes a certificate"
-    " for a person."
-)
 
 
 def leaves(parser: ArgumentParser, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], ArgumentParser]]:
@@ -131,10 +127,6 @@ class RefusalTests(LineTestCase):
                 "--insecure is refused: the auth server is always verified. Leave the flag out.",
             ),
             (
-                (*sign, "--user=alice"),
-                "Give --logins: there are no users yet whose logins could be looked up.",
-            ),
-            (
                 (*sign, "--host=a", "--logins=root"),
                 "A host has no logins and no roles: leave --logins and --roles out.",
             ),
@@ -146,6 +138,7 @@ class RefusalTests(LineTestCase):
                 (*sign, "--user=alice", "--logins=a,,b"),
                 "argument --logins: 'a,,b' is not a list of names with commas between them",
             ),
+            (("users", "update", "alice"), "Say what is to change: --set-roles, --set-logins or --set-traits."),
             (("rm", "node"), "Say which one to remove: tctl rm node/NAME"),
             (
                 ("rm", "cas/user"),
@@ -177,6 +170,9 @@ class RefusalTests(LineTestCase):
             ("--auth-server=a:b status", "argument --auth-server: 'b' is not a port"),
             ("auth sign --out=x", "one of the arguments --user --host is required"),
             ("nodes ls --form=json", "unrecognized arguments: --form=json"),
+            ("users add", "the following arguments are required: NAME"),
+            ("users add a --traits=team", "argument --traits: 'team' is no trait: write name=value; logins have"),
+            ("users add a --traits=logins=root", "argument --traits: 'logins=root' is no trait: write name=value"),
             ("nodes rm", "one of the arguments NODE --offline is required"),
         ):
             self.err.truncate(0)
@@ -185,8 +181,6 @@ class RefusalTests(LineTestCase):
     def test_not_built_yet(self) -> None:
         """Commands of Teleport's that are missing are known, whatever stands behind them (and nothing else does)."""
         for words, sentence in (
-            ("users add alice --roles=access", NO_USERS),
-            ("users --help", NO_USERS),
             ("top http://127.0.0.1:3434 5s", "'tctl top' is not built yet: there is no diagnostics service."),
             (
                 "-d requests ls",

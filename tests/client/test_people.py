@@ -77,6 +77,13 @@ class PeopleTests(SynchronousTestCase):
         self.now(self.answered({"message": "ok"}).remove_user("alice"))
         self.assertEqual(self.asked(), ("DELETE", "/v1/users/alice", None, True))
 
+    def test_forced(self) -> None:
+        """A change that leaves nobody to administer the cluster has to be meant."""
+        self.now(self.answered({"message": "ok"}).remove_user("alice", force=True))
+        self.assertEqual(self.stub.calls[0].query, (("force", "1"),))
+        self.now(self.answered(ALICE.to_json()).update_user(ALICE, force=True))
+        self.assertEqual(self.stub.calls[0].query, (("force", "1"),))
+
     def test_unlock(self) -> None:
         self.now(self.answered({"message": "ok"}).unlock_user("alice"))
         self.assertEqual(self.asked(), ("DELETE", "/v1/users/alice/lockout", None, True))

@@ -38,6 +38,8 @@ servers = st.builds(
     hostname=words,
     addr=texts,
     public_addrs=lists,
+    web_addr=texts,
+    web_public_addrs=lists,
     labels=labels,
     cmd_labels=st.dictionaries(words, commands, max_size=3),
     version=texts,

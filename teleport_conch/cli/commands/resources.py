@@ -65,8 +65,8 @@ async def _roles(connection: Connection, name: str) -> Found:
 
 
 async def _users(connection: Connection, name: str) -> Found:
-    users = connection.client.rules.users
-    return await _stored(users, name, "user", lambda found: user_table([users.read(each) for each in found]))
+    users, now = connection.client.rules.users, connection.now()
+    return await _stored(users, name, "user", lambda found: user_table([users.read(each) for each in found], now))
 
 
 async def _locks(connection: Connection, name: str) -> Found:

@@ -12,9 +12,6 @@ from teleport_conch.cli.answer import Answer, in_the_way
 from teleport_conch.cli.connection import Authorities, Connection
 from teleport_conch.errors import BadParameter
 
-#: Seconds for which a person's certificate is good, unless --ttl says otherwise; a host's is what auth says.
-USER_TTL_S = 12 * 3600.0
-
 
 async def sign(connection: Connection, arguments: Namespace) -> Answer:
     form = arguments.form or ("openssh" if arguments.host else "file")
@@ -48,8 +45,8 @@ async def _sign_user(cluster: Authorities, arguments: Namespace, form: str) -> M
     key = keys.generate_tls_key()
     signed = await cluster.sign_user(
         arguments.user,
-        arguments.logins,
-        arguments.ttl or USER_TTL_S,
+        arguments.logins or (),
+        arguments.ttl or 0.0,
         keys.public_line(keys.public_blob(key.public_key())),
         public_tls_key=keys.public_pem(key.public_key()),
         roles=arguments.roles or (),
