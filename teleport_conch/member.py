@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from attrs import astuple, field, frozen
+from attrs import field, frozen
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -22,11 +22,13 @@ from teleport_conch.certs.certificate import SSHCertificate
 from teleport_conch.certs.identity import HostIdentity
 from teleport_conch.client.backoff import spread
 from teleport_conch.client.enrolment import Membership
+from teleport_conch.client.following import Follower
 from teleport_conch.client.uplink import Uplink
 from teleport_conch.company import Company
 from teleport_conch.config.secret import read_token
 from teleport_conch.config.settings import CacheSettings, ConnectionLimits, TeleportSettings
 from teleport_conch.errors import TeleportError
+from teleport_conch.rank import ALONE, Rank
 from teleport_conch.resources.cluster import ClusterConfig
 from teleport_conch.resources.server import Server
 from teleport_conch.ssh.factory import ServerLimits
@@ -77,6 +79,7 @@ class MemberChoice:
 
     :ivar kinds: the resources that it follows.
     :ivar record: answers what it announces.
+    :ivar rank: which of the host's processes for this service it is.
     """
 
     data_dir: Path
@@ -84,6 +87,7 @@ class MemberChoice:
     cache: CacheChoice
     kinds: Sequence[str]
     record: Callable[[], Server] = field(repr=False)
+    rank: Rank = ALONE
 
 
 class Member(MultiService):
@@ -100,9 +104,10 @@ class Member(MultiService):
         self.company = Company(reactor, self.known)
         """Whoever is connected to this member."""
         self._retired = False
-        membership = choice.membership
-        self.uplink = Uplink(reactor, choice.data_dir, membership, choice.record, os.urandom, random.random)
-        self._trail = self._make_trail(membership.role.lower())
+        self._service = choice.membership.role.lower()
+        self._own_name = choice.rank.name(self._service)
+        self.uplink = _standing(reactor, choice)
+        self._trail = self._make_trail(self._own_name)
 
     def _make_trail(self, name: str) -> Trail:
         uuid, node_name = self.uplink.host_uuid, self._choice.membership.node_name
@@ -120,9 +125,14 @@ class Member(MultiService):
     async def retire(self) -> None:
         """Leaves the host's place in the cluster to another process, and goes on telling what happens in this one."""
         self._retired = True
-        self._trail = self._make_trail(f"{self._choice.membership.role.lower()}.{os.getpid()}")
+        self._trail = self._make_trail(f"{self._service}.{os.getpid()}")
         self._trail.startService()
         await self._stop()
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process speaks for the host."""
+        return self._choice.rank.leads
 
     async def joined(self) -> HostIdentity:
         """Starts, and waits until the host has an identity and knows its cluster, from auth or from its own disk."""
@@ -137,7 +147,7 @@ class Member(MultiService):
         self.uplink.on_identity(first)
         self.uplink.setServiceParent(self)
         self._trail.setServiceParent(self)
-        for name in leftovers(self._spools, self._choice.membership.role.lower()):
+        for name in leftovers(self._spools, self._service, self._choice.rank.of) if self.leads else ():
             self._make_trail(name).setServiceParent(self)
         identity = await identified
         self._cache = cache = self._follow(self._backend, identity)
@@ -148,7 +158,7 @@ class Member(MultiService):
     async def _open_backend(self) -> IBackend:
         if not self._choice.cache.on_disk:
             return MemoryBackend(self._reactor)
-        folder = self._choice.data_dir / "cache" / self._choice.membership.role.lower()
+        folder = self._choice.data_dir / "cache" / self._own_name
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return await SQLiteBackend.open(self._reactor, folder / "sqlite.db")
 
@@ -180,7 +190,7 @@ class Member(MultiService):
         await self._trail.stopService()
         await self.uplink.client.close()
         with suppress(OSError):  # what could not be sent is for the next start
-            (self._spools / f"{self._choice.membership.role.lower()}.{os.getpid()}").rmdir()
+            (self._spools / f"{self._service}.{os.getpid()}").rmdir()
 
     async def _stop(self) -> None:
         if not self._retired:
@@ -231,26 +241,44 @@ class Member(MultiService):
             shared = self.cache.configuration()
             return KeepAliveRhythm(shared.keep_alive_interval_s, shared.keep_alive_count_max)
 
+        share, startups = self._choice.rank.share, limits.max_startups
         bounds = Bounds(
-            max_connections=limits.max_connections,
-            max_startups=Startups(*astuple(limits.max_startups)),
-            per_source_max_startups=limits.per_source_max_startups,
+            max_connections=share(limits.max_connections),
+            max_startups=Startups(share(startups.start), startups.rate, share(startups.full)),
+            per_source_max_startups=share(limits.per_source_max_startups),
             per_source_penalties=limits.per_source_penalties,
             prefix="teleport.connection_limits.",
         )
         return ServerLimits(bounds=bounds, keep_alive=rhythm)
 
 
-def leftovers(spools: Path, role: str) -> list[str]:
-    """The spools of processes that retired (``node.4711``) and are gone; those that hold nothing are removed."""
+def _standing(reactor: Reactor, choice: MemberChoice) -> Uplink | Follower:
+    if choice.rank.leads:
+        return Uplink(reactor, choice.data_dir, choice.membership, choice.record, os.urandom, random.random)
+    return Follower(reactor, choice.data_dir, choice.membership, os.urandom)
+
+
+def leftovers(spools: Path, service: str, processes: int = 1) -> list[str]:
+    """The spools of processes that are gone; those that hold nothing are removed.
+
+    Such are those that retired (``node.4711``), and those for which there is no seat any more (``node.w3``).
+
+    :param processes: how many seats there are.
+    """
     found = []
-    for folder in sorted(spools.glob(f"{role}.*")):
-        if not Path("/proc", folder.suffix[1:]).exists():
+    for folder in sorted(spools.glob(f"{service}.*")):
+        if _is_over(folder.suffix[1:], processes):
             try:
                 folder.rmdir()
             except OSError:
                 found.append(folder.name)
     return found
+
+
+def _is_over(whose: str, processes: int) -> bool:
+    if whose.startswith("w"):
+        return int(whose[1:]) >= processes
+    return not Path("/proc", whose).exists()
 
 
 def who(claim: Claim | Attempt) -> dict[str, object]:

@@ -41,7 +41,7 @@ LINES = (
     ("ssh",),
     ("certs",),
     ("starting",),
-    ("config", "periodic", "steady", "resources", "errors", "version", "wire"),
+    ("config", "periodic", "steady", "resources", "errors", "version", "wire", "rank"),
 )
 HEIGHT = {room: -number for number, rooms in enumerate(LINES) for room in rooms}
 

@@ -8,14 +8,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
+from attrs import evolve
 from twisted.internet import reactor
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from teleport_conch.client.copy_on_disk import CopyOnDisk
 from teleport_conch.client.enrolment import Membership
 from teleport_conch.client.identity_store import IdentityStore
+from teleport_conch.config.settings import ConnectionLimits
 from teleport_conch.errors import StorageInUse
 from teleport_conch.member import CacheChoice, Member, MemberChoice, leftovers
+from teleport_conch.rank import Rank
 from teleport_conch.resources.cluster import ClusterConfig
 from teleport_conch.resources.server import Server
 from teleport_conch.starting import Reactor
@@ -101,3 +106,41 @@ class LeftoverTests(SynchronousTestCase):
 
     def test_none(self) -> None:
         self.assertEqual(leftovers(Path(self.mktemp()), "node"), [])
+
+    def test_fewer_processes(self) -> None:
+        """So are those of seats that are not there any more; a seat's own is its holder's to send."""
+        spools = Path(self.mktemp())
+        for name in ("node", "node.w1", "node.w2", "node.w3", "proxy.w2"):
+            (spools / name).mkdir(parents=True)
+            (spools / name / "000000000001.jsonl").touch()
+        self.assertEqual(leftovers(spools, "node", 2), ["node.w2", "node.w3"])
+        self.assertEqual(leftovers(spools, "node"), ["node.w1", "node.w2", "node.w3"])
+
+
+class RankTests(TestCase):
+    """A member that follows another process of its host."""
+
+    timeout = 30.0
+
+    async def test_beside_the_leader(self) -> None:
+        """It has a copy and a spool of its own, the leader's identity, and its part of the bounds on connections."""
+        data_dir = Path(self.mktemp())
+        data_dir.mkdir(mode=0o700)
+        store = IdentityStore(data_dir, os.urandom)
+        store.save(certificates.host_identity(now=time.time(), host_uuid=store.host_uuid()))
+        choice = evolve(choice_of(data_dir, ("cluster_config",)), cache=CacheChoice(True, 3600.0), rank=Rank(1, 2))
+        folder = data_dir / "cache" / "node"
+        folder.mkdir(mode=0o700, parents=True)
+        leaders = await SQLiteBackend.open(cast(ThreadedReactor, reactor), folder / "sqlite.db")
+        self.addCleanup(leaders.close)
+        member = Member(cast(Reactor, reactor), choice)
+        member.startService()
+        joining = Deferred.fromCoroutine(member.joined())
+        joining.addErrback(lambda reason: reason.trap(CancelledError))
+        while not (data_dir / "log" / "spool" / "node.w1").exists() or member.uplink.identity is None:
+            await deferLater(reactor, 0.01)
+        self.assertTrue((data_dir / "cache" / "node.w1" / "sqlite.db").exists())
+        limits = member.server_limits(ConnectionLimits(max_connections=200, per_source_max_startups=50)).bounds
+        self.assertEqual((limits.max_connections, limits.per_source_max_startups), (120, 35))
+        self.assertEqual((limits.max_startups.start, limits.max_startups.rate), (175, 30))
+        await member.stopService()

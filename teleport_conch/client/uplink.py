@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,16 +10,13 @@ from attrs import evolve
 from twisted.application.service import MultiService
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from teleport_conch.certs.identity import HostIdentity
-from teleport_conch.client.api import AuthClient
 from teleport_conch.client.backoff import spread
 from teleport_conch.client.enrolment import Enrolment, Membership
-from teleport_conch.client.identity_store import IdentityStore
 from teleport_conch.client.skew import clock_skew
-from teleport_conch.client.tls import client_options
+from teleport_conch.client.standing import Standing
 from teleport_conch.errors import HostBarred, TeleportError
 from teleport_conch.periodic import Periodic
 from teleport_conch.resources.cluster import ClusterConfig
@@ -36,10 +33,8 @@ MAX_SKEW_S = 30.0
 #: Seconds that a clean stop waits for the beat under way and for auth to hear the goodbye.
 GOODBYE_S = 2.0
 
-OnIdentity = Callable[[HostIdentity], None]
 
-
-class Uplink(MultiService):
+class Uplink(Standing):
     """One service's membership: joins, renews, beats, and says goodbye at a clean stop.
 
     A stored identity that is still valid is used at once, whether or not auth can be reached and the token is good.
@@ -50,8 +45,6 @@ class Uplink(MultiService):
     :param uniform: answers numbers from 0 to 1, for jitter.
     """
 
-    _log = Logger()
-
     def __init__(
         self,
         reactor: IReactorTime,
@@ -61,17 +54,13 @@ class Uplink(MultiService):
         random: Callable[[int], bytes],
         uniform: Callable[[], float],
     ) -> None:
-        super().__init__()
+        super().__init__(reactor, data_dir, wanted, random)
         self._reactor = reactor
-        self._store = IdentityStore(data_dir, random)
-        self._role = wanted.role
         self._kind = wanted.role.lower()
         self._record = record
         self._beat_jitter = spread(uniform, BEAT_JITTER)
         self._instance = random(16).hex()
-        self._host_uuid = ""
         self._enrolment = Enrolment(reactor, self._store, wanted, spread(uniform, RETRY_JITTER))
-        self._callbacks: list[OnIdentity] = []
         self._enrolling: Deferred[None] | None = None
         self._abandoned: Callable[[], None] = _nothing
         self._beats: Periodic | None = None
@@ -82,25 +71,6 @@ class Uplink(MultiService):
         self._unreachable = ""
         self._renewal_refused = ""
         self._clock_is_wrong = False
-        self.client = AuthClient(reactor, wanted.addresses, client_options(None))
-        """Calls auth as this host; raises ``ConnectionProblem`` as long as it has not joined."""
-        self.identity: HostIdentity | None = None
-        """What this host is now; None before it joined, and after auth barred it."""
-        self.bound_labels: Mapping[str, str] = {}
-        """The labels that the host's token bound, which win over all others."""
-
-    @property
-    def host_uuid(self) -> str:
-        """The host's name in the cluster, made at the first use."""
-        if not self._host_uuid:
-            self._host_uuid = self._store.host_uuid()
-        return self._host_uuid
-
-    def on_identity(self, callback: OnIdentity) -> None:
-        """Have *callback* called with the identity, now if there is one, and with each that comes after it."""
-        self._callbacks.append(callback)
-        if self.identity is not None:
-            self._tell(callback, self.identity)
 
     def startService(self) -> None:
         """Takes up the stored identity, or begins to join.
@@ -156,18 +126,8 @@ class Uplink(MultiService):
             self._log.failure("This host ({role}) cannot become a member.", failure=reason, role=self._role)
 
     def _adopt(self, identity: HostIdentity) -> None:
-        self.identity = identity
         self._renew_at, self._ends_at = identity.renew_at(), identity.not_after
-        self.bound_labels = self._store.labels(self._role)
-        self.client.use_identity(identity)
-        for callback in self._callbacks:
-            self._tell(callback, identity)
-
-    def _tell(self, callback: OnIdentity, identity: HostIdentity) -> None:
-        try:
-            callback(identity)
-        except Exception:  # noqa: BLE001 - one who listens is not to cost the host its membership
-            self._log.failure("A listener for the identity of this host ({role}) failed.", role=self._role)
+        super()._adopt(identity)
 
     def _lose_identity(self) -> None:
         self.identity = None

@@ -26,12 +26,18 @@ _NOT_BUILT = {
     "bootstrap": "the configuration makes no resources",
 }
 
+_ONE_AUTH = (
+    "teleport.workers has to be 1 where auth is enabled: one process at a time writes the state of the cluster. "
+    "Start node and proxy by themselves (--roles=node,proxy), with a data_dir of their own."
+)
+
 _PARAMETERS: dict[str, str] = {
     "token": "teleport.auth_token",
     "ca-pin": "teleport.ca_pin",
     "nodename": "teleport.nodename",
     "advertise-ip": "teleport.advertise_ip",
     "pid-file": "teleport.pid_file",
+    "workers": "teleport.workers",
 }
 
 
@@ -62,6 +68,7 @@ class TeleportOptions(Options):
         ["advertise-ip", None, None, "Address under which others reach this host."],
         ["listen-ip", "l", None, "IP address that every service listens on (0.0.0.0)."],
         ["pid-file", None, None, "File to write the process's number to."],
+        ["workers", None, None, "Processes that share the connections of node and proxy (1)."],
         ["diag-addr", None, None, "Not built yet: address of the diagnostics service."],
         ["bootstrap", None, None, "Not built yet: resources for the very first start."],
     ]
@@ -89,6 +96,8 @@ class TeleportOptions(Options):
             raise UsageError(error.sentence) from None
         if not settings.enabled():
             raise UsageError(self._nothing_to_start())
+        if settings.auth.enabled and settings.teleport.workers > 1:
+            raise UsageError(_ONE_AUTH)
         self.settings = settings
 
     def _refuse_what_is_not_built(self) -> None:

@@ -119,6 +119,7 @@ class TeleportSettings:
     """Section ``teleport``: what all services of the process share.
 
     :ivar account: of the processes that speak with the network, where a service starts as root.
+    :ivar workers: how many such processes a node or proxy has.
     :ivar auth_token: the token or the path of its file; ask :func:`~teleport_conch.config.secret.read_token`.
     :ivar advertise_ip: port 0 stands for the port that the service listens on.
     """
@@ -127,6 +128,7 @@ class TeleportSettings:
     data_dir: Path = key(PATH, DATA_DIR)
     pid_file: Path | None = key(PATH, None)
     account: str = key(WORDS, "teleport", ours=True)
+    workers: int = key(whole(1, 8), 1, ours=True)
     auth_token: Secret | None = key(One(parse_token), None)
     ca_pin: str | None = key(One(parse_pin), None)
     auth_servers: tuple[Address, ...] = key(Many(One(parse_auth_server), at_least=1), (Address(LOCALHOST, AUTH_PORT),))

@@ -44,7 +44,7 @@ from teleport_conch.ssh.sftp.program import command_line as sftp_command_line
 from teleport_conch.ssh.transport.hostkeys import HostKeys
 from teleport_conch.starting import Reactor, port_number, stop_with
 from teleport_conch.supervisor.account import why_as_root
-from teleport_conch.supervisor.given import Given
+from teleport_conch.supervisor.given import Given, rank_of
 from teleport_conch.supervisor.listening import Listener, listen
 from teleport_conch.supervisor.plan import plan_for
 from teleport_conch.supervisor.service import supervised
@@ -91,8 +91,8 @@ class NodeService(Retiring):
     async def start_up(self) -> None:
         """Folder, labels, identity, listener, in this order."""
         prepare_data_dir(self._settings.teleport.data_dir)
-        if self._given is None:
-            self._warn_of_one_process()
+        if rank_of(self._given).leads:
+            self._warn_of_its_account()
         self._monitor = self._start_monitor()
         host_key = b"" if self._monitor is None else await self._monitor.public_key()
         self.member = Member(self._node_reactor, self._choice(host_key))
@@ -110,8 +110,8 @@ class NodeService(Retiring):
         self.member.uplink.beat_now()
         self._log.info("The node {name} serves SSH on {where}.", name=identity.node_name, where=str(self._address()))
 
-    def _warn_of_one_process(self) -> None:
-        if os.geteuid() != 0:
+    def _warn_of_its_account(self) -> None:
+        if os.geteuid() != 0 and not self._is_monitored():
             own = name_of(os.geteuid())
             self._log.warn("The node does not run as root: it serves sessions of {own} only.", own=own)
         elif why := why_as_root("The node", self._settings.teleport.account):
@@ -143,7 +143,8 @@ class NodeService(Retiring):
     def _choice(self, host_key: bytes) -> MemberChoice:
         teleport = self._settings.teleport
         membership = evolve(membership_of(teleport, "Node", self._names()), host_key=host_key)
-        return MemberChoice(teleport.data_dir, membership, cache_choice(teleport.cache), KINDS, self._record)
+        cache, rank = cache_choice(teleport.cache), rank_of(self._given)
+        return MemberChoice(teleport.data_dir, membership, cache, KINDS, self._record, rank)
 
     def _names(self) -> list[str]:
         """Names, beside the nodename, under which clients look for this node."""
@@ -185,9 +186,13 @@ class NodeService(Retiring):
 
     # What the node serves.
 
+    def _is_monitored(self) -> bool:
+        """Whether a supervisor gave us a monitor."""
+        return self._given is not None and self._given.monitor is not None
+
     def _start_monitor(self) -> Monitor | None:
         """The process that starts sessions as any account; for our own, this one will do."""
-        if os.geteuid() != 0 and (self._given is None or self._given.monitor is None):
+        if os.geteuid() != 0 and not self._is_monitored():
             return None
         settings, reactor = session_settings(self._node), self._node_reactor
         pam = settings.pam_service

@@ -28,7 +28,7 @@ from teleport_conch.resources.server import Server
 from teleport_conch.ssh.factory import ServerFactory
 from teleport_conch.starting import Reactor, port_number
 from teleport_conch.supervisor.account import why_as_root
-from teleport_conch.supervisor.given import Given
+from teleport_conch.supervisor.given import Given, rank_of
 from teleport_conch.supervisor.listening import Listener, listen
 from teleport_conch.supervisor.plan import plan_for
 from teleport_conch.supervisor.service import supervised
@@ -122,7 +122,8 @@ class ProxyService(Retiring):
         if self._listening is not None:
             self._listening.stopListening()
         await self._close_web_door()
-        self._reachability.disownServiceParent()
+        if self.member.leads:
+            self._reachability.disownServiceParent()
         await self.member.retire()
         self._log.info("The proxy takes no more clients; {count} connections go on.", count=self._clients())
 
@@ -138,7 +139,8 @@ class ProxyService(Retiring):
     def _choice(self) -> MemberChoice:
         teleport = self._settings.teleport
         membership = membership_of(teleport, "Proxy", self._addresses().hosts())
-        return MemberChoice(teleport.data_dir, membership, cache_choice(teleport.cache), KINDS, self._record)
+        cache, rank = cache_choice(teleport.cache), rank_of(self._given)
+        return MemberChoice(teleport.data_dir, membership, cache, KINDS, self._record, rank)
 
     def _addresses(self) -> PublicAddresses:
         return PublicAddresses(self._settings, self._port, self._web_port)
@@ -175,9 +177,10 @@ class ProxyService(Retiring):
     def _watch_nodes(self, dialer: Dialer) -> None:
         uplink = self.member.uplink
         self._reachability = Reachability(self._proxy_reactor, self.member.nodes, dialer, lambda: uplink.client)
-        self._reachability.setServiceParent(self)
-        self.member.cache.on_change("node", self._reachability.nodes_changed)
-        self._reachability.nodes_changed()
+        if self.member.leads:
+            self._reachability.setServiceParent(self)
+            self.member.cache.on_change("node", self._reachability.nodes_changed)
+            self._reachability.nodes_changed()
 
 
 class _Names:

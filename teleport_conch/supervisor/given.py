@@ -8,6 +8,8 @@ from collections.abc import Mapping, MutableMapping
 
 from attrs import asdict, frozen
 
+from teleport_conch.rank import ALONE, Rank
+
 VARIABLE = "TELEPORT_CONCH_WORKER"
 
 
@@ -18,15 +20,14 @@ class Given:
     :ivar listening: the listening sockets, by the names of their listeners.
     :ivar control: the socket to the supervisor.
     :ivar monitor: the socket to a monitor; None where it has none.
-    :ivar seat: which worker it is, from 0; the one in seat 0 leads.
-    :ivar seats: how many workers there are.
+    :ivar number: which worker it is, from 0; ``of``: how many there are.
     """
 
     listening: Mapping[str, int]
     control: int
     monitor: int | None = None
-    seat: int = 0
-    seats: int = 1
+    number: int = 0
+    of: int = 1
 
     def descriptors(self) -> tuple[int, ...]:
         """All of them."""
@@ -35,6 +36,11 @@ class Given:
     def to_environment(self) -> Mapping[str, str]:
         """The variable that says so to a worker."""
         return {VARIABLE: json.dumps(asdict(self))}
+
+
+def rank_of(given: Given | None) -> Rank:
+    """Which of the processes of a service this is; the only one where nothing was given."""
+    return ALONE if given is None else Rank(given.number, given.of)
 
 
 def given_to_us(environment: MutableMapping[str, str]) -> Given | None:

@@ -61,7 +61,9 @@ def plan_for(
     """
     teleport = settings.teleport
     account = account_for(teleport.account)
-    if account is None:
+    if account is None and teleport.workers == 1:
         return None
+    if account is None:
+        sessions = None  # a worker that is root has a monitor of its own, and one that is not needs none
     storage, has_auth = teleport.storage.path, settings.auth.enabled
-    return Plan(what, listeners, teleport.data_dir, storage, account, sessions, has_auth)
+    return Plan(what, listeners, teleport.data_dir, storage, account, sessions, has_auth, teleport.workers)

@@ -61,10 +61,13 @@ class Supervisor(StartingService):
                 give_folder(folder, plan.account)
             take_over_host_key(plan)
         signal.signal(signal.SIGHUP, lambda *_: self._supervised.callFromThread(self._hang_up))
-        for seat in self._seats:
-            await self._start(seat).up
+        leader, *others = self._seats
+        await self._start(leader).up
+        await gatherResults([self._start(seat).up for seat in others])
         if plan.account is not None:
             self._log.info("{what} is served by the account {name}.", what=plan.what, name=plan.account.pw_name)
+        if others:
+            self._log.info("{what} has {count} workers.", what=plan.what, count=plan.workers)
 
     def stopService(self) -> Deferred[None]:
         """Goes as soon as a successor may start; each worker goes when its last client has gone."""

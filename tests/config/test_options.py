@@ -93,6 +93,17 @@ class OptionsTests(SynchronousTestCase):
         self.assertEqual((node.labels, node.commands), ({"c": "d"}, ()))
         self.assertIn("--labels: the labels cannot be read from 'x' on", self.refused("--labels", "x"))
 
+    def test_workers(self) -> None:
+        """Node and proxy may be several processes, auth is one."""
+        self.assertEqual(self.parsed("--roles=node,proxy", "--workers=4").settings.teleport.workers, 4)
+        self.assertEqual(self.parsed().settings.teleport.workers, 1)
+        self.assertEqual(
+            self.refused("--workers", "2"),
+            "teleport.workers has to be 1 where auth is enabled: one process at a time writes the state of the "
+            "cluster. Start node and proxy by themselves (--roles=node,proxy), with a data_dir of their own.",
+        )
+        self.assertIn("'9' is not a whole number from 1 to 8", self.refused("--roles=node", "--workers=9"))
+
     def test_listen_ip(self) -> None:
         """One address for every service, in either form of the flag."""
         for flag in ("-l", "--listen-ip"):

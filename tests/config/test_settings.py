@@ -105,6 +105,7 @@ ROWS = {
         "0.0.0.0",
         ": nobody can connect to 0.0.0.0: write the address under which others reach this host",
     ),
+    "teleport.workers": Row("4", "0", ": '0' is not a whole number from 1 to 8"),
     "teleport.account": Row("tc", "[a, b]", ": one value is due here, not a list"),
     "teleport.connection_limits.max_connections": Row("1000", "0", ": '0' is not a whole number from 1 to 1000000"),
     "teleport.connection_limits.max_startups": Row(

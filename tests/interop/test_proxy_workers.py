@@ -118,8 +118,8 @@ class ProxyRestartTests(ProxyCase):
         with self.session() as terminal:
             terminal.read_until(b"on\r\n")
             self.proxy.restart()
-            self.assertNotEqual(self.worker(), old)
             self.serves()
+            self.assertNotEqual(self.worker(), old)
             self.assertTrue(alive(old))
             self.goes_on(terminal)
         eventually(lambda: not alive(old), "the old worker ends with its last client")
