@@ -53,7 +53,8 @@ def open_alice() -> Person:
 def eager_cluster() -> Cluster:
     """One whose proxy and node ``web1`` exchange keys all the time."""
     cluster = Cluster(heartbeat="5s")
-    node = cluster.node("web1", labels=LABELS["web1"])
+    x11 = {"enabled": True, "display_offset": FIRST_DISPLAY}
+    node = cluster.node("web1", labels=LABELS["web1"], settings={"x11": x11})
     for service in (cluster.proxy, node):
         service.line = shlex.join([sys.executable, eager.__file__, "--log-format=text", service.plugin])
     cluster.auth.start()

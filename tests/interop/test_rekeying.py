@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tests.interop import test_ansible, test_clients, test_copying, test_forwarding, test_openssh
+from tests.interop import test_ansible, test_clients, test_copying, test_forwarding, test_openssh, test_windows
 from tests.interop.case import InteropTests
 from tests.interop.cluster import Cluster
 from tests.interop.eager import MARK
@@ -75,6 +75,10 @@ class RemotePortTests(Eager, test_forwarding.RemotePortTests):
 
 class AgentTests(Eager, test_forwarding.AgentTests):
     """``-A``."""
+
+
+class WindowTests(Eager, test_windows.WindowTests):
+    """``-X`` and ``-Y``."""
 
 
 class SharedConnectionTests(Eager, test_forwarding.ManyTests):

@@ -41,7 +41,9 @@ class WindowCase(InteropTests):
         """A screen that nobody sees, and that ends with the test."""
         authority = Path(tempfile.mkdtemp(prefix="screen-")) / "authority"
         self.xauth(authority, ":0")  # the server takes the cookie of any display
-        line = [require("Xvfb", "xvfb"), "-displayfd", "1", "-auth", str(authority), "-nolisten", "tcp"]
+        # A screen that is left by its last program begins anew, and sends away who comes at that moment.
+        own = ("-noreset", "-nolisten", "tcp", "-displayfd", "1", "-auth", str(authority))
+        line = [require("Xvfb", "xvfb"), *own]
         server = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
         self.addCleanup(server.wait)
         self.addCleanup(server.terminate)
@@ -65,13 +67,19 @@ class WindowCase(InteropTests):
 class WindowTests(WindowCase):
     """A node that forwards X11, and a certificate that permits it."""
 
+    def person(self) -> Person:
+        """Whose windows these are."""
+        return open_alice()
+
     def login(self) -> str:
         return guest_account().pw_name if is_root() else LOGIN
 
     def test_trusted(self) -> None:
         """``-Y``: programs there reach the screen here, one by one; DISPLAY and cookie are the session's own."""
         require("xdpyinfo", "x11-utils")
-        done = self.ssh(self.screen(), open_alice(), "-Y", "-l", self.login(), "web1", "xdpyinfo; xdpyinfo; xauth list")
+        done = self.ssh(
+            self.screen(), self.person(), "-Y", "-l", self.login(), "web1", "xdpyinfo; xdpyinfo; xauth list"
+        )
         self.assertEqual(done.code, 0, done)
         shown = re.findall(r"name of display: +localhost:(\d+)\.0\n", done.text)
         self.assertEqual(len(shown), 2, done)
@@ -82,21 +90,21 @@ class WindowTests(WindowCase):
     def test_untrusted(self) -> None:
         """``-X``: the same with a cookie of which the screen knows that it is not to be trusted."""
         require("xdpyinfo", "x11-utils")
-        done = self.ssh(self.screen(), open_alice(), "-X", "-l", self.login(), "web1", "xdpyinfo")
+        done = self.ssh(self.screen(), self.person(), "-X", "-l", self.login(), "web1", "xdpyinfo")
         self.assertEqual(done.code, 0, done)
         self.assertIn("name of display:    localhost:", done.text)
 
     def test_another_cookie(self) -> None:
         """Who can reach the port and not read the cookie gets no window."""
         require("xdpyinfo", "x11-utils")
-        done = self.ssh(self.screen(), open_alice(), "-Y", "-l", self.login(), "web1",
+        done = self.ssh(self.screen(), self.person(), "-Y", "-l", self.login(), "web1",
                         "XAUTHORITY=/dev/null xdpyinfo; echo $?")  # fmt: skip
         self.assertEqual(done.text, "1\n", done)
         self.assertIn("unable to open display", done.complaint)
 
     def test_not_asked_for(self) -> None:
         """Without ``-X`` there is no display."""
-        done = self.ssh(self.screen(), open_alice(), "-x", "web1", "echo ${DISPLAY-none}")
+        done = self.ssh(self.screen(), self.person(), "-x", "web1", "echo ${DISPLAY-none}")
         self.assertEqual(done.text, "none\n", done)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 
 from attrs import define, field
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.conch.ssh import connection as conch
 from twisted.internet.defer import Deferred
 
@@ -122,6 +124,17 @@ class SessionCase(ConnectionCase):
         return self.sessions.answer.told
 
 
+WHOLE = {
+    b"env": wire.text("LC_ALL") + wire.text("C"),
+    b"pty-req": wire.text("xterm") + b"".join(map(wire.uint32, (80, 24, 0, 0))) + wire.string(b"\0"),
+    b"exec": wire.text("id"),
+    b"subsystem": wire.text("sftp"),
+    b"shell": b"",
+    b"eow@openssh.com": b"",
+}
+"""Requests that are granted before anything has started."""
+
+
 class StartTests(SessionCase):
     def test_kinds(self) -> None:
         """A shell, a command, a subsystem: one of them for each channel."""
@@ -211,6 +224,18 @@ class StartTests(SessionCase):
         for name in (*requests, b"shell", b"auth-agent-req@openssh.com"):
             self.assertFalse(self.granted(name, b"\0\0\0\x09short"))
         self.assertEqual((self.transport.disconnects, self.sessions.starts), ([], []))
+
+    @given(st.sampled_from(sorted(WHOLE)), st.data())
+    @settings(deadline=None)
+    def test_exact(self, name: bytes, data: st.DataObject) -> None:
+        """Each request is granted as a whole; cut anywhere, or with more behind it, it is refused."""
+        whole = WHOLE[name]
+        cut = data.draw(st.integers(0, len(whole))) if whole else 0
+        longer = whole + data.draw(st.binary(min_size=1, max_size=5))
+        for payload in (whole[:cut], longer):
+            self.setUp()
+            self.assertEqual(self.granted(name, payload), payload == whole, payload)
+            self.assertEqual(self.transport.disconnects, [])
 
     def test_agent(self) -> None:
         """The owner says whether the agent may be used."""
