@@ -43,6 +43,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "handshake": Benchmark(logins.compare_handshake, 5),
     "handshake-node": Benchmark(partial(logins.compare_handshake, node=True), 5),
     "rate": Benchmark(logins.compare_rate, 5),
+    "refusals": Benchmark(logins.compare_refusals, 40),
     "down-aes": Benchmark(partial(bulk.compare_down, cipher=bulk.AES, bound=1.2), 7),
     "up-aes": Benchmark(partial(bulk.compare_up, cipher=bulk.AES, bound=1.3), 7),
     "down-chacha": Benchmark(partial(bulk.compare_down, cipher=bulk.CHACHA, bound=1.0), 7),

@@ -18,6 +18,9 @@ AT_ONCE = 8
 LOGINS = 160
 """In one turn."""
 WARM_UP = 24
+REFUSALS = 50
+"""In one turn, each of which takes as long as any failure."""
+KNOWN, UNKNOWN = "daemon", "nosuchuser"
 
 
 def compare_cold(folder: Path, rounds: int) -> Comparison:
@@ -64,6 +67,16 @@ def compare_handshake(folder: Path, rounds: int, node: bool = False) -> Comparis
             ours_s, theirs_s = _processor_seconds(ours, theirs, SSHLoad.handshakes, *pids, rounds)
     what = f"processor time of a login alone, {'a node' if node else 'the engine'} (AsyncSSH)"
     return Comparison(what, "s", at_most(0.75), ours_s, theirs_s)
+
+
+def compare_refusals(folder: Path, rounds: int) -> Comparison:
+    """Seconds until a login is refused, as an account that there is, against one that there is not (threat 35)."""
+    with stage(folder) as on:
+        on.start_cluster()
+        with load_on(on, NODE) as load:
+            pairs = [(load.refusals(KNOWN, REFUSALS), load.refusals(UNKNOWN, REFUSALS)) for _ in range(rounds)]
+    known_s, unknown_s = zip(*pairs, strict=True)
+    return Comparison("a refusal, account known (not known)", "s", at_most(1.01), known_s, unknown_s)
 
 
 def compare_rate(folder: Path, rounds: int) -> Comparison:

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from statistics import quantiles
+from statistics import median, quantiles
 
 import asyncssh
 from attrs import define, field
@@ -51,7 +51,11 @@ class SSHLoad:
         """The time that 99 of 100 keystrokes take to be echoed at most, in seconds."""
         return self._ask("echo", sessions, seconds)
 
-    def _ask(self, name: str, *arguments: int) -> float:
+    def refusals(self, login: str, count: int) -> float:
+        """The median time of so many logins that are refused, as this account, one after the other, in seconds."""
+        return self._ask("refusals", login, count)
+
+    def _ask(self, name: str, *arguments: int | str) -> float:
         assert self._child.stdin is not None and self._child.stdout is not None
         try:
             self._child.stdin.write(json.dumps([name, *arguments]).encode() + b"\n")
@@ -110,14 +114,14 @@ class _Client:
         return await self._dial(job["host"], int(job["port"]), job["alias"], None)
 
     async def _dial(
-        self, host: str, port: int, alias: str, tunnel: asyncssh.SSHClientConnection | None
+        self, host: str, port: int, alias: str, tunnel: asyncssh.SSHClientConnection | None, login: str = ""
     ) -> asyncssh.SSHClientConnection:
         return await asyncssh.connect(
             host,
             port,
             tunnel=tunnel,
             config=None,
-            username=self.job["login"],
+            username=login or self.job["login"],
             client_keys=[(self.job["key"], self.job["certificate"])],
             agent_path=None,
             known_hosts=self.job["known_hosts"],
@@ -147,6 +151,16 @@ class _Client:
         process = await connection.create_process(term_type="xterm", encoding=None)
         self.open.append(process)
         await process.stdout.read(1)  # the prompt
+
+    async def refusals(self, login: str, count: int) -> float:
+        times = []
+        for _ in range(count):
+            started = time.perf_counter()
+            try:
+                await self._dial(self.job["host"], int(self.job["port"]), self.job["alias"], None, login)
+            except asyncssh.PermissionDenied:
+                times.append(time.perf_counter() - started)
+        return median(times)
 
     async def echo(self, sessions: int, seconds: int) -> float:
         times: list[float] = []
@@ -191,9 +205,13 @@ async def main() -> None:
         "hold": client.hold,
         "shells": client.shell,
     }
+    alone: Mapping[str, Callable[..., Awaitable[float]]] = {"echo": client.echo, "refusals": client.refusals}
     while line := await loop.run_in_executor(None, sys.stdin.readline):
         name, first, second = json.loads(line)
-        took = await (client.echo(first, second) if name == "echo" else _many(ways[name], first, second))
+        if name in alone:
+            took = await alone[name](first, second)
+        else:
+            took = await _many(ways[name], first, second)
         print(took, flush=True)
 
 
