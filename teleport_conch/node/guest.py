@@ -185,7 +185,7 @@ class Guest:
         except BaseException:
             session.abandon()
             raise
-        session.attach(Process(self.room.reactor, running, session))
+        session.attach(Process(self.room.reactor, self.room.reactor, running, session))
         watching.started()
         return party
 

@@ -128,7 +128,8 @@ async def _output_of(reactor: Reactor, command: LabelCommand) -> str:
     program = shutil.which(command.command[0]) or command.command[0]
     ended: Deferred[str] = Deferred()
     run = _Run(ended)
-    process = Process.start(reactor, _own_account(), (program, *command.command[1:]), _environment(), False, None, run)
+    words = program, *command.command[1:]
+    process = Process.start(reactor, reactor, _own_account(), words, _environment(), False, None, run)
     process.end_input()
 
     def stop() -> None:

@@ -17,6 +17,7 @@ from teleport_conch.auth.labels import check_labels, check_printable
 from teleport_conch.node.labels import MAX_OUTPUT_BYTES, CommandLabels, LabelCommand
 from teleport_conch.resources.joining import Heartbeat
 from teleport_conch.resources.server import CommandLabel, Server
+from teleport_conch.ssh.gathering import REST_S
 from teleport_conch.starting import Reactor
 from tests.certs.samples import HOST_UUID
 from tests.ssh.streams import StreamCase
@@ -62,7 +63,12 @@ class CommandLabelsTests(StreamCase):
         """What the label says once its command has run."""
         labels = self.start_labels(LabelCommand("label", argv, LONG_S, LONG_S))
         self.assertEqual(labels.labels, {"label": CommandLabel(argv, LONG_S, "")})
-        await self.until(lambda: self.changes > 0)
+
+        def ended() -> bool:
+            self.time.clock.advance(REST_S)  # for which the output of a program gathers
+            return self.changes > 0
+
+        await self.until(ended)
         return labels.labels["label"].result
 
     async def test_output(self) -> None:

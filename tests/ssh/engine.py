@@ -39,6 +39,7 @@ from teleport_conch.ssh.session.channel import SessionChannel, SessionStart
 from teleport_conch.ssh.session.process_session import Party, ProcessSession
 from teleport_conch.ssh.transport import algorithms
 from teleport_conch.ssh.transport.hostkeys import host_keys
+from teleport_conch.starting import Reactor
 from tests.certs import samples
 from tests.interop.requirements import require
 from tests.ssh.streams import StreamCase, clock, tcp
@@ -119,8 +120,8 @@ class Shells:
             "exec": ["/bin/sh", "-c", request.command],
             "subsystem": [SFTP_SERVER],
         }[request.kind]
-        reactor = cast(IReactorFDSet, installed_reactor)
-        session.attach(Process.start(reactor, self.account, argv, environment, False, terminal, session))
+        reactor = cast(Reactor, installed_reactor)
+        session.attach(Process.start(reactor, reactor, self.account, argv, environment, False, terminal, session))
         return party
 
     async def forward_x11(self, channel: SessionChannel, request: X11Request) -> None:

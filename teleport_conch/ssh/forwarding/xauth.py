@@ -49,7 +49,7 @@ async def tell_xauth(
     :raises SpawnFailed: it is not there, or does not do it.
     """
     events = _Events()
-    process = Process(reactor, await spawner.spawn(Program(COMMAND, environment, None, NO_RC)), events)
+    process = Process(reactor, clock, await spawner.spawn(Program(COMMAND, environment, None, NO_RC)), events)
     process.write(lines.encode())
     process.end_input()
     try:

@@ -14,11 +14,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from itertools import islice
 
-from twisted.internet.interfaces import IPushProducer, IReactorFDSet, IReadDescriptor, IWriteDescriptor
+from twisted.internet.interfaces import IPushProducer, IReactorFDSet, IReactorTime, IReadDescriptor, IWriteDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from teleport_conch.errors import LimitExceeded
+from teleport_conch.ssh.gathering import Gathering
 
 PIPE_BYTES = 1 << 20
 """What a pipe holds, where the kernel's limit for the account allows it (64 KiB by default)."""
@@ -51,6 +52,7 @@ def grow_pipe(fd: int) -> None:
 class PipeReader:
     """Reads a pipe or the master side of a terminal until it ends.
 
+    :param clock: for the moments in which what comes gathers.
     :param fd: the descriptor; made non-blocking, and closed at the end.
     :param received: called with each piece that was read.
     :param ended: called once, after the last piece: end of file, or ``EIO`` of a terminal that nobody has open.
@@ -60,6 +62,7 @@ class PipeReader:
     def __init__(
         self,
         reactor: IReactorFDSet,
+        clock: IReactorTime,
         fd: int,
         received: Callable[[bytes], None],
         ended: Callable[[], None],
@@ -71,6 +74,8 @@ class PipeReader:
         self._ended = ended
         self._reads = reads
         self._size = SMALL_READ_BYTES
+        self._paused = False
+        self._gathering = Gathering(clock, SMALL_READ_BYTES, self._rest, self._go_on)
         os.set_blocking(fd, False)
         reactor.addReader(self)
 
@@ -81,12 +86,14 @@ class PipeReader:
 
     def pauseProducing(self) -> None:
         """Leave what comes in the pipe."""
+        self._paused = True
         if self.open:
             self._reactor.removeReader(self)
 
     def resumeProducing(self) -> None:
         """Read again."""
-        if self.open:
+        self._paused = False
+        if self.open and not self._gathering.resting:
             self._reactor.addReader(self)
 
     def stopProducing(self) -> None:
@@ -95,6 +102,7 @@ class PipeReader:
             self._reactor.removeReader(self)
             os.close(self._fd)
             self._fd = -1
+        self._gathering.stop()
 
     def drain(self, limit: int) -> None:
         """Deliver what can be read at this moment, ``limit`` bytes at most and paused or not, then end."""
@@ -116,11 +124,20 @@ class PipeReader:
             self._end()
         elif data:
             self._received(data if self._reads == 1 else self._with_more(data))
+            if self.open and not self._paused:
+                self._gathering.came(len(data))
         return None
 
     def connectionLost(self, reason: Failure) -> None:
         """The reactor saw that the other side is gone and nothing is left to read."""
         self._end()
+
+    def _rest(self) -> None:
+        self._reactor.removeReader(self)
+
+    def _go_on(self) -> None:
+        if not self._paused:
+            self._reactor.addReader(self)
 
     def _with_more(self, first: bytes) -> bytes:
         pieces = [first]

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from attrs import frozen
-from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
+from twisted.internet.interfaces import IReactorFDSet, IReactorTime, IReadDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -169,7 +169,7 @@ class Process:
     has exited; what it wrote is delivered, and jobs left behind lose the terminal. Either way :meth:`hang_up` ends it.
     """
 
-    def __init__(self, reactor: IReactorFDSet, running: Running, events: ProcessEvents) -> None:
+    def __init__(self, reactor: IReactorFDSet, clock: IReactorTime, running: Running, events: ProcessEvents) -> None:
         self.pid = running.pid
         """Also the process group and the session; not to be used after :meth:`ProcessEvents.exited`."""
         self.on_input_drained: Callable[[], None] = _nothing
@@ -181,16 +181,17 @@ class Process:
         self._reported = False
         self._input = PipeWriter(reactor, running.input, self._input_drained)
         reads = 1 if terminal is None else TERMINAL_READS
-        self._output = PipeReader(reactor, running.output, events.output_received, self._output_ended, reads)
+        self._output = PipeReader(reactor, clock, running.output, events.output_received, self._output_ended, reads)
         self._error: PipeReader | None = None
         if running.error is not None:
-            self._error = PipeReader(reactor, running.error, events.error_received, self._error_ended)
+            self._error = PipeReader(reactor, clock, running.error, events.error_received, self._error_ended)
         running.watch(self._exited)
 
     @classmethod
     def start(
         cls,
         reactor: IReactorFDSet,
+        clock: IReactorTime,
         account: Account,
         argv: Sequence[str],
         environment: Mapping[str, str],
@@ -205,7 +206,7 @@ class Process:
         :raises AccessDenied, BadParameter, SpawnFailed: as ``spawn`` does.
         """
         running = LocalProcess.start(reactor, account, argv, environment, login_shell, terminal)
-        return cls(reactor, running, protocol)
+        return cls(reactor, clock, running, protocol)
 
     def write(self, data: bytes) -> bool:
         """Give ``data`` to the process; False asks for no more before :attr:`on_input_drained` is called.

@@ -169,7 +169,7 @@ class MonitorCase(TestCase):
     async def run_to_end(self, login: MonitoredLogin, program: Program) -> tuple[Heard, ExitStatus]:
         """What a program of a session writes until it ends."""
         heard = Heard()
-        process = Process(reactor, await login.spawn(program), heard)
+        process = Process(reactor, reactor, await login.spawn(program), heard)
         process.end_input()
         return heard, await heard.ended
 

@@ -142,7 +142,7 @@ class SessionTests(MonitorCase):
             "echo $PPID; test $(tty) = $SSH_TTY && echo same > /dev/tty", {}, Terminal("vt", 9, 9, 0, 0, b"")
         )
         (waiting,) = self.waiting()
-        Process(reactor, await login.spawn(wanted), heard)
+        Process(reactor, reactor, await login.spawn(wanted), heard)
         self.assertEqual(await heard.ended, ExitStatus(code=0))
         self.assertEqual(heard.output.split(), [str(waiting).encode(), b"same"])
 

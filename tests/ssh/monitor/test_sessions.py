@@ -112,7 +112,7 @@ class ProgramTests(MonitorCase):
         heard, _ = await self.run_to_end(login, Program("echo $0", {}))
         self.assertEqual(heard.output.strip(), os.path.basename(login_shell()).encode())
         heard = Heard()
-        process = Process(reactor, await login.spawn(Program(None, {})), heard)
+        process = Process(reactor, reactor, await login.spawn(Program(None, {})), heard)
         process.write(b"echo $0\nexit 7\n")
         self.assertEqual(await heard.ended, ExitStatus(code=7))
         self.assertEqual(heard.output.split()[-1], f"-{os.path.basename(login_shell())}".encode())
@@ -140,7 +140,7 @@ class EndTests(MonitorCase):
         """A signal reaches the process group, by way of the starter."""
         login = await self.logged_in(await self.ready_monitor())
         heard = Heard()
-        process = Process(reactor, await login.spawn(Program("echo on; sleep 60", {})), heard)
+        process = Process(reactor, reactor, await login.spawn(Program("echo on; sleep 60", {})), heard)
         process.send_signal("TERM")
         self.assertEqual(await heard.ended, ExitStatus(code=None, signal="TERM"))
 
@@ -174,7 +174,7 @@ class TerminalTests(MonitorCase):
         login = await self.logged_in(await self.ready_monitor())
         heard = Heard()
         script = "stty size; test $(tty) = $SSH_TTY && echo same; echo $TERM > /dev/tty"
-        Process(reactor, await login.spawn(Program(script, {}, TERMINAL)), heard)
+        Process(reactor, reactor, await login.spawn(Program(script, {}, TERMINAL)), heard)
         self.assertEqual(await heard.ended, ExitStatus(code=0))
         self.assertEqual(heard.output, b"40 100\r\nsame\r\nxterm\r\n")
 
@@ -183,7 +183,7 @@ class TerminalTests(MonitorCase):
         login = await self.logged_in(await self.ready_monitor())
         heard = Heard()
         script = 'until [ "$(stty size)" = "50 132" ]; do sleep .05; done; echo seen'
-        process = Process(reactor, await login.spawn(Program(script, {}, TERMINAL)), heard)
+        process = Process(reactor, reactor, await login.spawn(Program(script, {}, TERMINAL)), heard)
         process.resize(50, 132, 0, 0)
         self.assertEqual((await heard.ended, heard.output), (ExitStatus(code=0), b"seen\r\n"))
 

@@ -8,12 +8,14 @@ import tty
 from collections.abc import Callable
 
 from twisted.internet.interfaces import IPushProducer, IReactorFDSet, IReadDescriptor, IWriteDescriptor
+from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from teleport_conch.errors import LimitExceeded
+from teleport_conch.ssh import gathering
 from teleport_conch.ssh.processes import pipes
 from teleport_conch.ssh.processes.pipes import PipeReader, PipeWriter, grow_pipe
 
@@ -72,6 +74,7 @@ class PipeCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.turns = Turns()
+        self.clock = Clock()
         self.read, self.write = os.pipe()
         for fd in (self.read, self.write):
             self.addCleanup(self.close, fd)
@@ -90,7 +93,8 @@ class ReaderCase(PipeCase):
         self.heard: list[bytes | str] = []
 
     def reader(self, fd: int | None = None, reads: int = 1) -> PipeReader:
-        reader = PipeReader(self.turns, fd or self.read, self.heard.append, lambda: self.heard.append("end"), reads)
+        heard = self.heard.append
+        reader = PipeReader(self.turns, self.clock, fd or self.read, heard, lambda: heard("end"), reads)
         self.addCleanup(reader.stopProducing)
         return reader
 
@@ -144,7 +148,7 @@ class ReaderTests(ReaderCase):
 
     def test_pause_while_receiving(self) -> None:
         """The consumer may pause, and stop, from within the call."""
-        reader = PipeReader(self.turns, self.read, lambda _: reader.pauseProducing(), self.fail)
+        reader = PipeReader(self.turns, self.clock, self.read, lambda _: reader.pauseProducing(), self.fail)
         os.write(self.write, b"x")
         self.turns.turn()
         self.assertEqual(self.turns.readers, [])
@@ -152,6 +156,63 @@ class ReaderTests(ReaderCase):
         reader.resumeProducing()
         self.assertEqual(self.turns.readers, [])
         self.assertFalse(reader.open)
+
+    def stream(self, *sizes: int) -> None:
+        """A program writes, and each time is read at once."""
+        for size in sizes:
+            os.write(self.write, bytes(size))
+            self.turns.turn()
+
+    def test_stream_gathers(self) -> None:
+        """Behind several reads of a stream, what comes within a millisecond is one piece."""
+        self.reader()
+        self.stream(4096, 8192, 4096, 4096, 20_000)
+        self.assertEqual([len(piece) for piece in self.heard], [4096, 8192, 4096])
+        self.clock.advance(gathering.REST_S)
+        self.turns.turn()
+        self.assertEqual(len(self.heard[-1]), 24_096)
+        self.assertEqual((self.turns.readers, len(self.clock.getDelayedCalls())), ([], 1))
+
+    def test_full_read_does_not_wait(self) -> None:
+        """While there is more, it is read."""
+        self.reader()
+        os.write(self.write, bytes(600_000))
+        for _ in range(4):
+            self.turns.turn()
+        self.assertEqual(sum(map(len, self.heard)), 600_000)
+
+    def test_answers_do_not_wait(self) -> None:
+        """What comes in small pieces, also between large ones, is read at once."""
+        self.reader()
+        self.stream(4096, 4096, 100, 4096, 4096, 100, *[4095] * 10)
+        self.assertEqual((len(self.heard), self.clock.getDelayedCalls()), (16, []))
+
+    def test_pause_while_gathering(self) -> None:
+        """Who pauses meanwhile is given nothing when the time is over, and everything when it resumes."""
+        reader = self.reader()
+        self.stream(4096, 4096, 4096)
+        reader.pauseProducing()
+        self.clock.advance(gathering.REST_S)
+        self.stream(5000)
+        self.assertEqual(len(self.heard), 3)
+        reader.resumeProducing()
+        self.turns.turn()
+        self.assertEqual(len(self.heard[-1]), 5000)
+
+    def test_resume_while_gathering(self) -> None:
+        """To resume does not shorten it."""
+        reader = self.reader()
+        self.stream(4096, 4096, 4096)
+        reader.pauseProducing()
+        reader.resumeProducing()
+        self.assertEqual(self.turns.readers, [])
+
+    def test_stop_while_gathering(self) -> None:
+        """No timer is left behind."""
+        reader = self.reader()
+        self.stream(4096, 4096, 4096)
+        reader.stopProducing()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_stopped_reader_is_silent(self) -> None:
         """After stopProducing nothing is heard, not even the end."""
@@ -186,7 +247,7 @@ class ReaderTests(ReaderCase):
 
     def test_stop_while_draining(self) -> None:
         """The consumer may stop the reader from within a drain."""
-        reader = PipeReader(self.turns, self.read, lambda _: reader.stopProducing(), self.fail)
+        reader = PipeReader(self.turns, self.clock, self.read, lambda _: reader.stopProducing(), self.fail)
         os.write(self.write, b"x" * 500_000)
         reader.drain(1 << 20)
         self.assertFalse(reader.open)

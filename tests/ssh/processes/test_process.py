@@ -15,7 +15,7 @@ from typing import cast
 from attrs import evolve
 from twisted.internet import reactor as installed_reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorCore, IReactorFDSet, IReactorTime
+from twisted.internet.interfaces import IReactorCore, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
@@ -25,6 +25,7 @@ from teleport_conch.ssh.processes.exit_status import SIGNALS, ExitStatus
 from teleport_conch.ssh.processes.pipes import PIPE_BYTES
 from teleport_conch.ssh.processes.process import Process
 from teleport_conch.ssh.processes.terminal import Terminal
+from teleport_conch.starting import Reactor
 
 NOT_ROOT = "Only root starts processes of other accounts."
 
@@ -89,7 +90,7 @@ class ProcessCase(TestCase):
     timeout = 30
 
     def setUp(self) -> None:
-        self.reactor = cast(IReactorFDSet, installed_reactor)
+        self.reactor = cast(Reactor, installed_reactor)
 
     async def descriptors_before(self) -> dict[str, str]:
         """What is open once the reactor has opened its own, which it does when it first runs."""
@@ -110,7 +111,9 @@ class ProcessCase(TestCase):
         environment: Mapping[str, str] | None = None,
     ) -> tuple[Process, Recorder]:
         heard = Recorder()
-        process = Process.start(self.reactor, account or own_account(), argv, environment or {}, False, terminal, heard)
+        process = Process.start(
+            self.reactor, self.reactor, account or own_account(), argv, environment or {}, False, terminal, heard
+        )
         self.addCleanup(self.finish, process, heard)
         return process, heard
 

@@ -9,7 +9,6 @@ from typing import cast
 
 from attrs import define, evolve, field
 from twisted.internet import reactor as installed_reactor
-from twisted.internet.interfaces import IReactorFDSet
 
 from teleport_conch import wire
 from teleport_conch.errors import AccessDenied, TeleportError
@@ -21,10 +20,11 @@ from teleport_conch.ssh.processes.process import Process
 from teleport_conch.ssh.processes.terminal import Terminal
 from teleport_conch.ssh.session.channel import SessionChannel, SessionStart
 from teleport_conch.ssh.session.process_session import Party, ProcessSession, SessionObserver
+from teleport_conch.starting import Reactor
 from tests.ssh.recording import RecordingLink
 from tests.ssh.streams import StreamCase
 
-descriptors = cast(IReactorFDSet, installed_reactor)
+reactor = cast(Reactor, installed_reactor)
 
 
 def own_account() -> Account:
@@ -87,7 +87,7 @@ class Starter:
         party = session.join(channel)
         await session.begin()
         argv: Sequence[str] = ["/bin/sh", "-c", request.command]
-        self.process = Process.start(descriptors, account, argv, {}, False, terminal, session)
+        self.process = Process.start(reactor, reactor, account, argv, {}, False, terminal, session)
         session.attach(self.process)
         return party
 
