@@ -189,6 +189,12 @@ class TokenExpired(JoinRefused):
     code = "TOKEN_EXPIRED"
 
 
+class TokenUsed(JoinRefused):
+    """The token was good once, and has been used."""
+
+    code = "TOKEN_USED"
+
+
 class TokenRole(JoinRefused):
     """The token is good, for other roles than the one asked for."""
 
@@ -206,6 +212,12 @@ class TokenBinding(JoinRefused):
     """The token binds a name, principals or labels, and the host asks for others."""
 
     code = "TOKEN_BINDING"
+
+
+class IdentityCopied(JoinRefused):
+    """A robot's certificates were renewed before by somebody else who has them; the robot is locked."""
+
+    code = "IDENTITY_COPIED"
 
 
 class PinMalformed(JoinRefused):

@@ -236,11 +236,18 @@ class Inventory:
 
 def _placed(server: Server, address: str) -> Server:
     """What a host announces that listens on every interface and names no address: it is where it beats from."""
+    addr, web_addr = _reachable(server.addr, address), _reachable(server.web_addr, address)
+    if (addr, web_addr) == (server.addr, server.web_addr):
+        return server
+    return evolve(server, addr=addr, web_addr=web_addr)
+
+
+def _reachable(announced: str, address: str) -> str:
     for everywhere in _EVERYWHERE:
-        if server.addr.startswith(everywhere):
+        if announced.startswith(everywhere):
             host = f"[{address}]" if ":" in address else address
-            return evolve(server, addr=f"{host}:{server.addr.removeprefix(everywhere)}")
-    return server
+            return f"{host}:{announced.removeprefix(everywhere)}"
+    return announced
 
 
 def _record(server: Server, registration: Registration) -> Server:

@@ -9,6 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from teleport_conch.certs.public import PublicAuthority
 from teleport_conch.client.answers import Ping, Status, UserCertificates, as_object, as_text, items
+from teleport_conch.client.bots import Bots
 from teleport_conch.client.exchange import Call
 from teleport_conch.client.people import People
 from teleport_conch.client.rules import Rules
@@ -44,6 +45,8 @@ class AuthClient:
         self, reactor: IReactorTime, addresses: Sequence[str], policy: IClusterPolicy, timeout_s: float = TIMEOUT_S
     ) -> None:
         self._transport = Transport(reactor, addresses, policy, timeout_s)
+        self.bots = Bots(self._transport)
+        """Calls about robots."""
         self.people = People(self._transport)
         """Calls about users and their logins."""
         self.rules = Rules(self._transport)

@@ -152,6 +152,8 @@ class ProxyService(Retiring):
             hostname=self._settings.teleport.nodename,
             addr=str(self._addresses().ssh),
             public_addrs=tuple(map(str, self._proxy.ssh_public_addr)),
+            web_addr=str(self._addresses().web),
+            web_public_addrs=tuple(map(str, self._proxy.public_addr)),
             labels=self.member.uplink.bound_labels,
             version=VERSION,
         )

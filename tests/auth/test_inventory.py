@@ -68,9 +68,9 @@ class BeatTests(InventoryTestCase):
         """A node that listens on every interface and advertises nothing is dialled where it beats from."""
         for announced in ("0.0.0.0:3022", "[::]:3022"):
             beat = heartbeat()
-            self.says(evolve(beat, server=evolve(beat.server, addr=announced)))
+            self.says(evolve(beat, server=evolve(beat.server, addr=announced, web_addr=announced)))
             [server] = self.cluster.inventory.all("node")
-            self.assertEqual(server.addr, f"{ADDRESS}:3022")
+            self.assertEqual((server.addr, server.web_addr), (f"{ADDRESS}:3022", f"{ADDRESS}:3022"))
 
     def test_written_once_after_a_restart(self) -> None:
         """What a host says after a restart of auth is compared with what was stored."""

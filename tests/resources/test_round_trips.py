@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch.errors import BadParameter
+from teleport_conch.resources.bot import Bot
 from teleport_conch.resources.cluster import ClusterConfig, ClusterName
 from teleport_conch.resources.joining import Heartbeat, HeartbeatAnswer, JoinAnswer, JoinRequest
 from teleport_conch.resources.server import KINDS, CommandLabel, JoinRecord, Presence, Server, State
@@ -75,6 +76,18 @@ users = st.builds(
     lock=st.none() | st.builds(LoginLock, seconds, texts),
     revision=st.integers(0, 10**18 - 1).map(str),
 )
+bots = st.builds(
+    Bot,
+    words,
+    lists,
+    lists,
+    seconds,
+    texts,
+    st.integers(0, 10**9),
+    st.none() | seconds,
+    texts,
+    revision=st.just("7"),
+)
 
 
 def again(value: dict[str, object]) -> object:
@@ -106,6 +119,11 @@ class RoundTripTests(SynchronousTestCase):
     def test_users(self, user: User) -> None:
         self.check(user, user.to_json(), User.from_json)
         self.assertEqual(User.from_json(again(user.to_json())).revision, user.revision)
+
+    @given(bots)
+    @settings(deadline=None)
+    def test_bots(self, bot: Bot) -> None:
+        self.check(bot, bot.to_json(), Bot.from_json)
 
     @given(requests)
     @settings(deadline=None)
@@ -151,6 +169,7 @@ READERS: tuple[Callable[[object], object], ...] = (
     JoinToken.from_json,
     ActiveSession.from_json,
     User.from_json,
+    Bot.from_json,
     JoinRequest.from_json,
     JoinAnswer.from_json,
     Heartbeat.from_json,
@@ -166,6 +185,7 @@ SAMPLES: tuple[dict[str, object], ...] = (
     ActiveSession("id", "alice", "root", "uuid", "web1", "192.0.2.7:5", 1.0, 2.0).to_json(),
     JoinRequest("uuid", "web1", "Node", "tls", "ssh", "token").to_json(),
     User("alice", ("access",), {"logins": ("root",)}, lock=LoginLock(5.0, "why"), revision="7").to_json(),
+    Bot("ci", ("access",), ("deploy",), 5.0, "bob", 2, 7.0, "192.0.2.7").to_json(),
     ClusterName("demo", "uuid").to_json(),
     ClusterConfig().to_json(),
 )
@@ -272,6 +292,13 @@ class MeaningTests(SynchronousTestCase):
         self.assertEqual(user.to_json()["metadata"]["id"], "3")  # type: ignore[index]  # it is an object
         self.assertEqual((user.logins, user.in_force_at(8.9), user.in_force_at(9.0)), (("root",), True, False))
         self.assertTrue(evolve(user, expires_at=None).in_force_at(1e12))
+
+    def test_bots(self) -> None:
+        """A robot is a user of another name; what it counts is whole."""
+        self.assertEqual(Bot("ci", ()).user, "bot-ci")
+        odd = {**Bot("ci", ()).to_json(), "status": {"generation": 1.5}}
+        refused = self.assertRaises(BadParameter, Bot.from_json, odd)
+        self.assertEqual(refused.sentence, "bot.status.generation has to be a whole number.")
 
     def test_users_refused(self) -> None:
         """A name is short, and traits are bounded lists."""
