@@ -15,7 +15,9 @@ from tests.interop.person import Person
 from tests.interop.programs import check, eventually, run
 from tests.interop.requirements import require
 from tests.interop.services import Service
+from tests.interop.shared import FIRST_DISPLAY
 from tests.interop.terminals import Terminal
+from tests.interop.test_windows import WindowCase
 from tests.interop.workers import ACCOUNT, WorkerCase, alive, children, supervised
 
 
@@ -30,7 +32,8 @@ def cluster() -> Cluster:
 
 
 def node(made: Cluster) -> Service:
-    return supervised(made.node("web1", token=STATIC_TOKEN))
+    x11 = {"enabled": True, "display_offset": FIRST_DISPLAY}
+    return supervised(made.node("web1", token=STATIC_TOKEN, settings={"x11": x11}))
 
 
 @cache
@@ -45,6 +48,15 @@ class NodeCase(WorkerCase):
         self.service = self.node = cluster().nodes["web1"]
         if self.node.process is None:
             self.node.start()
+
+
+class WindowTests(NodeCase, WindowCase):
+    def test_windows(self) -> None:
+        """Displays are the worker's, and their cookies are kept by the guest's own ``xauth``."""
+        require("xdpyinfo", "x11-utils")
+        command = "xdpyinfo | head -1; stat -c %U .Xauthority"
+        done = self.ssh(self.screen(), dora(), "-Y", f"{self.login}@web1", command)
+        self.assertRegex(done.text, rf"name of display: +localhost:\d+\.0\n{self.login}\n", done)
 
 
 class PrivilegeTests(NodeCase):
@@ -80,6 +92,14 @@ class PrivilegeTests(NodeCase):
         port = str(self.node.port)
         done = dora().ssh("-R", f"{path}:127.0.0.1:{port}", f"{self.login}@web1", f"stat -c '%U %a' {path}")
         self.assertEqual(done.text.strip(), f"{self.login} 600", done)
+
+    def test_low_port(self) -> None:
+        """A worker has no right to ports below 1024, which it says to root, too."""
+        forward = ("-o", "ExitOnForwardFailure=yes", "-R", "987:127.0.0.1:22")
+        done = dora().ssh(*forward, "root@web1", "echo in")
+        self.assertIn("remote port forwarding failed for listen port 987", done.complaint)
+        why = "This host cannot listen on localhost:987: Permission denied."
+        cluster().event("port", lambda event: event.get("error") == why, why)
 
     def test_anchors(self) -> None:
         """The authorities were taken at the first start, into a file that workers cannot write."""
