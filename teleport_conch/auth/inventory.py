@@ -262,7 +262,8 @@ def _record(server: Server, registration: Registration) -> Server:
         )
     check_labels({name: label.result for name, label in server.cmd_labels.items()})
     commands = (word for label in server.cmd_labels.values() for word in label.command)
-    check_printable("The record of a host", server.addr, server.version, *server.public_addrs, *commands)
+    addresses = (server.addr, *server.public_addrs, server.web_addr, *server.web_public_addrs)
+    check_printable("The record of a host", server.version, *addresses, *commands)
     labels = check_labels({**server.labels, **registration.labels})
     return evolve(server, labels=labels, join=registration.join)
 

@@ -18,6 +18,7 @@ class Invitation:
 
     :ivar ttl_s: how long it lives, in seconds.
     :ivar auth_servers: where a host that joins finds auth.
+    :ivar web: the public address of a proxy's web port, which passes calls on to auth; empty where none is set.
     """
 
     secret: str = field(repr=False)
@@ -25,6 +26,7 @@ class Invitation:
     ttl_s: float
     ca_pins: Sequence[str]
     auth_servers: Sequence[str]
+    web: str = ""
 
     def command(self) -> Sequence[str]:
         """The words to start a service with on the new host."""
@@ -59,6 +61,8 @@ class Invitation:
         only_here = all(map(_is_loopback, self.auth_servers))
         reason = ", which is this very machine: auth listens on loopback" if only_here else ""
         yield f"the new host has to reach {' or '.join(self.auth_servers)}{reason}"
+        if self.web and "Proxy" not in self.token.roles:
+            yield f"where it cannot, --auth-server={inert(self.web)} goes through the proxy"
         if self.token.principals:
             yield f"it may be called {', '.join(self.token.principals)} beside its nodename, and nothing else"
         if self.token.labels:

@@ -41,9 +41,16 @@ def _unreachable(node: Server) -> str:
 
 
 def proxy_table(proxies: Sequence[Server], now: float) -> str:
-    columns = ("Nodename", "UUID", "Address", "Public address", "State", "Last seen")
+    columns = ("Nodename", "UUID", "Address", "Public address", "Web address", "State", "Last seen")
     rows = [
-        (proxy.hostname, proxy.name, proxy.addr, ",".join(proxy.public_addrs), *presence_cells(proxy.presence, now))
+        (
+            proxy.hostname,
+            proxy.name,
+            proxy.addr,
+            ",".join(proxy.public_addrs),
+            ",".join(proxy.web_public_addrs) or proxy.web_addr,
+            *presence_cells(proxy.presence, now),
+        )
         for proxy in proxies
     ]
     return table(columns, rows)

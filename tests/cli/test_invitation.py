@@ -30,6 +30,15 @@ class InvitationTests(SynchronousTestCase):
             "  - the new host has to reach 10.0.0.1:3025\n",
         )
 
+    def test_proxy(self) -> None:
+        """A proxy that passes calls on is named; not to a host that is to be a proxy, which needs auth itself."""
+        node = evolve(TOKEN, roles=("Node",))
+        through = evolve(INVITATION, token=node, web="proxy.example.com:3080")
+        self.assertIn(
+            "  - where it cannot, --auth-server=proxy.example.com:3080 goes through the proxy\n", through.text()
+        )
+        self.assertNotIn("goes through", evolve(through, token=TOKEN).text())
+
     def test_bound(self) -> None:
         """What the token binds is in the line, or in a note."""
         bound = evolve(TOKEN, node_name="web1", principals=("web1.example.com",), labels={"env": "prod"})

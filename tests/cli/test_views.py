@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch.cli import views
@@ -43,9 +44,10 @@ class ViewTests(SynchronousTestCase):
     def test_proxies(self) -> None:
         """Proxies show where people reach them."""
         proxy = Server("proxy", "33", "p1", "10.0.0.7:3023", ("p.example.com:3023",), presence=WEB1.presence)
+        proxy = evolve(proxy, web_public_addrs=("w.example.com:3080",), web_addr="10.0.0.7:3080")
         self.assertEqual(
             views.proxy_table([proxy], NOW).splitlines()[2],
-            "p1       33   10.0.0.7:3023 p.example.com:3023 online 2026-11-22 18:30:58 UTC (4s ago)",
+            "p1       33   10.0.0.7:3023 p.example.com:3023 w.example.com:3080 online 2026-11-22 18:30:58 UTC (4s ago)",
         )
 
     def test_tokens(self) -> None:

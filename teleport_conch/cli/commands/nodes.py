@@ -9,6 +9,7 @@ from uuid import UUID
 from teleport_conch.cli.answer import Answer, said
 from teleport_conch.cli.connection import Connection
 from teleport_conch.cli.invitation import Invitation
+from teleport_conch.cli.links import WebAddress
 from teleport_conch.cli.table import inert
 from teleport_conch.cli.views import node_table
 from teleport_conch.errors import AmbiguousName, NotFound
@@ -25,7 +26,9 @@ async def invite(connection: Connection, arguments: Namespace) -> Answer:
         principals=arguments.principals,
         labels=arguments.labels,
     )
-    invitation = Invitation(secret, token, arguments.ttl, status.ca_pins, connection.reach.advertised())
+    web = WebAddress.of(await connection.client.proxies())
+    servers = connection.reach.advertised()
+    invitation = Invitation(secret, token, arguments.ttl, status.ca_pins, servers, web.address if web.public else "")
     return Answer(invitation.text, [secret])
 
 
