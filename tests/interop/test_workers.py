@@ -140,6 +140,27 @@ class PrivilegeTests(NodeCase):
         erin = cluster().person("erin", (self.login,))
         self.assertEqual(check(erin.ssh(f"{self.login}@web2", "id -un")).text.strip(), self.login)
 
+    def test_another_name(self) -> None:
+        """Who joins as another host on this one is told what there was before, and how to go on."""
+        node = supervised(cluster().node("web4", token=STATIC_TOKEN))
+        del cluster().nodes["web4"]
+        node.start()
+        node.says("The node web4 serves SSH on")
+        node.stop()
+        (node.data_dir / "host_uuid").unlink()
+        (node.data_dir / "identities" / "node.json").unlink()
+        node.launch()
+        self.assertEqual(node.ended(), 1)
+        path = node.data_dir.with_name("data.monitor") / "host_name"
+        self.assertIn(
+            f"this host was {path.read_text().strip()} before. If that is right, stop the service, ", node.log
+        )
+        path.unlink()
+        said = len(node.log)
+        node.start()
+        node.says("The node web4 serves SSH on", since=said)
+        node.stop()
+
     def test_keys_of_auth(self) -> None:
         """A node whose account would get the keys of the authorities does not start, and leaves them whose they are."""
         node = supervised(cluster().node("web3", token=STATIC_TOKEN))

@@ -16,8 +16,8 @@ from teleport_conch.ssh.monitor.cookies import UsedCookies
 from teleport_conch.ssh.monitor.host_key import HostKeys
 from teleport_conch.ssh.transport.hostkeys import proved_part
 from teleport_conch.ssh.transport.kex import METHODS, Transcript
-from teleport_conch.ssh.transport.negotiation import KexInit
-from teleport_conch.wire import Reader
+from teleport_conch.ssh.transport.negotiation import COOKIE_BYTES, MSG_KEXINIT
+from teleport_conch.wire import Reader, WireError
 
 MAX_SESSION_IDS = 10_000
 """Session identifiers that are remembered for each server; a login that comes behind so many later exchanges fails."""
@@ -44,7 +44,7 @@ class SignedExchanges:
             raise BadParameter("The exchange is by a method that the monitor does not know.")
         if transcript.host_key not in host_keys:
             raise AccessDenied("The exchange shows a host key that is not this host's.")
-        self.cookies.use(KexInit.parse(transcript.server_kexinit).cookie)
+        self.cookies.use(_cookie(transcript.server_kexinit))
         digest = transcript.digest
         self._open[digest] = transcript.host_key
         if len(self._open) > MAX_SESSION_IDS:
@@ -74,9 +74,17 @@ class SignedExchanges:
         self._logged_in.discard(session_id)
 
 
+def _cookie(offer: bytes) -> bytes:
+    """What a SSH_MSG_KEXINIT begins with; the rest of it is between the two sides. Raises WireError."""
+    reader = Reader(offer)
+    if reader.byte() != MSG_KEXINIT:
+        raise WireError("not an offer of algorithms")
+    return reader.take(COOKIE_BYTES)
+
+
 def pack_transcript(transcript: Transcript) -> bytes:
     """The body of a SIGN: each part as a string."""
-    return b"".join(map(wire.string, astuple(transcript)))
+    return b"".join(map(wire.string, astuple(transcript, recurse=False)))
 
 
 def read_transcript(body: bytes) -> Transcript:

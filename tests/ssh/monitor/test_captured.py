@@ -320,9 +320,10 @@ class CapturedExchangeTests(CapturedCase):
 
     async def test_no_offer(self) -> None:
         """An offer that cannot be read ends the conversation."""
-        monitor = await self.ready_monitor()
-        answer = monitor.sign(evolve(self.exchange(), server_kexinit=b"\x14" + bytes(15)))
-        self.assertEqual(await self.refused(answer, SpawnFailed), "The monitor of this host has ended.")
+        for offer in (b"", b"\x14" + bytes(15), b"\x15" + bytes(16)):
+            monitor = await self.ready_monitor()
+            answer = monitor.sign(evolve(self.exchange(), server_kexinit=offer))
+            self.assertEqual(await self.refused(answer, SpawnFailed), "The monitor of this host has ended.")
 
     async def test_proofs(self) -> None:
         """A client is told of the host's keys in sessions of this host (hostkeys-prove-00@openssh.com): that of another
