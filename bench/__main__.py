@@ -38,6 +38,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "certificates": Benchmark(signing.compare, 7),
     "cost": Benchmark(beats.compare_cost, 9),
     "listing": Benchmark(listing.compare, 15),
+    "by-label": Benchmark(listing.compare_by_label, 9),
     "exec": Benchmark(logins.compare_exec, 5),
     "exec-pam": Benchmark(partial(logins.compare_exec, pam=True), 5),
     "handshake": Benchmark(logins.compare_handshake, 5),

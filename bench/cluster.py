@@ -64,10 +64,31 @@ class Auth:
         """A load by the administrator."""
         return Caller(self._admin, path, compact(body))
 
-    def call(self, method: str, path: str, body: Mapping[str, object] | None = None) -> dict[str, object]:
-        """One call by the administrator."""
+    def person(self, path: str) -> Caller:
+        """What a person asks for again and again, who has the role ``access`` and the login ``root``."""
+        ssh_key, tls_key = keys.generate_ssh_key(), keys.generate_tls_key()
+        signed = self.call(
+            "POST",
+            "/v1/ca/user/certs",
+            {
+                "user": "alice",
+                "logins": ["root"],
+                "ttl": 3600,
+                "public_ssh_key": keys.public_line(keys.public_blob(ssh_key.public_key())),
+                "public_tls_key": keys.public_pem(tls_key.public_key()),
+            },
+        )
+        credentials = self.folder / "alice.pem"
+        credentials.touch(mode=0o600)
+        credentials.write_text(f"{str(signed['tls_cert']).strip()}\n{keys.private_pem(tls_key)}")
+        return Caller(credentials, path, b"", "GET")
+
+    def call(
+        self, method: str, path: str, body: Mapping[str, object] | None = None, credentials: Path | None = None
+    ) -> dict[str, object]:
+        """One call by the administrator, or with other credentials."""
         context = ssl.create_default_context(cafile=str(self.authority))
-        context.load_cert_chain(self._admin)
+        context.load_cert_chain(credentials or self._admin)
         connection = HTTPConnection(SERVER_NAME)
         plain = socket.create_connection((LOOPBACK, self.port), ANSWER_S)
         connection.sock = context.wrap_socket(plain, server_hostname=SERVER_NAME)

@@ -35,10 +35,11 @@ class Caller:
     credentials: Path
     path: str
     body: bytes
+    method: str = "POST"
 
     def request(self) -> bytes:
         head = (
-            f"POST {self.path} HTTP/1.1\r\nHost: {SERVER_NAME}\r\nContent-Type: application/json\r\n"
+            f"{self.method} {self.path} HTTP/1.1\r\nHost: {SERVER_NAME}\r\nContent-Type: application/json\r\n"
             f"Content-Length: {len(self.body)}\r\n\r\n"
         )
         return head.encode("ascii") + self.body

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 
@@ -25,6 +26,8 @@ from teleport_conch.storage.sqlite import SQLiteBackend
 from teleport_conch.storage.writer import ThreadedReactor
 
 BATCH_NODES = 1000
+FIRST_WAVE = 20
+"""Nodes with a label that the others do not have."""
 DAY_S = 86_400.0
 
 Stored = tuple[str, bytes, float | None]
@@ -48,7 +51,9 @@ def items(number: int, now: float) -> Iterator[Stored]:
         expires_at=now + 29 * DAY_S,
     )
     yield f"{PREFIX}{host_uuid}/node", json.dumps(registration.to_json()).encode(), registration.expires_at
-    yield PREFIXES["node"] + host_uuid, json.dumps(announced(host_uuid, name, number).to_json()).encode(), None
+    record = announced(host_uuid, name, number)
+    record = evolve(record, labels={**record.labels, "wave": "first" if number < FIRST_WAVE else "later"})
+    yield PREFIXES["node"] + host_uuid, json.dumps(record.to_json()).encode(), None
 
 
 async def fill(reactor: ThreadedReactor, data_dir: Path, count: int) -> None:

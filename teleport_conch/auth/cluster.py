@@ -29,6 +29,7 @@ from teleport_conch.auth.joining import Joining
 from teleport_conch.auth.leases import Leases
 from teleport_conch.auth.limits import EXPIRE_S, PRESENCE_FLUSH_S, PRESENCE_SWEEP_S
 from teleport_conch.auth.locks import LockList
+from teleport_conch.auth.node_list import NodeList
 from teleport_conch.auth.passwords import Hashing, InPool, at_once
 from teleport_conch.auth.people import People, open_people
 from teleport_conch.auth.presence import HostKey, PresenceTable
@@ -78,6 +79,7 @@ class Cluster:
     certificates: Certificates
     sessions: Sessions
     leases: Leases
+    nodes: NodeList
     feed: Feed
     roles: Roles
     users: Users
@@ -212,6 +214,7 @@ async def open_cluster(
     await known_locks.shelf.load()
     known_users = Users(users.open_shelf(backend), clocks, known_roles)
     await known_users.shelf.load()
+    shelves = (known_roles.shelf, known_users.shelf, known_locks.shelf)
     people = await open_people(
         clocks, backend, known_users, trusted, Hashing(in_pool, random), lambda: "otp", emit, random
     )
@@ -230,6 +233,7 @@ async def open_cluster(
         certificates=Certificates(clocks, trusted, rules, known_roles, emit, random),
         sessions=Sessions(clocks, backend),
         leases=Leases(clocks, backend, random),
+        nodes=NodeList(clocks, inventory, known_locks, lambda: tuple(shelf.generation for shelf in shelves)),
         feed=feed,
         roles=known_roles,
         users=known_users,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from teleport_conch.audit.inert import inert
 from teleport_conch.auth.cluster import Cluster
-from teleport_conch.auth.gate import ANYBODY, Answer, Call, Gate, Needs
+from teleport_conch.auth.gate import ANYBODY, Answer, Call, Encoded, Gate, Needs
 from teleport_conch.auth.hosts import Registration
 from teleport_conch.auth.presence import HostKey
 from teleport_conch.certs import names
@@ -17,6 +17,8 @@ from teleport_conch.resources.joining import Heartbeat, JoinRequest
 NODES = "/v1/namespaces/<namespace>/nodes"
 PRESENCE = "/v1/presence/<kind>/<uuid>"
 MAX_REASON_CHARS = 300
+MAX_SEARCHES = 16
+"""Texts that nodes are searched for at a time."""
 
 
 def add(gate: Gate, cluster: Cluster) -> None:
@@ -61,12 +63,19 @@ def _add_nodes(gate: Gate, cluster: Cluster) -> None:
     @gate.route("GET", NODES, Needs("list", "node"))
     async def nodes(call: Call, namespace: str) -> Answer:
         check_namespace(namespace)
-        return _servers(cluster, "node")
+        asked = dict(map(_label, call.queries("labels")))
+        keys = await cluster.nodes.of(call.known.caller, asked, _texts(call.queries("search")))
+        servers = [server for key in keys if (server := cluster.feed.server(key)) is not None]
+        return Encoded(b'{"items":[%b]}' % b",".join(servers))
 
     @gate.route("GET", f"{NODES}/<uuid>", Needs("read", "node"))
     async def node(call: Call, namespace: str, uuid: str) -> Answer:
         check_namespace(namespace)
-        return inventory.get(_key("node", uuid)).to_json()
+        key = _key("node", uuid)
+        server = inventory.get(key)
+        if not cluster.nodes.may_see(call.known.caller, key):
+            raise NotFound(f"There is no node {uuid[:64]!r}.")
+        return server.to_json()
 
     @gate.route("DELETE", NODES, Needs("delete", "node"))
     async def remove_offline(call: Call, namespace: str) -> Answer:
@@ -116,6 +125,21 @@ def _key(kind: str, uuid: str) -> HostKey:
         return HostKey(kind, names.host_uuid(uuid))
     except BadParameter:
         raise NotFound(f"There is no {kind} {uuid[:64]!r}; hosts are named by their UUID.") from None
+
+
+def _label(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise BadParameter(
+            "The parameter labels is a label and its value, such as env=prod; it may be there repeatedly."
+        )
+    return name, value
+
+
+def _texts(queries: Sequence[str]) -> tuple[str, ...]:
+    if len(queries) > MAX_SEARCHES:
+        raise BadParameter(f"The parameter search may be there {MAX_SEARCHES} times.")
+    return tuple(text for text in queries if text)
 
 
 def _servers(cluster: Cluster, kind: str) -> Mapping[str, object]:

@@ -17,6 +17,7 @@ from teleport_conch.auth.clocks import Clocks
 from teleport_conch.auth.emitting import Emit
 from teleport_conch.auth.hosts import Hosts, Registration
 from teleport_conch.auth.labels import check_labels, check_printable
+from teleport_conch.auth.node_index import NodeIndex
 from teleport_conch.auth.presence import HostKey, PresenceTable
 from teleport_conch.errors import AccessDenied, HostDuplicate, NotFound, PrincipalForbidden
 from teleport_conch.resources.joining import Heartbeat, HeartbeatAnswer
@@ -45,6 +46,7 @@ class _Known:
 class Inventory:
     """All nodes and proxies.
 
+    :ivar index: of the nodes, by label.
     :ivar _touched: told of each host whose presence changed.
     """
 
@@ -54,6 +56,7 @@ class Inventory:
     _presence: PresenceTable
     _touched: Callable[[HostKey], None]
     _emit: Emit
+    index: NodeIndex = field(init=False, factory=NodeIndex)
     _known: dict[HostKey, _Known] = field(init=False, factory=dict)
     _alarmed: dict[tuple[HostKey, str], None] = field(init=False, factory=dict)
     _log = Logger()
@@ -65,7 +68,7 @@ class Inventory:
             for item in await storing.everything(self._backend, prefix):
                 server = Server.from_json(storing.decode(item))
                 key = HostKey(kind, server.name)
-                self._known[key] = _Known(server.announced(), None, server)
+                self._list(key, _Known(server.announced(), None, server))
         for key in {*self._known, *(registration.key for registration in self._hosts)}:
             self._presence.expect(key, seen.get(key))
 
@@ -114,15 +117,16 @@ class Inventory:
 
     async def _keep(self, key: HostKey, before: _Known | None, new: _Known) -> None:
         """Write a record. Memory is never behind the storage, so that a snapshot of it misses no change."""
-        self._known[key] = new
         if before is not None and before.record == new.record:
+            self._known[key] = new
             return
+        self._list(key, new)
         try:
             await self._backend.put(PREFIXES[key.kind] + key.uuid, storing.encode(new.record.to_json()))
         except BaseException:
-            self._known.pop(key, None)
+            self._strike(key)
             if before is not None:
-                self._known[key] = before  # the next beat tries again
+                self._list(key, before)  # the next beat tries again
             raise
         if self._hosts.get(key) is None:
             await self._unlist(key)  # it was removed meanwhile
@@ -213,7 +217,7 @@ class Inventory:
 
     async def _unlist(self, key: HostKey) -> None:
         self._presence.forget(key)
-        self._known.pop(key, None)
+        self._strike(key)
         for path in (PREFIXES[key.kind] + key.uuid, _presence_path(key)):
             with suppress(NotFound):
                 await self._backend.delete(path)
@@ -228,6 +232,19 @@ class Inventory:
         except BaseException:
             self._presence.not_saved(unsaved)
             raise
+
+    def _list(self, key: HostKey, known: _Known) -> None:
+        self._known[key] = known
+        self.index.put(key, known.record)
+
+    def _strike(self, key: HostKey) -> None:
+        if self._known.pop(key, None) is not None:
+            self.index.drop(key)
+
+    def record(self, key: HostKey) -> Server | None:
+        """A host as it is listed, without its presence."""
+        known = self._known.get(key)
+        return None if known is None else known.record
 
     def keys(self, kind: str) -> list[HostKey]:
         """The listed hosts of a kind."""

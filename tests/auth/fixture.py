@@ -234,7 +234,9 @@ class ClusterTestCase(SynchronousTestCase):
         return self.peer_of(TLSIdentity("host", AUTH, CLUSTER, ("Admin",), 1, NOW + 3600))
 
     def user(self, *roles: str) -> Peer:
-        return self.peer_of(TLSIdentity("user", "alice", CLUSTER, roles or ("access",), 2, NOW + 3600, not_before=NOW))
+        return self.peer_of(
+            TLSIdentity("user", "alice", CLUSTER, roles or ("access",), 2, NOW + 3600, ("root",), not_before=NOW)
+        )
 
     def certificate(self, name: str = "alice", *roles: str) -> Certificate:
         """A person's TLS certificate, as it is shown in the handshake."""
