@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TypeVar
 
+from attrs import frozen
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -39,6 +40,14 @@ STAMP_S = 60.0
 _OF_PEOPLE = ("role", "user", "lock", "cluster_name")
 
 _Kind = TypeVar("_Kind", bound=Resource)
+
+
+@frozen
+class Emergency:
+    """What a host goes by when auth cannot be reached: the keys that sign users' certificates, and the locks."""
+
+    user_authorities: Collection[bytes]
+    known: Known
 
 
 class Cache(Service):
@@ -83,6 +92,7 @@ class Cache(Service):
         self._said = ""
         self._known_people: Known | None = None  # made anew after each change
         self._locked: HostLocked | None = None
+        self._at_any_age = False
         self.live = False
         """Whether the copy follows auth at this moment."""
 
@@ -92,10 +102,29 @@ class Cache(Service):
         return self._one(found, f"the {kind} authority")
 
     def configuration(self) -> ClusterConfig:
-        return self._one(self._all("cluster_config", ClusterConfig), "the configuration of the cluster")
+        """The last one that was heard of, however long ago: it lets nobody in."""
+        return self._one(self._ever("cluster_config", ClusterConfig), "the configuration of the cluster")
 
     def cluster_name(self) -> ClusterName:
-        return self._one(self._all("cluster_name", ClusterName), "the name of the cluster")
+        """It never changes, so that it is as good as ever."""
+        return self._one(self._ever("cluster_name", ClusterName), "the name of the cluster")
+
+    @property
+    def away_s(self) -> float:
+        """For how long auth has been away, in seconds: none while it is followed; infinity where it never was heard."""
+        if self.live:
+            return 0.0
+        return float("inf") if self._heard_at is None else self._reactor.seconds() - self._heard_at
+
+    def emergency(self) -> Emergency:
+        """What counts for those who come with a certificate for emergencies, however long ago it was heard.
+
+        :raises ConnectionProblem: it never was.
+        """
+        users = [each for each in self._ever("cert_authority", PublicAuthority) if each.kind == "user"]
+        authority = self._one(users, "the user authority")
+        locks = Locks(self._ever("lock", Lock))
+        return Emergency(authority.ssh_keys, Known(self.cluster_name().cluster_name, locks=locks))
 
     def roles(self) -> tuple[Role, ...]:
         return self._all("role", Role)
@@ -125,9 +154,13 @@ class Cache(Service):
         """Have *callback* called after each change of resources of a kind, and once they have been read from disk."""
         self._callbacks[kind].append(callback)
 
-    async def ready(self) -> None:
-        """Wait until there is something to answer, from the disk or from auth."""
-        if not self._is_fresh():
+    async def ready(self, at_any_age: bool = False) -> None:
+        """Wait until there is something to answer, from the disk or from auth.
+
+        :param at_any_age: what is too old for any question but those of an emergency will do.
+        """
+        self._at_any_age = at_any_age
+        if not self._is_usable():
             waiting: Deferred[None] = Deferred()
             self._waiting.append(waiting)
             await waiting
@@ -153,14 +186,22 @@ class Cache(Service):
     def _all(self, kind: str, type_: type[_Kind]) -> tuple[_Kind, ...]:
         if not self._is_fresh():
             raise ConnectionProblem(self._why_nothing())
+        return self._ever(kind, type_)
+
+    def _ever(self, kind: str, type_: type[_Kind]) -> tuple[_Kind, ...]:
         if kind not in self._listed:
             self._listed[kind] = tuple(value for _, value in sorted(self._known.get(kind, {}).items()))
         return tuple(each for each in self._listed[kind] if isinstance(each, type_))
 
     def _one(self, found: Sequence[_Kind], what: str) -> _Kind:
+        if self._heard_at is None:
+            raise ConnectionProblem(self._why_nothing())
         if not found:
             raise ConnectionProblem(f"This host has not heard of {what} from the auth server yet.")
         return found[0]
+
+    def _is_usable(self) -> bool:
+        return self._heard_at is not None if self._at_any_age else self._is_fresh()
 
     def _is_fresh(self) -> bool:
         return self._heard_at is not None and self._reactor.seconds() - self._heard_at <= self._ttl_s
@@ -313,6 +354,6 @@ class Cache(Service):
             if kind in self._known:
                 self._known[kind][name] = lasting(value)
         self._heard_at = heard_at
-        if self._is_fresh():
+        if self._is_usable():
             self._wake()
             self._tell([kind for kind, known in self._known.items() if known])

@@ -376,6 +376,12 @@ class CertificateCriticalOption(CertificateRefused):
     code = "CERT_CRITICAL_OPTION"
 
 
+class EmergencyOnly(CertificateRefused):
+    """A certificate that was made for emergencies, on another day."""
+
+    code = "CERT_EMERGENCY_ONLY"
+
+
 class CertificateSourceAddress(CertificateRefused):
     code = "CERT_SOURCE_ADDRESS"
 

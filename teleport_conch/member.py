@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -17,7 +18,7 @@ from teleport_conch.access.decision import Denial
 from teleport_conch.access.known import Known
 from teleport_conch.audit.event import Event
 from teleport_conch.audit.trail import Trail
-from teleport_conch.cache import Cache
+from teleport_conch.cache import Cache, Emergency
 from teleport_conch.certs.certificate import SSHCertificate
 from teleport_conch.certs.identity import HostIdentity
 from teleport_conch.client.backoff import spread
@@ -80,6 +81,7 @@ class MemberChoice:
     :ivar kinds: the resources that it follows.
     :ivar record: answers what it announces.
     :ivar rank: which of the host's processes for this service it is.
+    :ivar emergency_after_s: for how long auth is silent before certificates for emergencies count; infinity for never.
     """
 
     data_dir: Path
@@ -88,6 +90,7 @@ class MemberChoice:
     kinds: Sequence[str]
     record: Callable[[], Server] = field(repr=False)
     rank: Rank = ALONE
+    emergency_after_s: float = math.inf
 
 
 class Member(MultiService):
@@ -152,7 +155,7 @@ class Member(MultiService):
         identity = await identified
         self._cache = cache = self._follow(self._backend, identity)
         cache.setServiceParent(self)
-        await cache.ready()
+        await cache.ready(math.isfinite(self._choice.emergency_after_s))
         return self.uplink.identity or identity
 
     async def _open_backend(self) -> IBackend:
@@ -229,6 +232,15 @@ class Member(MultiService):
     def user_authorities(self) -> Collection[bytes]:
         """The keys that sign users' certificates."""
         return self.cache.authorities("user").ssh_keys
+
+    def authorities_ever(self) -> Collection[bytes]:
+        """The same keys, however long ago they were heard of."""
+        return self.cache.emergency().user_authorities
+
+    def emergency(self) -> Emergency | None:
+        """What counts for certificates for emergencies; None as long as auth has been heard of lately."""
+        after_s = self._choice.emergency_after_s
+        return self.cache.emergency() if math.isfinite(after_s) and self.cache.away_s >= after_s else None
 
     def host_authorities(self) -> Collection[bytes]:
         """The keys that sign hosts' certificates."""

@@ -69,7 +69,7 @@ class CacheTestCase(TestCase):
 
     def assert_nothing(self, cache: Cache, why: str) -> None:
         """The cache answers nothing, and says why."""
-        for ask in (cache.nodes, cache.roles, cache.configuration, lambda: cache.authorities("user")):
+        for ask in (cache.nodes, cache.roles, cache.known, lambda: cache.authorities("user")):
             refused = self.assertRaises(ConnectionProblem, ask)
             self.assertEqual(refused.sentence, why)
 
@@ -190,7 +190,14 @@ class LiveTests(CacheTestCase):
             "(teleport.cache.ttl)."
         )
         self.assert_nothing(cache, why)
+        self.assertEqual(cache.configuration(), ClusterConfig())  # which lets nobody in
+        self.assertEqual(cache.emergency().user_authorities, self.auth.cluster.authorities.public("user").ssh_keys)
+        self.assertGreater(cache.away_s, 20 * HOUR)
         await cache.stopService()
+        emergencies = self.open(self.client())
+        await emergencies.ready(at_any_age=True)
+        self.assert_nothing(emergencies, why)
+        await emergencies.stopService()
         later = self.open(self.client())
         await self.until(lambda: not later.live)
         self.assert_nothing(later, why)

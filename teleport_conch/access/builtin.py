@@ -29,7 +29,7 @@ _ADMIN = Role(
             Rule(("node", "proxy", "token", "role", "user", "lock", "ssh_session"), READ_WRITE),
             Rule(("auth_server", "cluster_name", "cluster_config", "event", "presence"), READ_ONLY),
             Rule(("cert_authority",), WITHOUT_SECRETS),
-            Rule(("user_cert", "host_cert"), ("create",)),
+            Rule(("user_cert", "host_cert", "emergency_cert"), ("create",)),
             Rule(("watch",), ("read",)),
         ),
     ),
@@ -59,6 +59,14 @@ _AUDITOR = Role(
         )
     ),
 )
+
+EMERGENCY = Role(
+    name="break-glass",
+    description="What a certificate for emergencies is good for: a shell or a command, as the logins that it has.",
+    options=Options(port_forwarding=False),
+    allow=Conditions(logins=("{{internal.logins}}",), node_labels=EVERY_NODE),
+)
+"""Nobody is given this role: who has such a certificate has it, and no other."""
 
 _EVERY_SERVICE = (
     Rule(("node", "proxy", "auth_server", "role", "lock", "cluster_config", "cluster_name"), READ_ONLY),

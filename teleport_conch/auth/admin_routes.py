@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 
 from teleport_conch.access.decision import Target
-from teleport_conch.auth.certificates import UserRequest
+from teleport_conch.auth.certificates import EmergencyRequest, UserRequest
 from teleport_conch.auth.cluster import Cluster
 from teleport_conch.auth.emitting import Emit
 from teleport_conch.auth.events import Events
 from teleport_conch.auth.gate import Answer, Call, Encoded, Gate, Needs
 from teleport_conch.auth.host_routes import check_namespace
-from teleport_conch.auth.limits import EVENTS_IN_ANSWER, MAX_EVENTS_IN_REQUEST, TOKEN_TTL_S
+from teleport_conch.auth.limits import EVENTS_IN_ANSWER, MAX_EVENTS_IN_REQUEST, MAX_LOGINS, TOKEN_TTL_S
 from teleport_conch.auth.signing import sign_for
 from teleport_conch.auth.storing import encode_with
 from teleport_conch.errors import AccessDenied, BadParameter
@@ -73,6 +73,18 @@ def _add_certificates(gate: Gate, cluster: Cluster) -> None:
         signed = await sign_for(cluster, request, call.by)
         certificates = {"cert": signed.ssh, "tls_cert": signed.tls}
         return Encoded(encode_with(certificates, "authorities", cluster.authorities.public_text))
+
+    @gate.route("POST", "/v1/ca/emergency/certs", Needs("create", "emergency_cert"))
+    async def sign_emergency(call: Call) -> Answer:
+        fields = Fields(call.body(), "request")
+        request = EmergencyRequest(
+            name=fields.text("name", max_chars=64),
+            logins=fields.texts("logins", max_items=MAX_LOGINS, max_chars=255),
+            addresses=fields.texts("addresses", max_items=64, max_chars=64),
+            ssh_key=fields.text("public_ssh_key", max_chars=MAX_KEY_CHARS),
+            ttl_s=fields.number("ttl", default=0.0),
+        )
+        return {"cert": cluster.certificates.sign_emergency(request, call.by)}
 
     @gate.route("POST", "/v1/ca/host/certs", Needs("create", "host_cert"))
     async def sign_host(call: Call) -> Answer:

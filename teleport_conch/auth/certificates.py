@@ -14,19 +14,25 @@ from teleport_conch.auth.authorities import Authorities
 from teleport_conch.auth.clocks import Clocks
 from teleport_conch.auth.emitting import Emit
 from teleport_conch.auth.limits import (
+    EMERGENCY_CERTIFICATE_S,
     HOST_CERTIFICATE_S,
+    MAX_EMERGENCY_CERTIFICATE_S,
     MAX_LOGINS,
+    MIN_USER_CERTIFICATE_S,
     USER_CERTIFICATE_S,
 )
 from teleport_conch.auth.people_certificates import check_ttl
 from teleport_conch.auth.principals import NameRules
 from teleport_conch.certs import keys
+from teleport_conch.certs.options import EMERGENCY, SOURCE_ADDRESS
 from teleport_conch.certs.tls import certificate_pem
 from teleport_conch.errors import BadParameter, StorageFull
 
 MAX_ROLES_SHOWN = 32
 DEFAULT_ROLES = ("access",)
 LOGINS_TRAIT = "logins"
+EMERGENCY_PREFIX = "break-glass:"
+"""What the names in certificates for emergencies begin with."""
 
 
 @frozen
@@ -42,6 +48,22 @@ class UserRequest:
     ssh_key: str
     tls_key: str = ""
     roles: tuple[str, ...] = DEFAULT_ROLES
+    ttl_s: float = 0.0
+
+
+@frozen
+class EmergencyRequest:
+    """A certificate for the time when there is no other.
+
+    :ivar name: what it is called; events name it, and a lock on the user of that name shuts it out.
+    :ivar addresses: from where it may be used: addresses and CIDR blocks, at least one.
+    :ivar ssh_key: an authorized_keys line.
+    """
+
+    name: str
+    logins: tuple[str, ...]
+    addresses: tuple[str, ...]
+    ssh_key: str
     ttl_s: float = 0.0
 
 
@@ -116,6 +138,33 @@ class Certificates:
         )
         return ssh.to_line(), certificate_pem(tls)
 
+    def sign_emergency(self, request: EmergencyRequest, by: str) -> str:
+        """A certificate line that nodes take only while they cannot reach auth.
+
+        :param by: who asks, for the event.
+        :raises BadParameter: no addresses, something that is none, or a time out of bounds.
+        :raises StorageFull: there is no room for the event of it.
+        """
+        ttl_s = request.ttl_s or EMERGENCY_CERTIFICATE_S
+        check_emergency_ttl(ttl_s)
+        if not request.addresses:
+            raise BadParameter("missing parameter addresses: an emergency certificate says from where it may be used")
+        signed = self._authorities.user.sign_user_ssh(
+            keys.blob_of_line(request.ssh_key),
+            name=EMERGENCY_PREFIX + request.name,
+            logins=request.logins,
+            roles=(),
+            traits={},
+            ttl_s=ttl_s,
+            now=self._clocks.wall(),
+            port_forwarding=False,
+            agent_forwarding=False,
+            critical_options=((EMERGENCY, ""), (SOURCE_ADDRESS, ",".join(request.addresses))),
+        )
+        fields = {"cert_type": "emergency", "name": signed.key_id, "logins": request.logins, "user": by}
+        self._tell({**fields, "principals": request.addresses, "expires": signed.valid_before})
+        return signed.to_line()
+
     def sign_host(self, principals: Sequence[str], ssh_key: str, ttl_s: float, by: str) -> str:
         """A certificate line for a host that runs OpenSSH's sshd and is not part of the cluster.
 
@@ -151,3 +200,12 @@ class Certificates:
 
 def _ttl(ttl_s: float) -> float:
     return USER_CERTIFICATE_S if ttl_s == 0 else check_ttl(ttl_s)
+
+
+def check_emergency_ttl(ttl_s: float) -> None:
+    """:raises BadParameter: no certificate for emergencies lives for so long, or so short."""
+    if not MIN_USER_CERTIFICATE_S <= ttl_s <= MAX_EMERGENCY_CERTIFICATE_S:
+        raise BadParameter(
+            f"An emergency certificate lives for 1 minute to {MAX_EMERGENCY_CERTIFICATE_S / 86400:g} days, and not"
+            f" {ttl_s:g} seconds."
+        )

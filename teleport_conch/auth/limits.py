@@ -82,6 +82,9 @@ MAX_USER_CERTIFICATE_S = 10 * 365 * 24 * 3600.0
 """The administrator may sign for longer than any role allows, as ``tctl auth sign --ttl=87600h`` shows."""
 MAX_PERSONS_CERTIFICATE_S = 30 * 3600.0
 """Of one that a person gets by logging in, whatever the roles say."""
+EMERGENCY_CERTIFICATE_S = 90 * 24 * 3600.0
+MAX_EMERGENCY_CERTIFICATE_S = 366 * 24 * 3600.0
+"""Of certificates that are made in advance."""
 MAX_LOGINS = 64
 
 # Roles and locks.

@@ -17,7 +17,7 @@ from attrs import define, frozen
 from teleport_conch.audit.event import build
 from teleport_conch.audit.log import EventLog
 from teleport_conch.auth import authorities, storing
-from teleport_conch.auth.certificates import UserRequest
+from teleport_conch.auth.certificates import EmergencyRequest, UserRequest
 from teleport_conch.auth.clocks import Clocks
 from teleport_conch.auth.cluster import Cluster, open_cluster
 from teleport_conch.auth.founding import database_of, events_of, founding_of
@@ -120,6 +120,13 @@ class OfflineAuth:
     async def sign_host(self, principals: Sequence[str], public_ssh_key: str, ttl_s: float | None = None) -> str:
         """A host's SSH certificate, as a line."""
         return self._cluster.certificates.sign_host(principals, public_ssh_key, ttl_s or 0.0, LOCAL_ADMIN)
+
+    async def sign_emergency(
+        self, name: str, logins: Sequence[str], addresses: Sequence[str], ttl_s: float, public_ssh_key: str
+    ) -> str:
+        """A certificate for emergencies, as a line."""
+        request = EmergencyRequest(name, tuple(logins), tuple(addresses), public_ssh_key, ttl_s)
+        return self._cluster.certificates.sign_emergency(request, LOCAL_ADMIN)
 
     async def close(self) -> None:
         self._events.close()

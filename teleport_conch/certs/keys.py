@@ -48,6 +48,12 @@ def _private_text(key: PrivateKey, form: serialization.PrivateFormat) -> str:
     return key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()).decode("ascii")
 
 
+def sealed_pem(key: PrivateKey, passphrase: str) -> str:
+    """PKCS #8 that the passphrase opens (PBES2): OpenSSH asks for it when the key is used."""
+    sealing = serialization.BestAvailableEncryption(passphrase.encode())
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, sealing).decode("ascii")
+
+
 def load_private_pem(text: str) -> PrivateKey:
     """The key of a PEM in either form.
 

@@ -11,20 +11,28 @@ import ipaddress
 from teleport_conch import wire
 from teleport_conch.certs import extensions
 from teleport_conch.certs.certificate import CertificateType, SSHCertificate, unwrap
-from teleport_conch.errors import CertificateCriticalOption, CertificateMalformed, CertificateSourceAddress
+from teleport_conch.errors import (
+    CertificateCriticalOption,
+    CertificateMalformed,
+    CertificateSourceAddress,
+    EmergencyOnly,
+)
 
 FORCE_COMMAND = "force-command"
 SOURCE_ADDRESS = "source-address"
 VERIFY_REQUIRED = "verify-required"
+EMERGENCY = "emergency@teleport-conch"
+"""A certificate that was made in advance: nodes take it only while they cannot reach auth. It has no data."""
 
 CRITICAL_OPTIONS = {
-    CertificateType.USER: frozenset((FORCE_COMMAND, SOURCE_ADDRESS, VERIFY_REQUIRED)),
+    CertificateType.USER: frozenset((FORCE_COMMAND, SOURCE_ADDRESS, VERIFY_REQUIRED, EMERGENCY)),
     CertificateType.HOST: frozenset[str](),
 }
 
 _FLAGS = frozenset(
     (
         VERIFY_REQUIRED,
+        EMERGENCY,
         extensions.PERMIT_PTY,
         extensions.PERMIT_PORT_FORWARDING,
         extensions.PERMIT_AGENT_FORWARDING,
@@ -87,6 +95,29 @@ def _well_formed(name: str, data: bytes) -> bool:
         return unwrap(data) != ""
     except wire.WireError:
         return False
+
+
+def is_emergency(certificate: SSHCertificate) -> bool:
+    """Whether the certificate was made in advance, for the time when there is no other."""
+    return certificate.critical_option(EMERGENCY) is not None
+
+
+def check_emergency(certificate: SSHCertificate, is_one: bool) -> None:
+    """That a certificate for emergencies is used in one, and from the addresses that it has to name.
+
+    :param is_one: whether this is an emergency.
+    :raises EmergencyOnly: it is not.
+    :raises CertificateSourceAddress: the certificate names no addresses.
+    """
+    if not is_emergency(certificate):
+        return
+    if not is_one:
+        raise EmergencyOnly(
+            "This is an emergency certificate: a node takes it only while it cannot reach the auth server. Log in as on"
+            " any other day."
+        )
+    if certificate.critical_option(SOURCE_ADDRESS) is None:
+        raise CertificateSourceAddress("An emergency certificate has to say from which addresses it may be used.")
 
 
 def check_source_address(certificate: SSHCertificate, address: str | None) -> None:

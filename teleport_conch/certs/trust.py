@@ -45,6 +45,7 @@ def check_ssh_certificate(
     now: float,
     principal: str | None,
     source_address: str | None,
+    emergency: bool = False,
 ) -> None:
     """Believes a certificate, or raises exactly one reason not to.
 
@@ -55,6 +56,7 @@ def check_ssh_certificate(
         as a proxy does, but even then a certificate without principals is refused.
     :param source_address: the address of the client itself, behind whatever proxies; None where it is not known, and
         then a certificate that is limited to addresses is refused.
+    :param emergency: whether certificates count that were made in advance for the time when auth cannot be reached.
     :raises CertificateType: it speaks for the other kind.
     :raises CertificateAlgorithm: it is signed in a way that is not accepted from any authority.
     :raises CertificateAuthorityUnknown: it is signed by nobody in ``authorities``.
@@ -64,6 +66,7 @@ def check_ssh_certificate(
     :raises CertificatePrincipal: it has no principals, or others.
     :raises CertificateCriticalOption: it has a critical option that is unknown, or known and malformed.
     :raises CertificateSourceAddress: it may not be used from ``source_address``.
+    :raises EmergencyOnly: it counts in an emergency, and this is none.
     :raises CertificateMalformed: it has no end, or a known extension whose form is wrong.
     """
     if certificate.type is not type:
@@ -81,6 +84,7 @@ def check_ssh_certificate(
     _check_window(certificate.valid_after, certificate.valid_before, now)
     _check_principals(certificate, principal)
     options.check_options(certificate)
+    options.check_emergency(certificate, emergency)
     options.check_source_address(certificate, source_address)
 
 

@@ -35,6 +35,9 @@ class Authorities(Protocol):
         public_tls_key: str = "",
         roles: Sequence[str] = (),
     ) -> UserCertificates: ...
+    async def sign_emergency(
+        self, name: str, logins: Sequence[str], addresses: Sequence[str], ttl_s: float, public_ssh_key: str
+    ) -> str: ...
     async def sign_host(self, principals: Sequence[str], public_ssh_key: str, ttl_s: float | None = None) -> str: ...
 
 

@@ -78,6 +78,7 @@ def tctl_parser() -> Parser:
     _sessions(parsing.commands(found.add_parser("sessions", help="list the sessions that run now")))
     _resources(found)
     _writing(found)
+    _break_glass(found)
     _backup(found)
     leaf(found, "version", "Print the version of this program.")
     for name, why in UNBUILT.items():
@@ -250,13 +251,35 @@ def _check_lock(arguments: Namespace) -> str | None:
     return None
 
 
+def _break_glass(parsers: Parsers) -> None:
+    text = "Make a sealed key that nodes take only while they cannot reach the auth server."
+    example = "tctl break-glass --name=ops --logins=root --from=10.0.0.0/8 --ttl=90d ops-emergency"
+    sealing = leaf(parsers, "break-glass", text, example=example)
+    sealing.set_defaults(run="break_glass.seal", prepare="passphrases.choose", offline=True)
+    called = "what it is called in events"
+    sealing.add_argument("--name", required=True, metavar="NAME", help=called)
+    logins = "accounts that it is for"
+    sealing.add_argument("--logins", type=parsing.names, required=True, metavar="A,B", help=logins)
+    addresses = "addresses and networks from which it may be used"
+    sealing.add_argument(
+        "--from", dest="addresses", type=parsing.names, required=True, metavar="CIDR,...", help=addresses
+    )
+    ttl = "how long it is good, to 366 days (90d)"
+    sealing.add_argument("--ttl", type=parsing.time_to_live, default=0.0, metavar="2160h", help=ttl)
+    where = "holds the passphrase, which is asked for otherwise"
+    sealing.add_argument("--passphrase-file", type=Path, metavar="FILE", help=where)
+    sealing.add_argument(
+        "file", type=Path, metavar="FILE", help="the key; FILE-cert.pub and FILE.known_hosts beside it"
+    )
+
+
 def _backup(parsers: Parsers) -> None:
     text = "Write the state of the cluster to an encrypted file, beside a running auth service or without one."
     backup = leaf(parsers, "backup", text, example="tctl backup cluster.backup")
-    backup.set_defaults(run="backup.backup", prepare="backup.choose_passphrase", local=True)
+    backup.set_defaults(run="backup.backup", prepare="passphrases.choose", local=True)
     text = "Make the empty data_dir of this host that of the auth server in a backup."
     restore = leaf(parsers, "restore", text, example="tctl -c /etc/teleport.yaml restore cluster.backup")
-    restore.set_defaults(run="backup.restore", prepare="backup.ask_passphrase", local=True)
+    restore.set_defaults(run="backup.restore", prepare="passphrases.ask", local=True)
     for parser in (backup, restore):
         parser.add_argument("file", type=Path, metavar="FILE")
         where = "holds the passphrase, which is asked for otherwise"

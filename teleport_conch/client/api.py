@@ -223,6 +223,22 @@ class AuthClient:
             body["ttl"] = ttl_s
         return Fields(await self._post("/v1/ca/host/certs", body), "answer").text("cert", max_chars=16384)
 
+    async def sign_emergency(
+        self, name: str, logins: Sequence[str], addresses: Sequence[str], ttl_s: float, public_ssh_key: str
+    ) -> str:
+        """An SSH certificate as a line, which nodes take only while they cannot reach auth.
+
+        :param addresses: from where it may be used; addresses and CIDR blocks.
+        """
+        body = {
+            "name": name,
+            "logins": list(logins),
+            "addresses": list(addresses),
+            "ttl": ttl_s,
+            "public_ssh_key": public_ssh_key,
+        }
+        return Fields(await self._post("/v1/ca/emergency/certs", body), "answer").text("cert", max_chars=16384)
+
     # Sessions and events.
 
     async def sessions(self) -> tuple[ActiveSession, ...]:

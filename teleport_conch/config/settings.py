@@ -214,6 +214,7 @@ class NodeSettings:
     :ivar proxied_only: whether what did not come through a proxy of the cluster is refused.
     :ivar accept_env: variables that a client may set; a name may end in ``*``.
     :ivar gateway_ports: whether clients may listen on all interfaces of the host, and not on loopback alone.
+    :ivar break_glass_after: seconds of auth's silence until certificates for emergencies count; infinity for never.
     :ivar sftp_program: serves SFTP: a program, ``own`` for ours, ``automatic`` for OpenSSH's where it is installed.
     """
 
@@ -230,6 +231,7 @@ class NodeSettings:
     )
     x11: X11Settings = key(X11_SECTION, X11Settings())
     gateway_ports: bool = key(YES_NO, False, ours=True)
+    break_glass_after: float = key(duration(lowest=5.0, highest=86_400.0, never=frozenset({"never"})), 60.0, ours=True)
     pam: PamSettings = key(Section(PamSettings, unbuilt.PAM), PamSettings())
     sftp_program: str = key(program("automatic", "own"), "automatic", ours=True)
 

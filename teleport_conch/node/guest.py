@@ -363,7 +363,7 @@ class Guest:
             user=self.claim.certificate.key_id,
             session_id=session_id,
             host_uuid=self.room.host_uuid,
-            cluster=self.room.cluster_name(),
+            cluster=self.known().cluster,
             client=self.claim.client,
             server=self.room.server_address,
         )

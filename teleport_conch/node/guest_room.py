@@ -52,7 +52,6 @@ class GuestRoom:
     leases: ConnectionLeases
     host_uuid: str
     node_name: str
-    cluster_name: Callable[[], str]
     server_address: tuple[str, int]
     accept_env: Sequence[str]
     sftp_server: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import Protocol
 
 from attrs import frozen
@@ -10,7 +11,9 @@ from twisted.internet.interfaces import IReactorTime
 
 from teleport_conch.access.decision import Facts, Grant, Login, Target, decide
 from teleport_conch.access.known import Known
+from teleport_conch.cache import Emergency
 from teleport_conch.certs.certificate import CertificateType
+from teleport_conch.certs.options import is_emergency
 from teleport_conch.certs.trust import check_ssh_certificate
 from teleport_conch.errors import AccessDenied, LimitExceeded, TeleportError
 from teleport_conch.member import who, why
@@ -31,6 +34,21 @@ class Cluster(Protocol):
 
     def known(self) -> Known:
         """The people of the cluster, at this moment."""
+
+    def emergency(self) -> Emergency | None:
+        """What counts for certificates that were made for emergencies; None while there is none."""
+
+
+@frozen
+class _Admitted:
+    """Somebody who may come in.
+
+    :ivar known: what is to be known of people at each moment as long as they stay.
+    """
+
+    grant: Grant
+    account: Account
+    known: Callable[[], Known]
 
 
 @frozen
@@ -53,8 +71,8 @@ class NodeLogin(LoginPolicy):
 
     async def login(self, claim: Claim) -> Guest:
         """The guest that the claim makes of its holder."""
-        grant, account = self._admit(claim)
-        lease = await self._lease(claim, grant.options.max_connections)
+        admitted = self._admit(claim)
+        lease = await self._lease(claim, admitted.grant.options.max_connections)
         monitored = self.room.monitored
         try:
             login = None if monitored is None else await monitored.log_in(claim)
@@ -62,8 +80,8 @@ class NodeLogin(LoginPolicy):
             if lease is not None:
                 lease.end()
             raise
-        self.emit("auth", **who(claim))
-        return Guest(self.room, account, claim, self.cluster.known, self.target, login, lease)
+        self.emit("auth", **who(claim), **_how(claim))
+        return Guest(self.room, admitted.account, claim, admitted.known, self.target, login, lease)
 
     async def _lease(self, claim: Claim, most: int) -> HeldLease | None:
         if most == 0:
@@ -78,20 +96,32 @@ class NodeLogin(LoginPolicy):
         """Says so in the audit log."""
         self.emit("auth", success=False, **who(claim), **why(error))
 
-    def _admit(self, claim: Claim) -> tuple[Grant, Account]:
-        now = self.clock.seconds()
+    def _admit(self, claim: Claim) -> _Admitted:
+        now, emergency = self.clock.seconds(), None
+        if is_emergency(claim.certificate):
+            emergency = self.cluster.emergency()
         check_ssh_certificate(
             claim.certificate,
             type=CertificateType.USER,
-            authorities=self.cluster.user_authorities(),
+            authorities=self.cluster.user_authorities() if emergency is None else emergency.user_authorities,
             now=now,
             principal=claim.user,
             source_address=claim.client[0],
+            emergency=emergency is not None,
         )
-        known = self.cluster.known()
+        of_people = self.cluster.known if emergency is None else partial(_known_in, emergency)
+        known = of_people()
         caller = known.caller(claim.certificate, now)
         grant = decide(caller, Login(claim.user), self.target(), Facts(locks=known.locks), now)
-        return grant, _account(claim.user)
+        return _Admitted(grant, _account(claim.user), of_people)
+
+
+def _known_in(emergency: Emergency) -> Known:
+    return emergency.known
+
+
+def _how(claim: Claim) -> dict[str, object]:
+    return {"method": "break-glass"} if is_emergency(claim.certificate) else {}
 
 
 def _account(login: str) -> Account:

@@ -144,7 +144,8 @@ class NodeService(Retiring):
         teleport = self._settings.teleport
         membership = evolve(membership_of(teleport, "Node", self._names()), host_key=host_key)
         cache, rank = cache_choice(teleport.cache), rank_of(self._given)
-        return MemberChoice(teleport.data_dir, membership, cache, KINDS, self._record, rank)
+        after_s = self._node.break_glass_after
+        return MemberChoice(teleport.data_dir, membership, cache, KINDS, self._record, rank, after_s)
 
     def _names(self) -> list[str]:
         """Names, beside the nodename, under which clients look for this node."""
@@ -206,7 +207,7 @@ class NodeService(Retiring):
         """The monitor, once it knows whom to trust."""
         if self._monitor is None:
             return None
-        monitored = Monitored(self._monitor, self.member.user_authorities)
+        monitored = Monitored(self._monitor, self.member.authorities_ever)
         await monitored.trust()
         return monitored
 
@@ -236,7 +237,6 @@ class NodeService(Retiring):
             ),
             host_uuid=identity.host_uuid,
             node_name=identity.node_name,
-            cluster_name=self.member.cluster_name,
             server_address=(self._node.listen_addr.host, self._port),
             accept_env=self._node.accept_env,
             sftp_server=sftp_command_line(self._node.sftp_program, shutil.which),

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from teleport_conch.cli.commands import backup
+from teleport_conch.cli.commands import backup, passphrases
 from teleport_conch.cli.connecting import as_owner
 from teleport_conch.cli.connection import Local
 from teleport_conch.config.loading import load
@@ -151,29 +151,29 @@ class PassphraseTests(SynchronousTestCase):
 
     def test_file(self) -> None:
         """The first line, without its end."""
-        self.assertEqual(backup.read_passphrase(self.written(b"correct horse\nbattery\n")), "correct horse")
+        self.assertEqual(passphrases.read_passphrase(self.written(b"correct horse\nbattery\n")), "correct horse")
 
     def test_refusals(self) -> None:
         """A file that others can read, that is missing, or that holds no text."""
         with self.assertRaisesRegex(UnsafePath, "holds a passphrase, and others can read it. Run: chmod 600 "):
-            backup.read_passphrase(self.written(b"x", 0o644))
+            passphrases.read_passphrase(self.written(b"x", 0o644))
         with self.assertRaisesRegex(BadParameter, "The passphrase file /nowhere cannot be read: No such file"):
-            backup.read_passphrase(Path("/nowhere"))
+            passphrases.read_passphrase(Path("/nowhere"))
         for content in (b"", b"\xff\n"):
             with self.assertRaisesRegex(BadParameter, "does not hold one line of text."):
-                backup.read_passphrase(self.written(content))
+                passphrases.read_passphrase(self.written(content))
 
     def test_asked_twice(self) -> None:
         """A new passphrase is asked for twice, so that a slip does not lose the backup."""
         answers = iter(["correct horse", "correct house"])
-        self.patch(backup, "_asked", lambda prompt: next(answers))
+        self.patch(passphrases, "_asked", lambda prompt: next(answers))
         with self.assertRaisesRegex(BadParameter, "The two passphrases differ; nothing was written."):
-            backup.choose_passphrase(Namespace(file=Path("b"), passphrase_file=None))
+            passphrases.choose(Namespace(file=Path("b"), passphrase_file=None))
 
     def test_file_is_read_once(self) -> None:
         """With a file nobody is asked."""
         arguments = Namespace(file=Path("b"), passphrase_file=self.written(b"correct horse"))
-        backup.choose_passphrase(arguments)
+        passphrases.choose(arguments)
         self.assertEqual(arguments.passphrase, "correct horse")
 
 

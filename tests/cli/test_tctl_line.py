@@ -97,7 +97,7 @@ class UnderstandingTests(LineTestCase):
     def test_every_command_has_code(self) -> None:
         """What a command line names can be called, and references lead to readers."""
         runs = [parser.get_default("run") for _, parser in leaves(tctl_parser())]
-        for name in (*runs, "backup.choose_passphrase", "backup.ask_passphrase"):
+        for name in (*runs, "passphrases.choose", "passphrases.ask"):
             if name is not None:
                 self.assertTrue(callable(namedAny(f"{COMMANDS}.{name}")))
         self.assertEqual(set(READERS), set(KINDS))

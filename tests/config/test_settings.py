@@ -212,6 +212,7 @@ ROWS = {
         "[LANG, LC_*]", "['*']", "[0]: '*' is not the name of an environment variable, like LANG or LC_*"
     ),
     "ssh_service.gateway_ports": YES_NO,
+    "ssh_service.break_glass_after": Row("5m", "1s", ": '1s' is too short: at least 5s"),
     "ssh_service.x11.enabled": YES_NO,
     "ssh_service.x11.display_offset": Row("0", "59536", ": '59536' is not a whole number from 0 to 59535"),
     "ssh_service.x11.max_display": Row("59535", "-1", ": '-1' is not a whole number from 0 to 59535"),

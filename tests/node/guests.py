@@ -21,6 +21,7 @@ from teleport_conch.access.known import Known
 from teleport_conch.access.locks import Locks
 from teleport_conch.access.roles import Role
 from teleport_conch.audit.event import build
+from teleport_conch.cache import Emergency
 from teleport_conch.certs.certificate import SSHCertificate, option
 from teleport_conch.company import Company
 from teleport_conch.errors import TeleportError
@@ -50,20 +51,21 @@ class SampleCluster:
     """What a node knows of its cluster."""
 
     authorities: tuple[bytes, ...] = field(factory=lambda: samples.USER_CA.public().ssh_keys)
-    problem: Exception | None = None
     directory: Directory = field(factory=Directory)
     locks: Locks = field(factory=Locks)
+    away: bool = False
+    too_old: Exception | None = None
 
     def user_authorities(self) -> Collection[bytes]:
         return self.authorities
 
-    def cluster_name(self) -> str:
-        if self.problem is not None:
-            raise self.problem
-        return samples.CLUSTER
-
     def known(self) -> Known:
+        if self.too_old is not None:
+            raise self.too_old
         return Known(samples.CLUSTER, self.directory, self.locks)
+
+    def emergency(self) -> Emergency | None:
+        return Emergency(self.authorities, Known(samples.CLUSTER, locks=self.locks)) if self.away else None
 
 
 @define
@@ -171,7 +173,6 @@ class NodeCase(StreamCase):
             leases=ConnectionLeases(reactor, lambda: self.lease_client, lambda: 120.0),
             host_uuid=samples.HOST_UUID,
             node_name="web1",
-            cluster_name=self.cluster.cluster_name,
             server_address=("127.0.0.1", 3022),
             accept_env=("LANG", "LC_*"),
             sftp_server=SFTP_SERVER,

@@ -162,9 +162,10 @@ class SessionTests(NodeCase):
         await self.enter()
         await self.turns()
         before = sorted(os.listdir("/proc/self/fd"))
-        self.cluster.problem = ConnectionProblem("What is known of the cluster is too old.")
         for terminal in (False, True):
+            self.cluster.too_old = None
             channel = await self.session()
+            self.cluster.too_old = ConnectionProblem("What is known of the cluster is too old.")
             self.assertEqual(self.pty(channel), True) if terminal else None
             self.assertTrue(self.ask(channel, b"exec", wire.text("id")))
             _, err, code = self.outcome(await self.until_closed())

@@ -46,6 +46,7 @@ def verify_login(
         now=now,
         principal=proof.user,
         source_address=client_host,
+        emergency=True,  # whether this is one, only the server can know
     )
     proof.verify(certificate)
     return certificate
