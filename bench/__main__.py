@@ -14,7 +14,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from bench import beats, bulk, echo, listing, logins, memory, signing
+from bench import beats, bulk, echo, listing, logins, memory, signing, workers
 from bench.figures import Comparison, table
 from bench.programs import Broken
 
@@ -50,6 +50,9 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "down-chacha": Benchmark(partial(bulk.compare_down, cipher=bulk.CHACHA, bound=1.0), 7),
     "up-chacha": Benchmark(partial(bulk.compare_up, cipher=bulk.CHACHA, bound=1.0), 7),
     "through": Benchmark(bulk.compare_through, 5),
+    "workers": Benchmark(workers.compare_streams, 5),
+    "workers-logins": Benchmark(workers.compare_logins, 5),
+    "workers-busiest": Benchmark(workers.compare_busiest, 5),
     "get": Benchmark(partial(bulk.compare_files, put=False, small=False), 5),
     "put": Benchmark(partial(bulk.compare_files, put=True, small=False), 5),
     "get-many": Benchmark(partial(bulk.compare_files, put=False, small=True), 3),

@@ -37,8 +37,8 @@ def compare_through(folder: Path, rounds: int) -> Comparison:
         on.warm(on.ssh("-J", PROXY, NODE, "true"))
         options = ["-o", f"Ciphers={AES}"]
         with (
-            _master(on, NODE, *options, "-J", PROXY) as ours,
-            _master(on, TARGET, *options, "-J", JUMP) as theirs,
+            master(on, NODE, *options, "-J", PROXY) as ours,
+            master(on, TARGET, *options, "-J", JUMP) as theirs,
         ):
             down = f"head -c {LESS_BYTES} /dev/zero"
             pairs = [
@@ -55,7 +55,7 @@ def _compare_stream(folder: Path, rounds: int, cipher: str, bound: float, up: bo
         source = folder / "zeros"
         with source.open("wb") as file:
             file.truncate(BYTES)
-        with _master(on, DIRECT, "-c", cipher) as ours, _master(on, TARGET, "-c", cipher) as theirs:
+        with master(on, DIRECT, "-c", cipher) as ours, master(on, TARGET, "-c", cipher) as theirs:
 
             def rate(master: Command) -> float:
                 if up:
@@ -108,15 +108,18 @@ def small_files(path: Path) -> Path:
 @contextmanager
 def _sftp(on: Stage, name: str) -> Iterator[Command]:
     """``sftp`` that takes its commands from standard input, over a connection that is there."""
-    with _master(on, name, "-c", AES) as master:
-        socket = master[master.index("-S") + 1]
+    with master(on, name, "-c", AES) as there:
+        socket = there[there.index("-S") + 1]
         yield ["sftp", "-F", on.configuration, "-q", "-b", "-", "-o", f"ControlPath={socket}", name]
 
 
 @contextmanager
-def _master(on: Stage, name: str, *options: str | Path) -> Iterator[list[str | Path]]:
-    """A command that runs another over a connection that is there, until the end of the block."""
-    socket, log = on.folder / f"{name}.master", on.folder / f"{name}.master.log"
+def master(on: Stage, name: str, *options: str | Path, tag: str = "") -> Iterator[list[str | Path]]:
+    """A command that runs another over a connection that is there, until the end of the block.
+
+    :param tag: tells several to one server apart.
+    """
+    socket, log = on.folder / f"{name}{tag}.master", on.folder / f"{name}{tag}.master.log"
     if len(str(socket)) > 90:
         raise Broken(f"{socket} is too long a path for a socket: set TMPDIR to a shorter one")
     with running(on.ssh("-M", "-S", socket, "-N", *options, name), log):

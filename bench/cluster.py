@@ -183,17 +183,21 @@ def auth(folder: Path, registered: int = 0) -> Iterator[Auth]:
 
 
 @contextmanager
-def member(auth: Auth, kind: str, section: str, further: Mapping[str, object] | None = None) -> Iterator[Running]:
+def member(
+    auth: Auth, kind: str, section: str, further: Mapping[str, object] | None = None, workers: int = 1
+) -> Iterator[Running]:
     """A proxy or a node of the cluster, until the end of the block.
 
     :param section: of the configuration, in which ``further`` is added.
     """
-    folder, port = auth.folder / kind, free_port()
+    folder, port = auth.folder / (kind if workers == 1 else f"{kind}-{workers}"), free_port()
     folder.mkdir(mode=0o700)
-    own = {"enabled": True, "listen_addr": f"{LOOPBACK}:{port}", **(further or {})}
+    web = {"web_listen_addr": f"{LOOPBACK}:{free_port()}"} if kind == "proxy" else {}
+    own = {"enabled": True, "listen_addr": f"{LOOPBACK}:{port}", **web, **(further or {})}
     sections: dict[str, object] = {
         "teleport": {
-            "nodename": f"bench-{kind}",
+            "nodename": f"bench-{folder.name}",
+            "workers": workers,
             "data_dir": str(folder / "data"),
             "auth_token": TOKEN,
             "auth_servers": [f"{LOOPBACK}:{auth.port}"],

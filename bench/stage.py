@@ -33,6 +33,8 @@ from teleport_conch.certs.public import PublicAuthority
 
 JUMP, TARGET = "openssh-jump", "openssh-target"
 PROXY, NODE = "bench-proxy", "bench-node"
+WORKERS = "bench-proxy-2"
+"""A proxy of two workers."""
 DIRECT = "bench-node-direct"
 """The node without the proxy in front of it; NODE alone is a name that the proxy knows."""
 ASYNCSSH, ENGINE = "asyncssh", "engine"
@@ -91,6 +93,13 @@ class Stage:
         node = {"accept_env": ["SHLVL"], "pam": {"enabled": False}, **node}
         self._add(NODE, self._stack.enter_context(member(self.auth, "node", "ssh_service", node)))
         wait_until(lambda: ready_of(self.auth, NODE), "The node in the list", self.auth.folder / "auth.log")
+
+    def start_proxies(self) -> None:
+        """One proxy of one worker, and one of two, which pass on to hosts of this machine that are no nodes."""
+        further = {"unregistered_hosts": [LOOPBACK]}
+        for name, workers in ((PROXY, 1), (WORKERS, 2)):
+            proxy = member(self.auth, "proxy", "proxy_service", further, workers)
+            self._add(name, self._stack.enter_context(proxy))
 
     def start_asyncssh(self) -> None:
         """A server of AsyncSSH that takes logins, and starts nothing."""
@@ -198,7 +207,7 @@ def _configuration(person: Person, servers: Mapping[str, Running]) -> str:
     named = [(name, name, each.port) for name, each in servers.items()]
     named += [(DIRECT, NODE, servers[NODE].port)] if NODE in servers else []
     hosts = "".join(f"Host {name}\n  Port {port}\n  HostKeyAlias {alias}\n" for name, alias, port in named)
-    dialled = f"Host {DIRECT} {PROXY} {JUMP} {TARGET}\n  HostName {LOOPBACK}\n"
+    dialled = f"Host {DIRECT} {PROXY} {WORKERS} {JUMP} {TARGET}\n  HostName {LOOPBACK}\n"
     common = (
         f"Host *\n  User {person.login}\n  IdentityFile {person.key}\n  CertificateFile {person.certificate}\n"
         f"  IdentitiesOnly yes\n  IdentityAgent none\n  UserKnownHostsFile {person.known_hosts}\n"

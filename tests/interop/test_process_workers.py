@@ -34,7 +34,10 @@ def everything(made: Cluster) -> Service:
         "teleport": {"nodename": "web1", "data_dir": str(folder / "data"), "advertise_ip": LOCALHOST},
         "auth_service": {"listen_addr": f"{LOCALHOST}:{made.auth_port}", "cluster_name": CLUSTER_NAME,
                          "heartbeat_interval": "1s"},
-        "proxy_service": {"listen_addr": f"{LOCALHOST}:{made.proxy_port}"},
+        "proxy_service": {
+            "listen_addr": f"{LOCALHOST}:{made.proxy_port}",
+            "web_listen_addr": f"{LOCALHOST}:{made.web_port}",
+        },
         "ssh_service": {"listen_addr": f"{LOCALHOST}:{free_port()}"},
     }  # fmt: skip
     return Service("all", "teleport", folder, settings, made.proxy_port)
