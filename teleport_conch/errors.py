@@ -28,6 +28,13 @@ class TeleportError(Exception):
         self.sentence = sentence
         self.facts: dict[str, Fact] = facts
 
+    def refer_to(self, reference: str) -> None:
+        """Tell the person a reference, under which the log has more about this; once."""
+        if "reference" not in self.facts:
+            self.facts["reference"] = reference
+            self.sentence = f"{self.sentence} (reference {reference})"
+            self.args = (self.sentence,)
+
     def to_json(self) -> dict[str, object]:
         """The body of an API answer that carries this error."""
         return {"error": {**self.facts, "code": self.code, "message": self.sentence}}

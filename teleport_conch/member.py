@@ -16,6 +16,7 @@ from twisted.logger import Logger
 
 from teleport_conch.access.decision import Denial
 from teleport_conch.access.known import Known
+from teleport_conch.access.reference import new_reference
 from teleport_conch.audit.event import Event
 from teleport_conch.audit.trail import Trail
 from teleport_conch.cache import Cache, Emergency
@@ -28,7 +29,7 @@ from teleport_conch.client.uplink import Uplink
 from teleport_conch.company import Company
 from teleport_conch.config.secret import read_token
 from teleport_conch.config.settings import CacheSettings, ConnectionLimits, TeleportSettings
-from teleport_conch.errors import TeleportError
+from teleport_conch.errors import AccessDenied, CertificateRefused, TeleportError
 from teleport_conch.rank import ALONE, Rank
 from teleport_conch.resources.cluster import ClusterConfig
 from teleport_conch.resources.server import Server
@@ -299,10 +300,18 @@ def who(claim: Claim | Attempt) -> dict[str, object]:
     return {"user": user, "login": claim.user, "addr_remote": claim.client_address}
 
 
-def why(refusal: TeleportError) -> dict[str, object]:
-    """The fields by which every event says what was refused: the sentence, and where roles decided, role by role."""
-    trace = {"trace": refusal.trace.lines()} if isinstance(refusal, Denial) else {}
-    return {"error": refusal.sentence, **trace}
+def why(refusal: TeleportError, random: Callable[[int], bytes]) -> dict[str, object]:
+    """The fields by which every event says what was refused: the sentence, and where roles decided, role by role.
+
+    Who was refused for want of a right, or by a certificate, is told a reference, by which the event is found.
+
+    :param random: so many random bytes.
+    """
+    fields: dict[str, object] = {"error": refusal.sentence}
+    if isinstance(refusal, AccessDenied | CertificateRefused):
+        refusal.refer_to(new_reference(random))
+        fields["reference"] = refusal.facts["reference"]
+    return {**fields, "trace": refusal.trace.lines()} if isinstance(refusal, Denial) else fields
 
 
 def host_keys_of(identity: HostIdentity) -> HostKeys:

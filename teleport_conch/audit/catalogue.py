@@ -21,6 +21,7 @@ class Shape(enum.Enum):
     NUMBER = "number"
     FLAG = "true or false"
     TEXTS = "list of texts"
+    LINES = "list of lines"
     TEXT_MAP = "map of texts"
     INSTANT = "instant"
 
@@ -76,7 +77,7 @@ FIELDS: Mapping[str, Shape] = {
     "state": Shape.TEXT,
     "target": Shape.TEXT,
     "token": Shape.TEXT,
-    "trace": Shape.TEXTS,
+    "trace": Shape.LINES,
     "ttl": Shape.NUMBER,
     "tx": Shape.NUMBER,
     "user": Shape.TEXT,
@@ -203,7 +204,7 @@ _TYPES = (
     _event("lock.updated", "TJ062I", "name user target", "expires reason"),
     _event("lock.deleted", "TJ063I", "name user target", "expires reason"),
     # The ways through.
-    _event("proxy.connect", "TJ030I/TJ030W", "user target", "node_id node_name addr tx rx"),
+    _event("proxy.connect", "TJ030I/TJ030W", "user target", "node_id node_name addr tx rx trace"),
     _event("api.denied", "TJ040W", "verb kind error", "name node_id roles trace"),
     _event("web.refused", "TJ041W", "action error"),
     # The cluster's own.

@@ -15,6 +15,9 @@ MAX_TEXT_BYTES = 2048
 MAX_ITEM_BYTES = 256
 """The longest text in a list or map, keys of the map included."""
 MAX_ITEMS = 64
+MAX_LINE_BYTES = 512
+MAX_LINES = 192
+"""Lines of a trace: each of many roles has some."""
 CUT = "...[cut]"
 """What a text ends in that was longer."""
 
@@ -127,6 +130,13 @@ def _texts(key: str, value: object) -> list[str]:
     return [cut(each, MAX_ITEM_BYTES) for each in value[:MAX_ITEMS]]
 
 
+def _lines(key: str, value: object) -> list[str]:
+    if not isinstance(value, list | tuple) or not all(isinstance(each, str) for each in value):
+        raise _wrong(key, Shape.LINES)
+    more = [CUT] if len(value) > MAX_LINES else []
+    return [cut(each, MAX_LINE_BYTES) for each in value[: MAX_LINES - len(more)]] + more
+
+
 def _text_map(key: str, value: object) -> dict[str, str]:
     if not isinstance(value, Mapping):
         raise _wrong(key, Shape.TEXT_MAP)
@@ -152,6 +162,7 @@ _WRITERS: Mapping[Shape, Callable[[str, object], object]] = {
     Shape.NUMBER: _number,
     Shape.FLAG: _flag,
     Shape.TEXTS: _texts,
+    Shape.LINES: _lines,
     Shape.TEXT_MAP: _text_map,
     Shape.INSTANT: _instant,
 }

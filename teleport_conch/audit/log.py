@@ -30,6 +30,8 @@ MAX_READ_AT_START_BYTES = 32 << 20
 DEFAULT_FOUND = 500
 MAX_FOUND = 10_000
 """Events that one search answers."""
+MAX_SEARCHED_BYTES = 512 << 20
+"""How much of the log is read to find one event."""
 MAX_CLOCK_AHEAD_S = 86_400.0
 """A host's clock may be ahead of auth's by this much before a search by time misses its events."""
 
@@ -104,6 +106,27 @@ class EventLog:
         except OSError as error:
             raise self._failure(error) from error
         return sorted(found, key=lambda event: str(event["time"]))
+
+    def find(self, field: str, value: str, start: float) -> Event | None:
+        """The newest event from ``start`` (POSIX seconds) on whose ``field`` is ``value``, a text without quotes.
+
+        At most :data:`MAX_SEARCHED_BYTES` of the log are read, the newest.
+
+        :raises StorageError: the disk cannot be read.
+        """
+        earliest, rest = instant(start - MAX_CLOCK_AHEAD_S)[:10], MAX_SEARCHED_BYTES
+        try:
+            for path in self._files():
+                if path.name[:10] < earliest or rest <= 0:
+                    break
+                holding = _read(path, rest, value.encode())
+                found = deque((event for event in holding if event.get(field) == value), maxlen=1)
+                if found:
+                    return found[0]
+                rest -= path.stat().st_size
+        except OSError as error:
+            raise self._failure(error) from error
+        return None
 
     def _files(self) -> list[Path]:
         """Newest first."""
@@ -225,13 +248,18 @@ def _write_all(fd: int, data: bytes) -> None:
         rest = rest[os.write(fd, rest) :]
 
 
-def _read(path: Path, max_bytes: int | None = None) -> Iterator[Event]:
-    """The events of one file, or of its last ``max_bytes``; lines that are none are passed over."""
+def _read(path: Path, max_bytes: int | None = None, holding: bytes = b"") -> Iterator[Event]:
+    """The events of one file, or of its last ``max_bytes``.
+
+    :param holding: lines without these bytes are passed over, as those are that are no events.
+    """
     with path.open("rb") as file:
         if max_bytes is not None and path.stat().st_size > max_bytes:
             file.seek(-max_bytes, os.SEEK_END)
             file.readline()
         for line in file:
+            if holding not in line:
+                continue
             with suppress(ValueError, RecursionError):
                 event = json.loads(line)
                 if isinstance(event, dict) and {"uid", "time", "event"} <= event.keys():

@@ -2,7 +2,8 @@
 
 The routes are in :mod:`~teleport_conch.auth.host_routes`, :mod:`~teleport_conch.auth.cluster_routes`,
 :mod:`~teleport_conch.auth.admin_routes`, :mod:`~teleport_conch.auth.rule_routes`,
-:mod:`~teleport_conch.auth.people_routes` and :mod:`~teleport_conch.auth.login_routes`; ``docs/api.rst`` describes each.
+:mod:`~teleport_conch.auth.people_routes` and :mod:`~teleport_conch.auth.login_routes` and
+:mod:`~teleport_conch.auth.why_routes`; ``docs/api.rst`` describes each.
 """
 
 from __future__ import annotations
@@ -11,7 +12,15 @@ from collections.abc import Callable
 
 from twisted.web.server import Request
 
-from teleport_conch.auth import admin_routes, cluster_routes, host_routes, login_routes, people_routes, rule_routes
+from teleport_conch.auth import (
+    admin_routes,
+    cluster_routes,
+    host_routes,
+    login_routes,
+    people_routes,
+    rule_routes,
+    why_routes,
+)
 from teleport_conch.auth.callers import Peer
 from teleport_conch.auth.cluster import Cluster
 from teleport_conch.auth.emitting import Emit
@@ -39,6 +48,7 @@ def open_gate(
     rule_routes.add(gate, cluster, emit)
     people_routes.add(gate, cluster, emit)
     login_routes.add(gate, cluster, emit)
+    why_routes.add(gate, cluster, events)
     return gate
 
 

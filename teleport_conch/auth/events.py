@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
-from attrs import frozen
+from attrs import field, frozen
 from twisted.internet.defer import Deferred
 
 from teleport_conch.audit.event import Event, check
 from teleport_conch.audit.log import EventLog
-from teleport_conch.auth.limits import EVENTS_IN_ANSWER, MAX_EVENTS_IN_ANSWER, MAX_EVENTS_IN_REQUEST
-from teleport_conch.errors import BadParameter, LimitExceeded
+from teleport_conch.auth.limits import (
+    EVENTS_IN_ANSWER,
+    MAX_EVENTS_IN_ANSWER,
+    MAX_EVENTS_IN_REQUEST,
+    MAX_REMEMBERED_REFUSALS,
+    REFUSALS_KEPT_S,
+)
+from teleport_conch.errors import BadParameter, LimitExceeded, NotFound
 
 _Answer = TypeVar("_Answer")
 
@@ -28,6 +34,7 @@ class Events:
 
     _log: EventLog
     _in_thread: InThread
+    _refusals: dict[str, Event] = field(init=False, factory=dict)
 
     async def take(self, values: Sequence[object], server_id: str) -> int:
         """Keep what the host ``server_id`` sent; once this returns, it is on the disk. Answers how many were new.
@@ -41,7 +48,32 @@ class Events:
 
     async def keep(self, events: list[Event]) -> int:
         """Keep events of auth's own."""
+        for event in events:
+            self._remember(event)
         return await self._in_thread(lambda: self._log.append(events))
+
+    async def refusal(self, reference: str, now: float) -> Event:
+        """The event of a refusal: of those that were remembered, or of the log's last :data:`REFUSALS_KEPT_S`.
+
+        :raises NotFound: there is none.
+        """
+        found = self._refusals.get(reference)
+        if found is None:
+            start = now - REFUSALS_KEPT_S
+            found = await self._in_thread(lambda: self._log.find("reference", reference, start))
+        if found is None:
+            raise NotFound(
+                f"No refusal with the reference {reference[:16]!a} is in the log. Check it; a node or proxy that cannot"
+                " reach auth hands its events in later."
+            )
+        return found
+
+    def _remember(self, event: Event) -> None:
+        reference = event.get("reference")
+        if isinstance(reference, str):
+            self._refusals[reference] = event
+            if len(self._refusals) > MAX_REMEMBERED_REFUSALS:
+                del self._refusals[next(iter(self._refusals))]
 
     async def search(
         self, start: float, end: float, names: Sequence[str], limit: int = EVENTS_IN_ANSWER

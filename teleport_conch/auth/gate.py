@@ -7,6 +7,7 @@ A route names a verb and a kind, and whether the resource has to be the caller's
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TypeVar, cast
 
@@ -18,6 +19,7 @@ from twisted.logger import Logger, LogLevel
 from twisted.web.server import Request
 
 from teleport_conch.access.decision import Action, Caller, Denial, Facts, Target, decide
+from teleport_conch.access.reference import new_reference
 from teleport_conch.access.remarks import Remark
 from teleport_conch.auth.callers import Peer
 from teleport_conch.auth.clocks import Clocks
@@ -288,10 +290,13 @@ class Gate:
     def _denied(self, peer: Peer, needs: Needs, address: str, reason: Denial) -> None:
         if not self._reports.allow(address):
             return
+        sentence = reason.sentence
+        reason.refer_to(new_reference(os.urandom))
         fields: dict[str, object] = {
             "verb": needs.verb,
             "kind": needs.kind,
-            "error": reason.sentence,
+            "error": sentence,
+            "reference": reason.facts["reference"],
             "roles": peer.identity.roles,
             "trace": reason.trace.lines(),
             "addr.remote": address,

@@ -6,6 +6,7 @@ to administer the cluster stays open, unless the caller forces it (``?force=1``)
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from typing import TypeVar
 
@@ -14,6 +15,7 @@ from attrs import define, evolve, frozen
 from teleport_conch.access.decision import Caller
 from teleport_conch.access.escalation import Everybody, Person, check_person, check_role, check_way_in
 from teleport_conch.access.locks import Locks
+from teleport_conch.access.reference import new_reference
 from teleport_conch.access.roles import Role
 from teleport_conch.auth.cluster import Cluster
 from teleport_conch.auth.emitting import Emit
@@ -93,10 +95,20 @@ class Guards:
         return _State(cluster.roles, cluster.users.shelf.values, cluster.locks.every)
 
     def _tell(self, call: Call, kind: str, reason: NotHeld) -> None:
-        caller = call.known.caller
-        about = {"verb": "update", "kind": kind, "error": reason.sentence, "roles": call.known.identity.roles}
+        sentence, caller = reason.sentence, call.known.caller
+        reason.refer_to(new_reference(os.urandom))
         self._emit(
-            "api.denied", {**about, "user": caller.name, "trace": [reason.sentence], "addr.remote": call.address}
+            "api.denied",
+            {
+                "verb": "update",
+                "kind": kind,
+                "error": sentence,
+                "reference": reason.facts["reference"],
+                "trace": [sentence],
+                "roles": call.known.identity.roles,
+                "user": caller.name,
+                "addr.remote": call.address,
+            },
         )
 
 

@@ -113,3 +113,14 @@ WATCH_STALL_S = 60.0
 
 EXPIRE_S = 10.0
 """How often the storage drops what has expired."""
+
+MAX_REMEMBERED_REFUSALS = 4096
+"""Refusals that are found without reading the log."""
+REFUSALS_KEPT_S = 90 * 86_400.0
+"""How long after a refusal its reference is looked for in the log."""
+MAX_PLANNED_RESOURCES = 256
+"""Roles and users that one plan is about."""
+MAX_PLANNED_ROWS = 1000
+"""Logins gained, and logins lost, that a plan lists; all are counted."""
+PLAN_SLICE_S = 0.02
+"""How long a plan is worked on before other calls have their turn."""

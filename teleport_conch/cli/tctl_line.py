@@ -79,6 +79,7 @@ def tctl_parser() -> Parser:
     _resources(found)
     _writing(found)
     _break_glass(found)
+    _why(found)
     _backup(found)
     leaf(found, "version", "Print the version of this program.")
     for name, why in UNBUILT.items():
@@ -271,6 +272,27 @@ def _break_glass(parsers: Parsers) -> None:
     sealing.add_argument(
         "file", type=Path, metavar="FILE", help="the key; FILE-cert.pub and FILE.known_hosts beside it"
     )
+
+
+def _why(parsers: Parsers) -> None:
+    text = "Say whether somebody may log in to a node, and every reason for it; or why somebody was refused."
+    asking = leaf(parsers, "why", text, example="tctl why alice root@web1")
+    asking.set_defaults(run="why.why", check=_check_why)
+    asking.add_argument("words", nargs="*", metavar="[USER] LOGIN@NODE", help="who, as what, where")
+    asking.add_argument("--cert", type=Path, metavar="FILE", help="a certificate in place of a user")
+    asking.add_argument("--address", default="", metavar="IP", help="from where, for certificates that say from where")
+    asking.add_argument("--ref", default="", metavar="REF", help="the reference that a refused person was told")
+    parsing.format_option(asking)
+
+
+def _check_why(arguments: Namespace) -> str | None:
+    words, wanted = arguments.words, 1 if arguments.cert else 2
+    if arguments.ref:
+        return "A reference is asked for alone: tctl why --ref 7k2m9xqd" if words or arguments.cert else None
+    login, _, node = words[-1].rpartition("@") if len(words) == wanted else ("", "", "")
+    if not login or not node:
+        return "Say who, as what and where: tctl why alice root@web1, or tctl why --cert FILE root@web1"
+    return None
 
 
 def _backup(parsers: Parsers) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, TypeVar
 from urllib.parse import quote
 
@@ -94,6 +94,30 @@ class Rules:
     def locks(self) -> Collection[Lock]:
         """Those in force, and maybe some that have just expired."""
         return Collection(self.transport, "/v1/locks", Lock.from_json)
+
+    # Questions about access.
+
+    async def why(self, question: Mapping[str, object]) -> Mapping[str, object]:
+        """The trace of a login, with ``node``, ``trace`` and ``lines``.
+
+        :param question: ``login`` and ``node``, ``user`` or ``certificate``, and maybe ``address``.
+        :raises NotFound: there is no such user or node.
+        """
+        return as_object(await self.transport.call(Call("POST", "/v1/why", body=question)))
+
+    async def denial(self, reference: str) -> Mapping[str, object]:
+        """The ``event`` and the ``trace`` of a refusal. :raises NotFound: the log knows no such reference."""
+        return as_object(await self.transport.call(Call("GET", f"/v1/denials/{quote(reference, safe='')}")))
+
+    async def plan(
+        self, resources: Sequence[Mapping[str, object]], removed: Sequence[str] = ()
+    ) -> Mapping[str, object]:
+        """Who would gain and lose which login on which node: ``gained``, ``lost`` and ``counts``.
+
+        :param resources: roles and users as they are to be. :param removed: others, as ``role/name`` or ``user/name``.
+        """
+        body = {"resources": list(resources), "removed": list(removed)}
+        return as_object(await self.transport.call(Call("POST", "/v1/plan", body=body)))
 
     # Leases of a host, of how many one user may have.
 

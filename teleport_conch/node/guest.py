@@ -311,14 +311,16 @@ class Guest:
         try:
             yield
         except TeleportError as refusal:
-            self.room.emit(event, success=False, **who(self.claim), **facts, **why(refusal))
+            reason = why(refusal, os.urandom)
+            self.room.emit(event, success=False, **who(self.claim), **facts, **reason)
             self._log.info(
-                "{refused} of {user!r} as {login!r} from {client} was refused: {why}",
+                "{refused} of {user!r} as {login!r} from {client} was refused ({reference}): {why}",
                 refused=event,
                 user=self.claim.certificate.key_id,
                 login=self.claim.user,
                 client=self.claim.client_address,
-                why=refusal.sentence,
+                why=reason["error"],
+                reference=reason.get("reference"),
             )
             raise
 

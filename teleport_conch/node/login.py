@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection
 from functools import partial
 from typing import Protocol
@@ -94,7 +95,7 @@ class NodeLogin(LoginPolicy):
 
     def refused(self, claim: Claim | Attempt, error: TeleportError) -> None:
         """Says so in the audit log."""
-        self.emit("auth", success=False, **who(claim), **why(error))
+        self.emit("auth", success=False, **who(claim), **why(error, os.urandom))
 
     def _admit(self, claim: Claim) -> _Admitted:
         now, emergency = self.clock.seconds(), None

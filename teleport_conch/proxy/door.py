@@ -5,6 +5,7 @@ Any user name will do, as it is the node that knows logins; the certificate is c
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 from weakref import WeakKeyDictionary
@@ -20,7 +21,7 @@ from teleport_conch.certs.certificate import CertificateType
 from teleport_conch.certs.trust import check_ssh_certificate
 from teleport_conch.company import Company
 from teleport_conch.errors import AccessDenied, NotFound, TeleportError
-from teleport_conch.member import who
+from teleport_conch.member import who, why
 from teleport_conch.proxy.dialing import Dialer, NodeChannel, NodeStream
 from teleport_conch.proxy.outside import OutsideHosts
 from teleport_conch.proxy.routing import Wanted, choose, means_a_node, parse_subsystem
@@ -83,8 +84,8 @@ class Router:
         try:
             node = await self._connect(stream, wanted, claim, facts)
         except TeleportError as refusal:
+            self.emit("proxy.connect", success=False, **facts, **why(refusal, os.urandom))
             self._log.info("{target}: {why}", target=facts["target"], why=refusal.sentence)
-            self.emit("proxy.connect", success=False, error=refusal.sentence, **facts)
             raise
         self.emit("proxy.connect", **facts)
         return node
@@ -152,7 +153,7 @@ class DoorPolicy(LoginPolicy):
 
     def refused(self, claim: Claim | Attempt, error: TeleportError) -> None:
         """See :class:`~teleport_conch.ssh.login.policy.LoginPolicy`."""
-        self.emit("auth", success=False, error=error.sentence, **who(claim))
+        self.emit("auth", success=False, **who(claim), **why(error, os.urandom))
 
 
 @define(eq=False)

@@ -20,6 +20,7 @@ SAMPLES: dict[Shape, object] = {
     Shape.NUMBER: 7,
     Shape.FLAG: True,
     Shape.TEXTS: ["a", "b"],
+    Shape.LINES: ["a", "b"],
     Shape.TEXT_MAP: {"a": "b"},
     Shape.INSTANT: 0.0,
 }

@@ -20,6 +20,7 @@ from teleport_conch.resources.user import User
 from tests.auth.fixture import GATEWAY, NOW, SSH_KEY, TLS_KEY, WEB1, WEB2, ClusterTestCase, heartbeat
 from tests.auth.people import PASSWORD, code
 
+REFERENCE = "7k2m9xqd"
 DOCS = Path(__file__).parents[2] / "docs" / "api.rst"
 
 # route: nobody, user with the role access, node, proxy, administrator
@@ -82,6 +83,9 @@ MATRIX = {
     "POST /v1/leases": (401, 403, 200, 200, 200),
     "PUT /v1/leases/<lease>": (401, 403, 200, 403, 403),
     "DELETE /v1/leases/<lease>": (401, 403, 200, 403, 403),
+    "GET /v1/denials/<reference>": (401, 403, 403, 403, 200),
+    "POST /v1/why": (401, 403, 403, 403, 200),
+    "POST /v1/plan": (401, 403, 403, 403, 200),
 }
 COLUMNS = ("nobody", "user", "node", "proxy", "admin")
 
@@ -100,6 +104,7 @@ class MatrixTests(ClusterTestCase):
         self.beat()
         self.beat(GATEWAY, "gate", "proxy")
         self.now(self.cluster.sessions.put(session()))
+        self.now(self.events.keep([{"uid": "1", "event": "auth", "reference": REFERENCE}]))
         self.now(self.cluster.roles.shelf.create(Role("dev")))
         self.now(self.cluster.locks.shelf.create(Lock("dev", user="bob")))
         self.lease = self.now(self.cluster.leases.take("connection", "alice", 2, 120, WEB1)).id
@@ -154,6 +159,8 @@ class MatrixTests(ClusterTestCase):
             "PUT /v1/roles/<name>": Role("dev").to_json(),
             "POST /v1/leases": {"kind": "connection", "user": "alice", "max": 2, "ttl": 120},
             "PUT /v1/leases/<lease>": {"ttl": 120},
+            "POST /v1/why": {"user": "carol", "login": "root", "node": "web1"},
+            "POST /v1/plan": {"resources": [Role("dev").to_json()]},
             "POST /v1/locks": Lock("other", user="eve").to_json(),
             "PUT /v1/locks/<name>": Lock("dev", user="eve").to_json(),
         }
@@ -168,6 +175,7 @@ class MatrixTests(ClusterTestCase):
             "token": self.token()[:12] if "tokens" in path else "",
             "session_id": "s-1",
             "lease": self.lease,
+            "reference": REFERENCE,
             "name": "carol" if "users" in path else "dev",
         }
         if path == "/v1/tokens/<token>":

@@ -36,6 +36,7 @@ from teleport_conch.ssh.connection.service import Connection
 from teleport_conch.ssh.login.policy import Claim
 from teleport_conch.starting import Reactor
 from tests.certs import samples
+from tests.references import unreferenced
 from tests.ssh import messages
 from tests.ssh.recording import RecordingTransport
 from tests.ssh.streams import StreamCase
@@ -242,7 +243,7 @@ class NodeCase(StreamCase):
         out = b"".join(payload[8:] for number, payload in sent if number == conch.MSG_CHANNEL_DATA)
         err = b"".join(payload[12:] for number, payload in sent if number == conch.MSG_CHANNEL_EXTENDED_DATA)
         (status,) = (payload for number, payload in sent if number == conch.MSG_CHANNEL_REQUEST)
-        return out.decode(), err.decode(), status[-1]
+        return out.decode(), unreferenced(err.decode()), status[-1]
 
     async def open_refused(self, kind: bytes, payload: bytes = b"") -> tuple[int, str]:
         """Reason and sentence of an open that has to be refused."""
@@ -252,7 +253,7 @@ class NodeCase(StreamCase):
         self.assertEqual(number, conch.MSG_CHANNEL_OPEN_FAILURE)
         reader = wire.Reader(answer)
         reader.uint32()
-        return reader.uint32(), reader.text()
+        return reader.uint32(), unreferenced(reader.text())
 
 
 def coroutine_result(case: StreamCase, coroutine: object) -> object:

@@ -180,6 +180,7 @@ class RefusedTests(NodeCase):
             [event[key] for key in ("code", "user", "login", "error", "addr.remote")],
             ["T3007W", "alice", "daemon", "because", "192.0.2.7:50000"],
         )
+        self.assertRegex(str(event["reference"]), "^[0-9a-z]{8}$")
         self.assertNotIn("trace", event)
 
     def test_event_of_a_stranger(self) -> None:
@@ -198,5 +199,5 @@ class RefusedTests(NodeCase):
         self.assertNotIn("auditor", denial.sentence)
         self.policy.refused(refused, denial)
         event = self.events.last("auth")
-        self.assertEqual(event["error"], denial.sentence)
+        self.assertEqual(denial.sentence, f"{event['error']} (reference {event['reference']})")
         self.assertIn("role auditor: label: ", "\n".join(cast(list[str], event["trace"])))

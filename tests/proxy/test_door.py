@@ -32,6 +32,7 @@ from teleport_conch.ssh.session.channel import SessionChannel, SessionStart
 from teleport_conch.wire import WireError
 from tests.audit.recorder import EventRecorder
 from tests.certs import samples
+from tests.references import unreferenced
 from tests.ssh.in_memory import Pair, sample_host_keys
 from tests.ssh.logins import ed25519_client
 from tests.ssh.recording import RecordingLink
@@ -185,15 +186,18 @@ class PolicyTests(DoorCase):
     def test_event(self) -> None:
         """A refusal is an event."""
         self.policy.refused(self.claim(user="bob"), errors.CertificateExpired("It has expired."))
+        [(name, code, fields)] = self.events.take()
+        self.assertRegex(str(fields.pop("reference")), "^[0-9a-z]{8}$")
         self.assertEqual(
-            self.events.take(), [("auth", "T3007W", {**ALICE, "login": "bob", "error": "It has expired."})]
+            (name, code, fields), ("auth", "T3007W", {**ALICE, "login": "bob", "error": "It has expired."})
         )
 
     def test_event_of_a_stranger(self) -> None:
         """So is that of a certificate which nobody can read; it names nobody."""
         self.policy.refused(Attempt("bob", "192.0.2.7:50000"), errors.CertificateMalformed("It is torn."))
         facts = {**ALICE, "user": "", "login": "bob", "error": "It is torn."}
-        self.assertEqual(self.events.take(), [("auth", "T3007W", facts)])
+        [(_, code, fields)] = self.events.take()
+        self.assertEqual((code, fields), ("T3007W", {**facts, "reference": fields["reference"]}))
 
 
 class LoginTests(DoorCase):
@@ -220,9 +224,11 @@ class LoginTests(DoorCase):
         self.clock.advance(1)
         pair.pump()
         sentence = "The certificate expired 0 seconds ago; get a new one, or compare the clocks."
-        banner = (53, wire.text(f"{sentence}\r\n") + wire.text("en"))
+        [(_, code, fields)] = self.events.take()
+        reference = fields["reference"]
+        banner = (53, wire.text(f"{sentence} (reference {reference})\r\n") + wire.text("en"))
         self.assertEqual(pair.client.got[-2:], [banner, (51, wire.string(b"publickey") + b"\0")])
-        self.assertEqual(self.events.take(), [("auth", "T3007W", {**ALICE, "error": sentence})])
+        self.assertEqual((code, fields), ("T3007W", {**ALICE, "error": sentence, "reference": reference}))
         self.assertEqual(self.dialer.dialled, [])
 
 
@@ -235,7 +241,7 @@ class DirectTests(DoorCase):
 
     def assert_refused(self, opening: Deferred[object], reason: int, sentence: str) -> None:
         refusal = self.failureResultOf(opening, ChannelRefused).value
-        self.assertEqual((refusal.reason, refusal.sentence), (reason, sentence))
+        self.assertEqual((refusal.reason, unreferenced(refusal.sentence)), (reason, sentence))
 
     def test_node(self) -> None:
         """The node's UUID, its address, and the client's, who is named in the event as well."""

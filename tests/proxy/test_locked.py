@@ -15,6 +15,7 @@ from teleport_conch.ssh.connection.channel import Channel, ChannelRefused
 from teleport_conch.ssh.connection.service import Connection
 from tests.certs import samples
 from tests.proxy.test_door import WEB1, DoorCase
+from tests.references import unreferenced
 from tests.ssh.recording import RecordingTransport
 
 ALICE = f"user alice@{samples.CLUSTER}"
@@ -45,7 +46,7 @@ class LockedTests(DoorCase):
     def refusal(self, host: str) -> str:
         refused = self.failureResultOf(self.opening(host), ChannelRefused).value
         self.assertEqual(refused.reason, 1)
-        return str(refused.sentence)
+        return unreferenced(refused.sentence)
 
     def test_53_login(self) -> None:
         """Nobody who is locked comes in, by user or role; a lock on a login says nothing before a login."""

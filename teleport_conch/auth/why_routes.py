@@ -1,0 +1,110 @@
+"""Routes that answer questions about access: why, why not, and what if."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+
+from teleport_conch.access.plan import Access, Person, State, plan
+from teleport_conch.access.question import Target
+from teleport_conch.access.reach import Fleet, Node
+from teleport_conch.access.reference import parse_reference
+from teleport_conch.access.roles import Role
+from teleport_conch.auth.cluster import Cluster
+from teleport_conch.auth.events import Events
+from teleport_conch.auth.gate import Answer, Call, Gate, Needs
+from teleport_conch.auth.limits import MAX_PLANNED_RESOURCES, MAX_PLANNED_ROWS, PLAN_SLICE_S
+from teleport_conch.auth.roles import check_not_built_in
+from teleport_conch.auth.why import Question, answer
+from teleport_conch.errors import AccessDenied, BadParameter
+from teleport_conch.resources.fields import Fields
+from teleport_conch.resources.user import User
+
+
+def add(gate: Gate, cluster: Cluster, events: Events) -> None:
+    """Register the routes."""
+
+    @gate.route("GET", "/v1/denials/<reference>", Needs("read", "event"))
+    async def denial(call: Call, reference: str) -> Answer:
+        meant = parse_reference(reference)
+        if meant is None:
+            raise BadParameter(f"{reference[:32]!a} is no reference; one has 8 letters and digits, as in 7k2m9xqd.")
+        event = await events.refusal(meant, call.now)
+        return {"event": event, "trace": event.get("trace", [])}
+
+    @gate.route("POST", "/v1/why", Needs("read", "user"))
+    async def why(call: Call) -> Answer:
+        return answer(cluster, Question.from_json(call.body()), call.now)
+
+    @gate.route("POST", "/v1/plan", Needs("update", "role"))
+    async def planned(call: Call) -> Answer:
+        before = _state(cluster, call.now)
+        after = _changed(call, cluster, before)
+        fleet = Fleet([Node(each.hostname, each.all_labels) for each in cluster.inventory.all("node")])
+        return await _worked_out(cluster.clocks.timers, before, after, fleet, call.now)
+
+
+def _state(cluster: Cluster, now: float) -> State:
+    users = cluster.users.shelf.values.values()
+    people = {user.name: _person(user) for user in users if user.in_force_at(now)}
+    return State(dict(cluster.roles), people)
+
+
+def _person(user: User) -> Person:
+    return Person(user.name, user.roles, user.traits)
+
+
+def _changed(call: Call, cluster: Cluster, before: State) -> State:
+    """What there would be.
+
+    :raises BadParameter: a resource that is wrong, or of a kind of which plans know nothing.
+    """
+    fields = Fields(call.body(), "request")
+    roles, people = dict(before.roles), dict(before.people)
+    for resource in fields.children("resources", max_items=MAX_PLANNED_RESOURCES):
+        kind = resource.text("kind")
+        if kind == "role":
+            role = Role.from_json(resource.raw())
+            check_not_built_in(role.name)
+            roles[role.name] = role
+        elif kind == "user":
+            user = User.from_json(resource.raw())
+            people[user.name] = _person(user)
+        else:
+            raise BadParameter(f"{resource.where}.kind is {kind[:32]!a}; a plan is about roles and users.")
+    for name in fields.texts("removed", max_items=MAX_PLANNED_RESOURCES):
+        kind, _, named = name.partition("/")
+        if kind == "role":
+            roles.pop(named, None)
+        elif kind == "user":
+            people.pop(named, None)
+        else:
+            raise BadParameter(f"request.removed holds {name[:64]!a}; what can be removed is role/NAME and user/NAME.")
+    if people != before.people and not call.may("update", "user", Target()):
+        raise AccessDenied("A plan about users takes the permission to update them.")
+    return State(roles, people)
+
+
+async def _worked_out(
+    timers: IReactorTime, before: State, after: State, fleet: Fleet, now: float
+) -> Mapping[str, object]:
+    """The plan, with other calls answered in between."""
+    gained: list[Access] = []
+    lost: list[Access] = []
+    counts, users = [0, 0], 0
+    turn = timers.seconds()
+    for step in plan(before, after, fleet, now):
+        users += 1
+        counts = [counts[0] + len(step.gained), counts[1] + len(step.lost)]
+        gained += step.gained[: MAX_PLANNED_ROWS - len(gained)]
+        lost += step.lost[: MAX_PLANNED_ROWS - len(lost)]
+        if timers.seconds() - turn >= PLAN_SLICE_S:
+            await deferLater(timers, 0)
+            turn = timers.seconds()
+    return {
+        "gained": [access.to_json() for access in gained],
+        "lost": [access.to_json() for access in lost],
+        "counts": {"users": users, "gained": counts[0], "lost": counts[1]},
+    }
