@@ -11,10 +11,48 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch.errors import AccountShared
 from teleport_conch.ssh.monitor.orders import Settings
-from teleport_conch.supervisor.apart import check_apart
+from teleport_conch.supervisor.apart import check_alone, check_apart
 from teleport_conch.supervisor.plan import Plan
 
 NOBODY = pwd.getpwnam("nobody")
+
+
+class AloneTests(SynchronousTestCase):
+    """What an auth server looks at, whichever of the two starts first."""
+
+    def setUp(self) -> None:
+        self.parent = Path(self.mktemp()).absolute()
+        self.auth, self.node = self.parent / "auth", self.parent / "node"
+        for folder in (self.auth, self.node, self.parent / "node.monitor"):
+            folder.mkdir(parents=True)
+
+    def test_same_account(self) -> None:
+        refusal = self.assertRaises(AccountShared, check_alone, self.auth, os.geteuid())
+        self.assertEqual(
+            refusal.sentence,
+            f"The node with the data_dir {self.node} speaks with the network as the account of this auth server, and"
+            f" could read the keys of the authorities. Run auth as an account of its own (see"
+            f" etc/systemd/teleport-auth.service). Where that node has left this host, remove {self.node}.monitor.",
+        )
+
+    def test_another_account(self) -> None:
+        check_alone(self.auth, NOBODY.pw_uid)
+
+    def test_no_such_node(self) -> None:
+        """The node of the same process, which is meant so; one that is no more; and other folders."""
+        check_alone(self.node, os.geteuid())
+        self.node.rename(self.parent / "elsewhere")
+        check_alone(self.auth, os.geteuid())
+        check_alone(self.parent / "new" / "auth", os.geteuid())
+
+    def test_closed_folder(self) -> None:
+        """What may not be looked into is left alone."""
+
+        def closed(path: object) -> None:
+            raise PermissionError(13, "Permission denied")
+
+        self.patch(os, "scandir", closed)
+        check_alone(self.auth, os.geteuid())
 
 
 class ApartTests(SynchronousTestCase):

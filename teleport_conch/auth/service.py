@@ -40,6 +40,7 @@ from teleport_conch.starting import Reactor, port_number
 from teleport_conch.storage.sqlite import SQLiteBackend
 from teleport_conch.storage.writer import ThreadedReactor
 from teleport_conch.supervisor.account import why_as_root
+from teleport_conch.supervisor.apart import check_alone
 from teleport_conch.supervisor.given import Given
 from teleport_conch.supervisor.listening import Listener, listen
 from teleport_conch.supervisor.plan import plan_for
@@ -81,6 +82,7 @@ class AuthService(Retiring):
         """Folder, storage, cluster, listener, in this order."""
         settings = self._settings
         prepare_data_dir(settings.teleport.data_dir)
+        check_alone(settings.teleport.data_dir, os.geteuid())
         if why := why_as_root("Auth", settings.teleport.account):
             self._log.warn("{why}", why=why)
         host_uuid = self._store.host_uuid()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from teleport_conch.config.paths import BACKEND, DATABASE
 from teleport_conch.errors import AccountShared
-from teleport_conch.supervisor.plan import Plan
+from teleport_conch.supervisor.plan import KEPT, Plan
 
 MAX_NEIGHBOURS = 10_000
 """Folders beside ``data_dir`` that are looked into."""
@@ -31,7 +31,7 @@ def check_apart(plan: Plan) -> None:
     account = plan.account
     for folder in _candidates(plan):
         is_given = folder.is_relative_to(plan.data_dir)
-        if (folder / DATABASE).is_file() and (is_given or _can_read(account, folder / DATABASE)):
+        if os.path.isfile(folder / DATABASE) and (is_given or _can_read(account, folder / DATABASE)):
             raise AccountShared(
                 f"{plan.what} speaks with the network as the account {account.pw_name}, which could read the keys of"
                 f" the authorities in {folder}. Run auth as an account of its own, with a data_dir of its own (see"
@@ -40,12 +40,40 @@ def check_apart(plan: Plan) -> None:
             )
 
 
+def check_alone(data_dir: Path, uid: int) -> None:
+    """The same from the other side, for an auth server of the account with this uid, in this ``data_dir``.
+
+    :raises AccountShared: a node beside it has workers of the same account.
+    """
+    for kept in _neighbours(data_dir):
+        node = kept.with_suffix("")
+        if kept.suffix == KEPT and node != data_dir and _owner(node) == uid:
+            raise AccountShared(
+                f"The node with the data_dir {node} speaks with the network as the account of this auth server, and"
+                " could read the keys of the authorities. Run auth as an account of its own (see"
+                f" etc/systemd/teleport-auth.service). Where that node has left this host, remove {kept}."
+            )
+
+
 def _candidates(plan: Plan) -> Iterator[Path]:
     yield plan.data_dir / BACKEND
     yield plan.storage
-    with suppress(FileNotFoundError), os.scandir(plan.data_dir.parent) as found:
+    for folder in _neighbours(plan.data_dir):
+        yield folder / BACKEND
+
+
+def _owner(path: Path) -> int:
+    """The uid of an owner; -1 where nothing is, or nothing that may be looked at."""
+    try:
+        return path.stat().st_uid
+    except OSError:
+        return -1
+
+
+def _neighbours(data_dir: Path) -> Iterator[Path]:
+    with suppress(OSError), os.scandir(data_dir.parent) as found:
         for _, entry in zip(range(MAX_NEIGHBOURS), found, strict=False):
-            yield Path(entry.path, BACKEND)
+            yield Path(entry.path)
 
 
 def _can_read(account: pwd.struct_passwd, path: Path) -> bool:

@@ -21,6 +21,9 @@ def _own_words() -> tuple[str, ...]:
     return (sys.executable, *sys.argv)
 
 
+KEPT = ".monitor"
+
+
 @frozen
 class Plan:
     """What a supervisor starts.
@@ -49,7 +52,7 @@ class Plan:
     @property
     def kept(self) -> Path:
         """The folder of what is the monitor's, beside ``data_dir``, which is the workers' own."""
-        return self.data_dir.with_name(f"{self.data_dir.name}.monitor")
+        return self.data_dir.with_name(f"{self.data_dir.name}{KEPT}")
 
 
 def plan_for(
