@@ -31,8 +31,9 @@ from teleport_conch.client import private_files
 from teleport_conch.client.api import AuthClient
 from teleport_conch.client.tls import client_options
 from teleport_conch.config.names import name_from_host
-from teleport_conch.errors import StartError
+from teleport_conch.errors import AlreadyExists, StartError
 from teleport_conch.resources.server import Server, State
+from teleport_conch.resources.user import User
 
 CERTIFICATE_S = 12 * 3600.0
 #: Seconds that the node may take until it is listed as online, and between two looks.
@@ -124,12 +125,14 @@ async def _introduce(plan: Plan, reactor: IReactorCore) -> None:
     client = AuthClient(clock, way.addresses, client_options(way.identity))
     try:
         nodes = await _online(clock, client, plan)
+        invite = await _invited(plan, client)  # first, as certificates from before a user was made count no more
         await _write_ssh(plan, client, nodes)
         status = await client.status()
     finally:
         await client.close()
     private_files.write(plan.typed / "second-node.yaml", plan.second_configuration(status.ca_pins[0]))
-    print("\n" + plan.lines(_programs(), moment(clock.seconds() + CERTIFICATE_S)), flush=True)
+    until = moment(clock.seconds() + CERTIFICATE_S)
+    print("\n" + plan.lines(_programs(), until, invite, status.ca_pins[0]), flush=True)
 
 
 async def _online(clock: IReactorTime, client: AuthClient, plan: Plan) -> tuple[Server, ...]:
@@ -140,6 +143,15 @@ async def _online(clock: IReactorTime, client: AuthClient, plan: Plan) -> tuple[
         await deferLater(clock, LOOK_S)
     log = plan.typed / "teleport.log"
     raise StartError(f"The node did not come online within {ONLINE_WITHIN_S:g} seconds. The log says why: {log}")
+
+
+async def _invited(plan: Plan, client: AuthClient) -> str:
+    """The secret of a link for the person at the keyboard; empty where there is a user for them already."""
+    try:
+        await client.people.create_user(User(plan.login, ("access",), {"logins": (plan.login,)}))
+    except AlreadyExists:
+        return ""
+    return (await client.people.invite(plan.login)).token
 
 
 async def _write_ssh(plan: Plan, client: AuthClient, nodes: tuple[Server, ...]) -> None:
@@ -157,7 +169,7 @@ async def _write_ssh(plan: Plan, client: AuthClient, nodes: tuple[Server, ...]) 
 
 def _programs() -> Mapping[str, str]:
     """How the programs that were installed with this one are called here."""
-    return {name: _program(name, Path(sys.argv[0])) for name in ("tctl", "teleport")}
+    return {name: _program(name, Path(sys.argv[0])) for name in ("tctl", "tsh", "teleport")}
 
 
 def _program(name: str, own: Path) -> str:

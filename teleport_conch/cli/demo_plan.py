@@ -143,20 +143,29 @@ Host *
 
     # What to say.
 
-    def lines(self, programs: Mapping[str, str], until: str) -> str:
+    @property
+    def web(self) -> str:
+        """The address of the pages."""
+        return f"https://{self.address(self.web_port)}/web"
+
+    def lines(self, programs: Mapping[str, str], until: str, invite: str, ca_pin: str) -> str:
         """What to try next.
 
-        :param programs: how ``tctl`` and ``teleport`` are called here.
+        :param programs: how ``tctl``, ``tsh`` and ``teleport`` are called here.
         :param until: when the certificate ends.
+        :param invite: the secret of the link for the person of the demo; empty where they have had one.
         """
         at, node = self._at, self.nodename
         tctl = f"{programs['tctl']} -c {at('teleport.yaml')}"
+        login = f"{programs['tsh']} login --proxy={self.address(self.web_port)} --user={self.login} --ca-pin={ca_pin}"
         steps: Sequence[tuple[str, Sequence[str]]] = (
             ("Try this in another terminal:", (f"ssh -F {at('ssh_config')} {node}",)),
             (
                 "Files, in both ways that OpenSSH has:",
                 (f"scp -F {at('ssh_config')} /etc/hosts {node}:/tmp/demo-hosts", f"sftp -F {at('ssh_config')} {node}"),
             ),
+            self._pages(invite, tctl),
+            ("Then, as people get their certificates:", (login, f"{programs['tsh']} ls")),
             ("The cluster, as its administrator sees it:", (f"{tctl} nodes ls", f"{tctl} events ls")),
             (
                 "A second node on this machine, with the token that the first line prints:",
@@ -170,10 +179,19 @@ Host *
         text = "\n".join(f"{head}\n\n" + "".join(f"    {line}\n" for line in lines) for head, lines in steps)
         return (
             f"The cluster {self.cluster} is up: auth on {self.address(self.auth_port)}, proxy on"
-            f" {self.address(self.proxy_port)}, node {node} on {self.address(self.node_port)}.\n\n{text}\n"
+            f" {self.address(self.proxy_port)} and {self.web}, node {node} on {self.address(self.node_port)}."
+            f"\n\n{text}\n"
             f"The certificate of {self.login} is good until {until}; each start of the demo makes a new one.\n"
             f"Sessions are NOT recorded. The log is in {at('teleport.log')}. Ctrl-C stops the cluster.\n"
         )
+
+    def _pages(self, invite: str, tctl: str) -> tuple[str, Sequence[str]]:
+        warning = "The browser warns of the demo's own certificate"
+        if invite:
+            link = f"{self.web}/invite/{invite}"
+            return f"Password and second factor of the user {self.login}. {warning}:", (link,)
+        again = f"{tctl} users reset {self.login}"
+        return f"The user {self.login} in a browser, and another link to begin anew. {warning}:", (self.web, again)
 
     def _at(self, name: str) -> str:
         return shlex.quote(str(self.typed / name))

@@ -23,7 +23,7 @@ PLAN = Plan(
     node_port=3022,
     second_node=3122,
 )
-PROGRAMS = {"tctl": ".venv/bin/tctl", "teleport": ".venv/bin/teleport"}
+PROGRAMS = {"tctl": ".venv/bin/tctl", "tsh": ".venv/bin/tsh", "teleport": ".venv/bin/teleport"}
 
 
 class ConfigurationTests(SynchronousTestCase):
@@ -98,7 +98,7 @@ class SSHConfigTests(SynchronousTestCase):
 class LinesTests(SynchronousTestCase):
     def test_first(self) -> None:
         """The first line to try is ssh, with the folder as it was typed; then copies, tctl, and a second node."""
-        text = PLAN.lines(PROGRAMS, "noon")
+        text = PLAN.lines(PROGRAMS, "noon", "5ec4e7", "sha256:00")
         tries = [line.strip() for line in text.splitlines() if line.startswith("    ")]
         self.assertEqual(
             tries,
@@ -106,6 +106,9 @@ class LinesTests(SynchronousTestCase):
                 "ssh -F .demo/ssh_config laptop",
                 "scp -F .demo/ssh_config /etc/hosts laptop:/tmp/demo-hosts",
                 "sftp -F .demo/ssh_config laptop",
+                "https://127.0.0.1:3080/web/invite/5ec4e7",
+                ".venv/bin/tsh login --proxy=127.0.0.1:3080 --user=alice --ca-pin=sha256:00",
+                ".venv/bin/tsh ls",
                 ".venv/bin/tctl -c .demo/teleport.yaml nodes ls",
                 ".venv/bin/tctl -c .demo/teleport.yaml events ls",
                 ".venv/bin/tctl -c .demo/teleport.yaml nodes add --ttl=1h",
@@ -119,5 +122,13 @@ class LinesTests(SynchronousTestCase):
     def test_quoted(self) -> None:
         """Lines can be copied whatever the folder is called."""
         self.assertIn(
-            "ssh -F '/srv/my demo/ssh_config' laptop", evolve(PLAN, typed=Path("/srv/my demo")).lines(PROGRAMS, "")
+            "ssh -F '/srv/my demo/ssh_config' laptop",
+            evolve(PLAN, typed=Path("/srv/my demo")).lines(PROGRAMS, "", "", ""),
         )
+
+    def test_known_user(self) -> None:
+        """At the next starts there is no new link, but the way to one."""
+        text = PLAN.lines(PROGRAMS, "noon", "", "sha256:00")
+        self.assertNotIn("/web/invite/", text)
+        self.assertIn("    https://127.0.0.1:3080/web\n", text)
+        self.assertIn("    .venv/bin/tctl -c .demo/teleport.yaml users reset alice\n", text)

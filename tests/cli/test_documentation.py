@@ -58,7 +58,7 @@ class DocumentationTests(SynchronousTestCase):
         for name in FILES:
             self.assertIn(f"``{name}``", page)
         plan = Plan(Path(".demo"), "<nodename>", "alice", "127.0.0.1", 3025, 3023, 3080, 3022, 3122)
-        programs = {"tctl": "tctl", "teleport": "teleport"}
-        for line in plan.lines(programs, "").splitlines():
-            if line.strip().startswith(("ssh ", "teleport ")) or "nodes add" in line:
+        programs = {"tctl": "tctl", "tsh": "tsh", "teleport": "teleport"}
+        for line in plan.lines(programs, "", "SECRET", "PIN").splitlines():
+            if line.strip().startswith(("ssh ", "tsh ", "teleport ")) or "nodes add" in line:
                 self.assertIn(line.strip(), page)

@@ -20,6 +20,7 @@ from tests.interop.failing import Failed
 from tests.interop.programs import DEADLINE_S, Done, check, environment, eventually, installed, run
 from tests.interop.requirements import require
 from tests.interop.services import with_us
+from tests.interop.web import ask
 
 #: What Ctrl-C ends a program with.
 INTERRUPTED = (0, 130)
@@ -113,9 +114,21 @@ class DemoTests(InteropTests):
                 check(demo.run(line.replace("sftp ", "sftp -b - ", 1), stdin=b"ls /\n"))
             elif line.startswith(("scp ", "tctl ")) and "nodes add" not in line:
                 check(demo.run(line.replace("/tmp/demo-hosts", f"{demo.folder}/hosts")))
+        if not demo.before:  # in another network, or as another account, it is asked by nobody
+            self.check_pages(said)
         self.assertEqual((demo.folder / "hosts").read_bytes(), Path("/etc/hosts").read_bytes())
         self.assert_stops(demo)
         return said
+
+    def check_pages(self, said: str) -> None:
+        """The page that is named is there; the first start has a link, the next ones how to get another."""
+        found = re.search(r"^    https://[^:]+:(\d+)(/web\S*)$", said, re.MULTILINE)
+        assert found is not None, said
+        page = ask(int(found[1]), found[2])
+        if found[2] == "/web":
+            self.assertEqual((page.status, page.headers["Location"]), (303, "/web/login"))
+        else:
+            self.assertIn(b"Set up your account", page.body)
 
     def assert_stops(self, demo: Demo) -> None:
         self.assertIn(demo.interrupt(), INTERRUPTED)
