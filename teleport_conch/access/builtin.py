@@ -26,7 +26,7 @@ _ADMIN = Role(
         logins=("{{internal.logins}}", "root"),
         node_labels=EVERY_NODE,
         rules=(
-            Rule(("node", "proxy", "token", "role", "user", "lock", "ssh_session"), READ_WRITE),
+            Rule(("node", "proxy", "token", "role", "user", "bot", "lock", "ssh_session"), READ_WRITE),
             Rule(("auth_server", "cluster_name", "cluster_config", "event", "presence"), READ_ONLY),
             Rule(("cert_authority",), WITHOUT_SECRETS),
             Rule(("user_cert", "host_cert", "emergency_cert"), ("create",)),
@@ -68,6 +68,15 @@ EMERGENCY = Role(
 )
 """Nobody is given this role: who has such a certificate has it, and no other."""
 
+ROBOT = "robot"
+"""The role of every robot, beside those that it was given."""
+_ROBOT = Role(
+    name=ROBOT,
+    description="Renews certificates of its own; every robot has it, beside its others, and nobody needs it else.",
+    options=Options(port_forwarding=False),
+    allow=Conditions(rules=(Rule(("bot_cert",), ("create",), where=OWN_RECORDS),)),
+)
+
 _EVERY_SERVICE = (
     Rule(("node", "proxy", "auth_server", "role", "lock", "cluster_config", "cluster_name"), READ_ONLY),
     Rule(("cert_authority",), WITHOUT_SECRETS),
@@ -93,7 +102,7 @@ def _by_name(*roles: Role) -> Mapping[str, Role]:
     return {role.name: role for role in roles}
 
 
-USER_ROLES = _by_name(_ADMIN, _ACCESS, _AUDITOR)
+USER_ROLES = _by_name(_ADMIN, _ACCESS, _AUDITOR, _ROBOT)
 SYSTEM_ROLES = _by_name(
     _system("Admin", "tctl on the auth host: everything but a shell.", Rule(("*",), ("*",))),
     _system(

@@ -163,6 +163,10 @@ _TYPES = (
     _event("user.unlock", "TJ072I", "name user"),
     _event("reset_password_token.create", "T6000I", "name kind ttl expires user"),
     _event("invite.use", "TJ070I/TJ070W", "action", "name kind"),
+    _event("bot.create", "TJ080I", "name roles user", "logins expires"),
+    _event("bot.delete", "TJ081I", "name user"),
+    _event("bot.join", "TJ082I/TJ082W", "name"),
+    _event("bot.copied", "TJ083W", "name reason", "count max addr"),
     _event("auth", "T3007I/T3007W", "user", "roles method serial trace"),
     _event("session.rejected", "T1006W", "user reason max"),
     # Sessions on a node.

@@ -2,8 +2,8 @@
 
 The routes are in :mod:`~teleport_conch.auth.host_routes`, :mod:`~teleport_conch.auth.cluster_routes`,
 :mod:`~teleport_conch.auth.admin_routes`, :mod:`~teleport_conch.auth.rule_routes`,
-:mod:`~teleport_conch.auth.people_routes` and :mod:`~teleport_conch.auth.login_routes` and
-:mod:`~teleport_conch.auth.why_routes`; ``docs/api.rst`` describes each.
+:mod:`~teleport_conch.auth.people_routes`, :mod:`~teleport_conch.auth.login_routes`,
+:mod:`~teleport_conch.auth.bot_routes` and :mod:`~teleport_conch.auth.why_routes`; ``docs/api.rst`` describes each.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from twisted.web.server import Request
 
 from teleport_conch.auth import (
     admin_routes,
+    bot_routes,
     cluster_routes,
     host_routes,
     login_routes,
@@ -49,6 +50,7 @@ def open_gate(
     people_routes.add(gate, cluster, emit)
     login_routes.add(gate, cluster, emit)
     why_routes.add(gate, cluster, events)
+    bot_routes.add(gate, cluster, emit)
     return gate
 
 

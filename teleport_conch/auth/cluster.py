@@ -15,8 +15,9 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredLock
 from twisted.logger import Logger
 
 from teleport_conch.access.directory import Directory
-from teleport_conch.auth import authorities, locks, roles, users
+from teleport_conch.auth import authorities, bots, locks, roles, users
 from teleport_conch.auth.authorities import Authorities, open_authorities
+from teleport_conch.auth.bots import Bots
 from teleport_conch.auth.callers import Judge
 from teleport_conch.auth.certificates import Certificates
 from teleport_conch.auth.clocks import Clocks
@@ -85,6 +86,7 @@ class Cluster:
     users: Users
     locks: LockList
     people: People
+    bots: Bots
     rewriting: DeferredLock = field(init=False, factory=DeferredLock)
     """Held by whoever changes who may do what, since what such a change may be depends on what there is."""
     _loops: list[Periodic] = field(init=False, factory=list)
@@ -136,6 +138,7 @@ class Cluster:
         self.feed.stop()
         self.roles.shelf.close()
         self.users.shelf.close()
+        self.bots.shelf.close()
         self.locks.shelf.close()
         if self._following is not None:
             self._following.cancel()
@@ -218,6 +221,10 @@ async def open_cluster(
     people = await open_people(
         clocks, backend, known_users, trusted, Hashing(in_pool, random), lambda: "otp", emit, random
     )
+    directory = Directory(known_roles, known_users.shelf.values)
+    shelf, certificates = bots.open_shelf(backend), people.certificates
+    known_bots = Bots(shelf, clocks, backend, known_users, known_locks, directory, certificates, emit, random)
+    await known_bots.shelf.load()
     tokens = Tokens(clocks, backend, founding.static_tokens, random)
     rules = NameRules(name, allow_loopback=founding.allow_loopback)
     return Cluster(
@@ -239,6 +246,7 @@ async def open_cluster(
         users=known_users,
         locks=known_locks,
         people=people,
+        bots=known_bots,
     )
 
 

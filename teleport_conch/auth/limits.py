@@ -69,6 +69,9 @@ OLD_INVITES_KEPT_S = 7 * 24 * 3600.0
 """For how long a link is remembered that was used or expired, so that its user hears that and not "unknown"."""
 FAILED_INVITES_PER_MINUTE = 20
 """From one address, as with logins."""
+MAX_BOTS = 10_000
+BOT_TOKEN_TTL_S = 3600.0
+BOT_CERTIFICATE_S = 3600.0
 WEB_SESSION_IDLE_S = 30 * 60.0
 WEB_SESSION_S = 12 * 3600.0
 WEB_SESSION_TOUCH_S = 60.0

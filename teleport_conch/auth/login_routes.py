@@ -14,6 +14,7 @@ from teleport_conch.auth.guards import Guards
 from teleport_conch.auth.people_certificates import Issued, Wanted
 from teleport_conch.auth.proving import Given
 from teleport_conch.auth.storing import encode_with
+from teleport_conch.auth.users import check_no_robot
 from teleport_conch.errors import BadParameter
 from teleport_conch.resources.fields import Fields
 
@@ -42,6 +43,7 @@ def _add_links(gate: Gate, cluster: Cluster, emit: Emit) -> None:
         kind, ttl_s = fields.text("kind", max_chars=16), fields.number("ttl", default=0.0)
         if kind == "renew":
             raise BadParameter("A link of the kind renew is for who has password and second factor; ask for a reset.")
+        check_no_robot(name)
         guards.gives(call, None, cluster.users.get(name))  # who sets another's password can be that person
         token, invite = await people.link(name, kind, ttl_s, call.by)
         return {"token": token, "kind": invite.kind, "expires": invite.expires_at}

@@ -14,6 +14,7 @@ from teleport_conch.auth.gate import Answer, Call, Gate, Needs
 from teleport_conch.auth.guards import Guards
 from teleport_conch.auth.resource_routes import Change, Kind, add_writing
 from teleport_conch.auth.shelf import Stored
+from teleport_conch.auth.users import check_no_robot
 from teleport_conch.errors import AlreadyExists, NotFound
 from teleport_conch.resources.lock import Lock
 from teleport_conch.resources.user import LoginLock, User
@@ -53,6 +54,7 @@ def _add_writing(gate: Gate, cluster: Cluster, emit: Emit) -> None:
         guards.user(change)
         if change.after is None:
             shelf.get(change.name)
+            check_no_robot(change.name)
             await _lock(cluster, change.name, change.call)
         elif shelf.find(change.name) is None:
             await cluster.people.forget(change.name)

@@ -12,17 +12,22 @@ from teleport_conch.auth.limits import MAX_LOGINS, MAX_USERS
 from teleport_conch.auth.shelf import Shelf
 from teleport_conch.certs import names
 from teleport_conch.errors import BadParameter, NotFound
+from teleport_conch.resources.bot import PREFIX_OF_USERS as ROBOTS
 from teleport_conch.resources.user import User
 from teleport_conch.storage.backend import IBackend
 
 PREFIX = "users/"
-ROBOTS = "bot-"
-"""What the names of robots begin with, so that no person can have one of them."""
 
 
 def open_shelf(backend: IBackend) -> Shelf[User]:
     """Where the users are."""
     return Shelf("user", PREFIX, backend, User.from_json, MAX_USERS)
+
+
+def check_no_robot(name: str) -> None:
+    """:raises BadParameter: it is the user of a robot."""
+    if name.startswith(ROBOTS):
+        raise BadParameter("This is the user of a robot; 'tctl bots' makes and removes those.")
 
 
 @define(eq=False)
@@ -54,19 +59,24 @@ class Users:
         :raises BadParameter: a role that there is not, or a name that a robot may have.
         :raises PrincipalForbidden: a name or login that no certificate may carry.
         """
-        names.user_name(user.name)
         if user.name.startswith(ROBOTS):
             raise BadParameter(f"The names of robots begin with {ROBOTS!r}; choose another for a person.")
-        self._check_traits(user)
-        for role in user.roles:
-            if role not in self._roles:
-                raise BadParameter(f"There is no role {role[:64]!a}; 'tctl get roles' lists those that there are.")
+        self._check(user)
         before = self.shelf.values.get(user.name)
         made = (self._clocks.wall(), by) if before is None else (before.created_at, before.created_by)
         roles = tuple(dict.fromkeys(user.roles))
         return evolve(user, roles=roles, created_at=made[0], created_by=made[1], lock=None, revision="")
 
-    def _check_traits(self, user: User) -> None:
+    def checked_robot(self, user: User) -> User:
+        """The same for the user of a robot; a former one of its name does not count."""
+        self._check(user)
+        return user
+
+    def _check(self, user: User) -> None:
+        names.user_name(user.name)
+        for role in user.roles:
+            if role not in self._roles:
+                raise BadParameter(f"There is no role {role[:64]!a}; 'tctl get roles' lists those that there are.")
         names.traits(user.traits)
         if len(user.logins) > MAX_LOGINS:
             raise BadParameter(f"A user has at most {MAX_LOGINS} logins.")

@@ -73,6 +73,7 @@ def tctl_parser() -> Parser:
     _nodes(parsing.commands(found.add_parser("nodes", help="let nodes in, list them, remove them")))
     _tokens(parsing.commands(found.add_parser("tokens", help="make, list and remove join tokens")))
     tctl_people.users(parsing.commands(found.add_parser("users", help="make, list, change and remove people")))
+    tctl_people.bots(parsing.commands(found.add_parser("bots", help="make, list and remove robots")))
     _auth(parsing.commands(found.add_parser("auth", help="export the authorities, sign certificates")))
     _events(parsing.commands(found.add_parser("events", help="search the log of events")))
     _sessions(parsing.commands(found.add_parser("sessions", help="list the sessions that run now")))

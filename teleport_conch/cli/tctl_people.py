@@ -1,4 +1,4 @@
-"""The part of ``tctl``'s command line that is about people."""
+"""The part of ``tctl``'s command line that is about people and robots."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from teleport_conch.cli.arguments import Parser, Parsers, leaf
 
 INVITE_TTL_S = 3600.0
 RESET_TTL_S = 8 * 3600.0
+BOT_TOKEN_TTL_S = 3600.0
 
 
 def users(parsers: Parsers) -> None:
@@ -32,6 +33,28 @@ def users(parsers: Parsers) -> None:
     removal.set_defaults(run="users.remove")
     removal.add_argument("users", type=parsing.names, metavar="NAME[,NAME...]")
     _force_option(removal)
+
+
+def bots(parsers: Parsers) -> None:
+    """``tctl bots``."""
+    text = "Make a robot, and print the token with which it gets its first certificates."
+    adding = leaf(parsers, "add", text, example="tctl bots add ci --roles=deploy --logins=deploy")
+    adding.set_defaults(run="bots.add")
+    adding.add_argument("bot", metavar="NAME")
+    roles = "what the robot may do: roles with commas between"
+    adding.add_argument("--roles", type=parsing.names, required=True, metavar="A,B", help=roles)
+    logins = "accounts that {{internal.logins}} stands for in roles"
+    adding.add_argument("--logins", type=parsing.names, default=(), metavar="A,B", help=logins)
+    life = "how long the token is good"
+    adding.add_argument("--ttl", type=parsing.time_to_live, default=BOT_TOKEN_TTL_S, metavar="1h", help=life)
+    parsing.format_option(adding)
+    listing = leaf(parsers, "ls", "List the robots, and when and where each renewed its certificates.")
+    listing.set_defaults(run="bots.listing")
+    parsing.format_option(listing)
+    text = "Remove robots, and refuse from now on every certificate that they have."
+    removal = leaf(parsers, "rm", text, aliases=("del",), example="tctl bots rm ci")
+    removal.set_defaults(run="bots.remove")
+    removal.add_argument("bots", type=parsing.names, metavar="NAME[,NAME...]")
 
 
 def _add(parsers: Parsers) -> None:

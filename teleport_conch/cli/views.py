@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from teleport_conch.access.roles import Role
 from teleport_conch.cli.instants import moment, rfc822, span
 from teleport_conch.cli.table import inert, pairs, table
+from teleport_conch.resources.bot import Bot
 from teleport_conch.resources.lock import Lock
 from teleport_conch.resources.server import Presence, Server
 from teleport_conch.resources.session import ActiveSession
@@ -113,6 +114,19 @@ def lock_table(locks: Sequence[Lock], now: float) -> str:
 def _lock(lock: Lock, now: float) -> tuple[str, ...]:
     end = "never" if lock.expires_at is None else f"{moment(lock.expires_at)} ({span(lock.expires_at - now)})"
     return lock.name, pairs(lock.targets()), end, lock.created_by, lock.message
+
+
+def bot_table(bots: Sequence[Bot], now: float) -> str:
+    columns = ("Robot", "Roles", "Allowed logins", "Renewed", "From", "Generation")
+    rows = [
+        (bot.name, ",".join(bot.roles), ",".join(bot.logins), _renewed(bot, now), bot.address, str(bot.generation))
+        for bot in bots
+    ]
+    return table(columns, rows)
+
+
+def _renewed(bot: Bot, now: float) -> str:
+    return "never" if bot.renewed_at is None else f"{moment(bot.renewed_at)} ({span(now - bot.renewed_at)} ago)"
 
 
 def session_table(sessions: Sequence[ActiveSession], now: float) -> str:

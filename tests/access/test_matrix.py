@@ -31,6 +31,8 @@ KINDS = (
     "role",
     "user",
     "user_login",
+    "bot",
+    "bot_cert",
     "lock",
     "semaphore",
 )
@@ -59,6 +61,7 @@ MATRIX: dict[tuple[Literal["user", "host"], str], tuple[dict[str, set[str]], dic
     ("host", "Admin"): ({kind: set(VERBS) for kind in KINDS}, {}),
     ("host", "Nop"): ({}, {}),
     ("user", "access"): ({"node": RO, "cluster_name": RO}, {"ssh_session": RO, "user_cert": {"create"}}),
+    ("user", "robot"): ({}, {"bot_cert": {"create"}}),
     ("user", "auditor"): ({"node": RO, "ssh_session": RO, "event": RO}, {"user_cert": {"create"}}),
     ("user", "admin"): (
         {
@@ -67,6 +70,7 @@ MATRIX: dict[tuple[Literal["user", "host"], str], tuple[dict[str, set[str]], dic
             "token": RW,
             "role": RW,
             "user": RW,
+            "bot": RW,
             "lock": RW,
             "ssh_session": RW,
             "auth_server": RO,

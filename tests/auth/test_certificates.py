@@ -81,7 +81,7 @@ class UserTests(ClusterTestCase):
     def test_refused(self) -> None:
         """What no certificate may say, and times out of bounds; nothing is signed, and nothing is an event."""
         for options, status, sentence in (
-            ({"roles": ["nonsense"]}, 400, "There is no role 'nonsense'; there are access, admin, auditor."),
+            ({"roles": ["nonsense"]}, 400, "There is no role 'nonsense'; there are access, admin, auditor, robot."),
             ({"roles": ["Admin"]}, 400, "There is no role 'Admin'"),
             ({"logins": []}, 403, "name at least one login"),
             ({"logins": ["root,admin"]}, 403, "The login 'root,admin' holds a comma"),

@@ -64,6 +64,11 @@ MATRIX = {
     "POST /v1/users/<name>/web/sessions": (401, 403, 403, 200, 200),
     "POST /v1/web/sessions/open": (401, 403, 403, 200, 200),
     "POST /v1/web/sessions/close": (401, 403, 403, 200, 200),
+    "GET /v1/bots": (401, 403, 403, 403, 200),
+    "POST /v1/bots": (401, 403, 403, 403, 200),
+    "DELETE /v1/bots/<name>": (401, 403, 403, 403, 200),
+    "POST /v1/bots/join": (200, 200, 200, 200, 200),
+    "POST /v1/bots/renew": (401, 403, 403, 403, 403),  # the administrator is no robot
     "GET /v1/namespaces/<namespace>/sessions": (401, 200, 403, 403, 200),
     "POST /v1/namespaces/<namespace>/sessions": (401, 403, 200, 403, 403),
     "DELETE /v1/namespaces/<namespace>/sessions/<session_id>": (401, 403, 200, 403, 403),
@@ -110,6 +115,8 @@ class MatrixTests(ClusterTestCase):
         self.lease = self.now(self.cluster.leases.take("connection", "alice", 2, 120, WEB1)).id
         self.now(self.cluster.users.shelf.create(User("carol", ("access",))))
         self.now(self.carol_can_log_in())
+        made = self.call(self.admin(), "POST", "/v1/bots", {"name": "dev", "roles": ["access"]})
+        self.robots_token = made.body["token"]
 
     async def carol_can_log_in(self) -> None:
         people = self.cluster.people
@@ -152,6 +159,13 @@ class MatrixTests(ClusterTestCase):
             "POST /v1/namespaces/<namespace>/sessions": session().to_json(),
             "POST /v1/events": {"items": []},
             "POST /v1/ca/user/renew": {"public_ssh_key": SSH_KEY, "public_tls_key": TLS_KEY},
+            "POST /v1/bots": {"name": "other", "roles": ["access"]},
+            "POST /v1/bots/renew": {"public_ssh_key": SSH_KEY, "public_tls_key": TLS_KEY},
+            "POST /v1/bots/join": {
+                "token": self.robots_token,
+                "public_ssh_key": SSH_KEY,
+                "public_tls_key": TLS_KEY,
+            },
             "POST /v1/users/<name>/invites": {"kind": "invite"},
             "POST /v1/users": User("bob", ("access",)).to_json(),
             "PUT /v1/users/<name>": User("carol", ("access",)).to_json(),

@@ -26,7 +26,7 @@ class RoleRouteTests(ClusterTestCase):
         self.assertEqual(read.body, answer.body)
         self.assertEqual(read.body["metadata"]["id"], str(self.backend.revision()))  # type: ignore[index]
         listed = [Role.from_json(item) for item in self.call(self.admin(), "GET", "/v1/roles").items]
-        self.assertEqual([role.name for role in listed], ["admin", "access", "auditor", "dev"])
+        self.assertEqual([role.name for role in listed], ["admin", "access", "auditor", "robot", "dev"])
         self.assertEqual(listed[-1], DEV)
         [event] = self.emitted.named("role.created")
         self.assertEqual(event.fields, {"name": "dev", "user": "tctl on the auth host"})

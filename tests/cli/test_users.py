@@ -132,6 +132,29 @@ class UsersTests(AuthHostTestCase):
         await self.fails(PrincipalForbidden, sentence, "auth", "sign", "--user=nobody", f"--out={out}")
 
 
+class BotsTests(AuthHostTestCase):
+    async def test_life(self) -> None:
+        """Made, listed and removed; the command has the token and the pin."""
+        await self.host.join(GATE)
+        self.assertEqual(await self.tctl("bots", "ls"), "No robots found\n")
+        text = await self.tctl("bots", "add", "ci", "--roles=access", "--logins=deploy")
+        pin = json.loads(await self.tctl("status", form="json"))["ca_pins"][0]
+        self.assertIn(f"    tsh bot --proxy=proxy.example.com:3080 --token-file=token --ca-pin={pin} --out=bot\n", text)
+        self.assertRegex(text, "\n    [0-9a-f]{32}\n")
+        self.assertIn("good once, for 1h:", text)
+        lines = (await self.tctl("bots", "ls")).splitlines()
+        self.assertEqual(lines[2].split(), ["ci", "access", "deploy", "never", "0"])
+        self.assertEqual(await self.tctl("bots", "rm", "ci"), 'Robot "ci" has been deleted\n')
+        self.assertEqual(await self.tctl("bots", "ls", form="json"), "[]\n")
+
+    async def test_json(self) -> None:
+        """Programs get the parts."""
+        found = json.loads(await self.tctl("bots", "add", "ci", "--roles=access", "--ttl=2h", form="json"))
+        self.assertNotIn(found["token"], found["command"])
+        self.assertEqual(len(found["token"]), 32)
+        self.assertEqual(found["bot"]["metadata"]["name"], "ci")
+
+
 class LinkTests(SynchronousTestCase):
     def test_text(self) -> None:
         self.assertEqual(

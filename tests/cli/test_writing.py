@@ -108,7 +108,7 @@ class ReadingTests(WritingTestCase):
 
     async def test_built_in_roles(self) -> None:
         """They are listed with the others."""
-        self.assertEqual(await self.names("roles"), ["admin", "access", "auditor"])
+        self.assertEqual(await self.names("roles"), ["admin", "access", "auditor", "robot"])
 
     async def test_remove(self) -> None:
         await self.tctl("create", self.file(DEV))

@@ -1,0 +1,337 @@
+"""Robots: let in by a token that is good once, and renewing certificates by themselves ever after.
+
+To the cluster a robot is the user ``bot-<name>``. Its certificates carry a generation, which auth counts: whoever
+renews with an old one has a copy of an identity that was renewed before, and nobody can tell which of the two is the
+thief. So the robot is locked, and an event says so.
+
+A robot lies under ``bots/<name>``, the digest of its token under ``bot_tokens/<digest>``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from contextlib import suppress
+
+from attrs import define, evolve, field, frozen
+
+from teleport_conch.access.builtin import ROBOT
+from teleport_conch.access.directory import Directory
+from teleport_conch.access.roles import Role
+from teleport_conch.auth import storing
+from teleport_conch.auth.clocks import Clocks
+from teleport_conch.auth.emitting import Emit
+from teleport_conch.auth.invites import digest_of
+from teleport_conch.auth.limits import (
+    BOT_CERTIFICATE_S,
+    BOT_TOKEN_TTL_S,
+    EXPIRED_TOKENS_KEPT_S,
+    FAILED_TOKENS_PER_MINUTE,
+    MAX_BOTS,
+    MAX_TOKEN_TTL_S,
+    MIN_TOKEN_TTL_S,
+)
+from teleport_conch.auth.locks import LockList
+from teleport_conch.auth.people_certificates import Issued, PeopleCertificates, Wanted
+from teleport_conch.auth.shelf import Shelf, Stored
+from teleport_conch.auth.users import Users
+from teleport_conch.certs import names
+from teleport_conch.certs.keys import blob_of_line, load_public_pem
+from teleport_conch.certs.tls import TLSIdentity
+from teleport_conch.errors import (
+    AccessDenied,
+    AlreadyExists,
+    BadParameter,
+    CompareFailed,
+    IdentityCopied,
+    JoinRefused,
+    NotFound,
+    TokenExpired,
+    TokenUnknown,
+    TokenUsed,
+)
+from teleport_conch.https.throttle import Failures
+from teleport_conch.resources.bot import MAX_NAME_CHARS, Bot
+from teleport_conch.resources.fields import Fields
+from teleport_conch.resources.lock import Lock
+from teleport_conch.resources.user import User
+from teleport_conch.storage.backend import IBackend, Item
+
+PREFIX = "bots/"
+TOKENS = "bot_tokens/"
+TOKEN_BYTES = 16
+
+
+def open_shelf(backend: IBackend) -> Shelf[KnownBot]:
+    """Where the robots are."""
+    return Shelf("robot", PREFIX, backend, KnownBot.from_json, MAX_BOTS)
+
+
+@frozen
+class KnownBot:
+    """A robot as it is stored.
+
+    :ivar key: digest of the SSH key that its newest certificate is for, by which a robot is known that asks again.
+    """
+
+    bot: Bot
+    key: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.bot.name
+
+    def to_json(self) -> dict[str, object]:
+        return {**self.bot.to_json(), "key": self.key}
+
+    @classmethod
+    def from_json(cls, value: object) -> KnownBot:
+        return cls(Bot.from_json(value), Fields(value, "bot").text("key", default="", max_chars=64))
+
+
+@frozen
+class Keys:
+    """The public keys that a robot wants certificates for: an authorized_keys line, and a PEM."""
+
+    ssh: str
+    tls: str
+
+    def check(self) -> None:
+        """:raises BadParameter: one of them is none."""
+        blob_of_line(self.ssh)
+        load_public_pem(self.tls)
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(self.ssh.strip().encode("utf-8", "backslashreplace")).hexdigest()
+
+
+@frozen
+class _Token:
+    """Of a robot: whose it is, when it expires in POSIX seconds, and whether it was used."""
+
+    name: str
+    expires_at: float
+    used: bool
+    item: Item
+
+    @classmethod
+    def of(cls, item: Item) -> _Token:
+        fields = Fields(storing.decode(item), "token")
+        name = fields.text("bot", max_chars=MAX_NAME_CHARS)
+        return cls(name, fields.number("expires"), fields.boolean("used", default=False), item)
+
+
+@define(eq=False)
+class Bots:
+    """All robots.
+
+    :ivar _random: so many random bytes.
+    """
+
+    shelf: Shelf[KnownBot]
+    _clocks: Clocks
+    _backend: IBackend
+    _users: Users
+    _locks: LockList
+    _directory: Directory
+    _certificates: PeopleCertificates
+    _emit: Emit
+    _random: Callable[[int], bytes]
+    _by_address: Failures = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._by_address = Failures(self._clocks.monotonic, FAILED_TOKENS_PER_MINUTE)
+
+    def new(self, name: str, roles: tuple[str, ...], logins: tuple[str, ...], by: str) -> tuple[Bot, User]:
+        """A robot as it may be made, and its user.
+
+        :raises BadParameter: a name that is none, no roles, or one that there is not.
+        """
+        now = self._clocks.wall()
+        bot = Bot(name, roles, logins, now, by)
+        names.user_name(bot.user)
+        if not roles:
+            raise BadParameter("missing parameter roles: a robot without any can do nothing")
+        user = self._users.checked_robot(User(bot.user, (*roles, ROBOT), {"logins": logins}, None, now, by))
+        return bot, user
+
+    async def create(self, bot: Bot, user: User, ttl_s: float) -> tuple[str, float]:
+        """Add a robot; the answer is its token, which is not kept, and when that expires.
+
+        :param ttl_s: 0 for the usual time.
+        :raises AlreadyExists: there is one of this name.
+        """
+        if ttl_s and not MIN_TOKEN_TTL_S <= ttl_s <= MAX_TOKEN_TTL_S:
+            raise BadParameter(f"The token of a robot lives for 1 minute to 48 hours, and not {ttl_s:g} seconds.")
+        token, expires_at = self._random(TOKEN_BYTES).hex(), self._clocks.wall() + (ttl_s or BOT_TOKEN_TTL_S)
+        await self.shelf.create(KnownBot(bot))
+        await self._drop_tokens(bot.name)
+        if self._users.shelf.find(user.name) is None:
+            await self._users.shelf.create(user)
+        else:  # a former one of this name was not removed whole
+            await self._users.shelf.replace(user)
+        await self._unlock(bot.name)
+        body = {"bot": bot.name, "expires": expires_at}
+        key = TOKENS + digest_of(token)
+        await self._backend.create(key, storing.encode(body), expires_at + EXPIRED_TOKENS_KEPT_S)
+        about = {"name": bot.name, "roles": bot.roles, "logins": bot.logins, "expires": expires_at}
+        self._emit("bot.create", {**about, "user": bot.created_by})
+        return token, expires_at
+
+    async def remove(self, name: str, by: str) -> None:
+        """Remove a robot; its certificates are refused from now on.
+
+        :raises NotFound: there is none.
+        """
+        bot = self.shelf.get(name).value.bot
+        until = self._clocks.wall() + BOT_CERTIFICATE_S
+        await self._lock(f"removed-robot-{name}", bot.user, "This robot was removed from the cluster.", until, by)
+        await self.shelf.remove(name)
+        await self._drop_tokens(name)
+        with suppress(NotFound):
+            await self._users.shelf.remove(bot.user)
+        self._emit("bot.delete", {"name": name, "user": by})
+
+    # What robots do.
+
+    async def join(self, secret: str, keys: Keys, address: str) -> tuple[Issued, Bot]:
+        """The first certificates of a robot.
+
+        :param address: where it is.
+        :raises TokenUnknown, TokenExpired, TokenUsed: the token is no good. :raises LimitExceeded: too often.
+        """
+        self._by_address.check(address)
+        keys.check()
+        try:
+            token = await self._token(secret)
+            stored = self.shelf.get(token.name)
+            if token.used and stored.value.key == keys.digest and stored.value.bot.generation == 1:
+                return self._issue(stored.value.bot, keys, address, ""), stored.value.bot  # it did not hear the answer
+            await self._use(token)
+            issued, bot = await self._next(stored, keys, address, "")
+        except (JoinRefused, NotFound) as reason:
+            self._by_address.add(address)
+            known = reason if isinstance(reason, JoinRefused) else _unknown()
+            about = {"name": "", "error": known.sentence, "error_code": known.code, "addr.remote": address}
+            self._emit("bot.join", about, success=False)
+            raise known from None
+        self._emit("bot.join", {"name": bot.name, "user": bot.user, "addr.remote": address})
+        return issued, bot
+
+    async def _token(self, secret: str) -> _Token:
+        try:
+            token = _Token.of(await self._backend.get(TOKENS + digest_of(secret)))
+        except NotFound:
+            raise _unknown() from None
+        ago = round(self._clocks.wall() - token.expires_at)
+        if ago >= 0:
+            sentence = f"The token of this robot expired {ago} seconds ago; remove the robot, and make it again."
+            raise TokenExpired(sentence, seconds=ago)
+        return token
+
+    async def _use(self, token: _Token) -> None:
+        """From now on the token is used. Of two who show it, one comes past here."""
+        if token.used:
+            raise _used()
+        value = storing.encode({"bot": token.name, "expires": token.expires_at, "used": True})
+        try:
+            item = token.item
+            await self._backend.compare_and_swap(item.key, item.revision, value, item.expires_at)
+        except (CompareFailed, NotFound):
+            raise _used() from None
+
+    async def renew(self, identity: TLSIdentity, keys: Keys, address: str) -> tuple[Issued, Bot]:
+        """The next certificates of a robot, in place of those that it shows.
+
+        :raises AccessDenied: it is none, or none any more.
+        :raises IdentityCopied: somebody else renewed these; from now on the robot is locked.
+        """
+        keys.check()
+        stored = self._of(identity)
+        bot, again = stored.value.bot, stored.value.key == keys.digest
+        if identity.generation == bot.generation - 1 and again:
+            return self._issue(bot, keys, address, identity.source_address), bot  # it did not hear the last answer
+        if identity.generation != bot.generation:
+            raise await self._copied(bot, identity.generation, address)
+        try:
+            return await self._next(stored, keys, address, identity.source_address)
+        except CompareFailed:
+            raise await self._copied(bot, identity.generation, address) from None
+
+    def _of(self, identity: TLSIdentity) -> Stored[KnownBot]:
+        name = identity.name.removeprefix(Bot("", ()).user)
+        stored = self.shelf.find(name)
+        is_robot = identity.kind == "user" and identity.generation > 0
+        if not is_robot or stored is None or stored.value.bot.user != identity.name:
+            raise AccessDenied("Certificates are renewed in this way by robots of the cluster.")
+        return stored
+
+    async def _next(self, stored: Stored[KnownBot], keys: Keys, address: str, pinned: str) -> tuple[Issued, Bot]:
+        """The generation is counted before anybody has certificates of it; and only if they can be made."""
+        before = stored.value.bot
+        bot = evolve(before, generation=before.generation + 1, renewed_at=self._clocks.wall(), address=address)
+        issued = self._issue(bot, keys, address, pinned)
+        await self.shelf.replace(KnownBot(bot, keys.digest), stored.revision)
+        return issued, bot
+
+    def _issue(self, bot: Bot, keys: Keys, address: str, pinned: str) -> Issued:
+        now = self._clocks.wall()
+        wanted = Wanted(
+            bot.user,
+            self._roles(bot, now),
+            {"logins": bot.logins},
+            keys.ssh,
+            keys.tls,
+            BOT_CERTIFICATE_S,
+            address,
+            pinned=pinned,
+            generation=bot.generation,
+        )
+        return self._certificates.issue(wanted, "robot")
+
+    def _roles(self, bot: Bot, now: float) -> tuple[Role, ...]:
+        return self._directory.roles_of(bot.user, (*bot.roles, ROBOT), now, now)
+
+    async def _copied(self, bot: Bot, generation: int, address: str) -> IdentityCopied:
+        """Lock the robot, which more than one has the identity of."""
+        message = "This robot's identity was used in two places: it may have been stolen."
+        await self._lock(f"copied-robot-{bot.name}", bot.user, message, None, "auth")
+        about = {"name": bot.name, "user": bot.user, "count": generation, "max": bot.generation}
+        self._emit("bot.copied", {**about, "reason": message, "addr": bot.address, "addr.remote": address})
+        return IdentityCopied(
+            f"These certificates of the robot {bot.name!r} were renewed before, so that somebody else has a copy of its"
+            " identity. It is locked: find out where the copy is, then remove the robot and make it again."
+        )
+
+    # Locks and tokens.
+
+    async def _lock(self, name: str, user: str, message: str, until: float | None, by: str) -> None:
+        lock = Lock(name, user=user, message=message, expires_at=until, created_at=self._clocks.wall(), created_by=by)
+        try:
+            await self._locks.shelf.create(lock)
+        except AlreadyExists:
+            await self._locks.shelf.replace(lock)
+
+    async def _unlock(self, name: str) -> None:
+        """Certificates of a former robot of the name stay refused: they are older than its user."""
+        for lock in (f"removed-robot-{name}", f"copied-robot-{name}"):
+            with suppress(NotFound):
+                await self._locks.shelf.remove(lock)
+
+    async def _drop_tokens(self, name: str) -> None:
+        for item in await storing.everything(self._backend, TOKENS):
+            if _Token.of(item).name == name:
+                with suppress(NotFound):
+                    await self._backend.delete(item.key)
+
+
+def _unknown() -> TokenUnknown:
+    return TokenUnknown("There is no such token of a robot, or the robot was removed. 'tctl bots add' makes one.")
+
+
+def _used() -> TokenUsed:
+    return TokenUsed(
+        "This token was used already, and is good once. If that was not this robot, remove the robot with"
+        " 'tctl bots rm' and make it again."
+    )
