@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from teleport_conch import wire
 from teleport_conch.certs import keys
 from teleport_conch.certs.certificate import CertificateType, SSHCertificate
+from teleport_conch.certs.extensions import HOST_ROLE
 from teleport_conch.errors import AccessDenied, BadParameter, UnsafePath
 from teleport_conch.ssh.monitor import guarded
 
@@ -98,14 +99,20 @@ class KeptHostKeys(HostKeys):
         return self._own
 
     def _check_name(self, certificate: SSHCertificate) -> None:
-        path = self.folder / NAME
-        guarded.create(path, f"{certificate.key_id}\n", 0o644)
+        path, name = self.folder / NAME, _name(certificate)
+        guarded.create(path, f"{name}\n", 0o644)
         first = (guarded.read(path) or "").strip()
-        if first != certificate.key_id:
+        if first != name:
             raise AccessDenied(
-                f"The host certificate is for {certificate.key_id}, and this host was {first} before."
+                f"The host certificate is for {name}, and this host was {first} before."
                 f" If that is right, stop the service, remove {path}, and start it."
             )
+
+
+def _name(certificate: SSHCertificate) -> str:
+    """The key id, and the role where there is one: other services of this host have other certificates."""
+    role = certificate.extension(HOST_ROLE)
+    return f"{certificate.key_id} ({role})" if role else certificate.key_id
 
 
 def _check_certificate(certificate: SSHCertificate, blob: bytes) -> None:

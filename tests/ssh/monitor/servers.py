@@ -42,14 +42,16 @@ def own_name() -> str:
     return pwd.getpwuid(os.geteuid()).pw_name
 
 
-def host_certificate(now: float, blob: bytes = HOST_BLOB, host_uuid: str = samples.HOST_UUID) -> SSHCertificate:
+def host_certificate(
+    now: float, blob: bytes = HOST_BLOB, host_uuid: str = samples.HOST_UUID, role: str = "Node"
+) -> SSHCertificate:
     return samples.HOST_CA.sign_host_ssh(
         blob,
         host_uuid=host_uuid,
         node_name="web1",
         cluster_name=samples.CLUSTER,
         principals=[],
-        role="Node",
+        role=role,
         ttl_s=3600,
         now=now,
     )

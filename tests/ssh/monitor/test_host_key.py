@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from itertools import product
 from pathlib import Path
 from uuid import uuid4
 
@@ -155,21 +156,24 @@ class CertificateTests(KeptCase):
         self.assertFalse((self.folder / "host_name").exists())
 
     def test_another_name(self) -> None:
-        """The first certificate says who this host is; no later one says that it is another."""
+        """The first certificate says who this host is, and as what; no later one says that it is another."""
         self.keys.hold("", host_certificate(time.time(), self.blob))
-        other = host_certificate(time.time(), self.blob, str(uuid4()))
         path = self.folder / "host_name"
-        for asked in (self.keys, self.kept()):
-            refusal = self.assertRaises(AccessDenied, asked.hold, "", other)
+        self.assertEqual(path.read_text(), f"{samples.HOST_UUID}.{samples.CLUSTER} (Node)\n")
+        other = host_certificate(time.time(), self.blob, str(uuid4()))
+        proxy = host_certificate(time.time(), self.blob, role="Proxy")
+        asked_for = ((f"{other.key_id} (Node)", other), (f"{proxy.key_id} (Proxy)", proxy))
+        for asked, (name, certificate) in product((self.keys, self.kept()), asked_for):
+            refusal = self.assertRaises(AccessDenied, asked.hold, "", certificate)
             self.assertEqual(
                 refusal.sentence,
-                f"The host certificate is for {other.key_id}, and this host was {path.read_text().strip()} before."
+                f"The host certificate is for {name}, and this host was {path.read_text().strip()} before."
                 f" If that is right, stop the service, remove {path}, and start it.",
             )
-            self.assertNotIn(other.to_blob(), asked)
+            self.assertNotIn(certificate.to_blob(), asked)
         path.unlink()
         self.kept().hold("", other)
-        self.assertEqual(path.read_text(), f"{other.key_id}\n")
+        self.assertEqual(path.read_text(), f"{other.key_id} (Node)\n")
 
 
 class FollowedTests(SynchronousTestCase):
