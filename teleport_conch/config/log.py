@@ -12,6 +12,8 @@ from twisted.logger import LogLevel, textFileLogObserver
 from teleport_conch.config.settings import LogSettings
 from teleport_conch.errors import StartError
 
+STREAMS = ("stdout", "stderr")
+"""The outputs that are no files."""
 _MODE = 0o640
 
 
@@ -32,7 +34,7 @@ def open_log(output: str) -> TextIO:
 
     :raises StartError: the file cannot be opened.
     """
-    if output in ("stdout", "stderr"):
+    if output in STREAMS:
         stream: TextIO = getattr(sys, output)
         return stream
     try:

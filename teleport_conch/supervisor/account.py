@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -28,6 +29,21 @@ def why_as_root(what: str, name: str) -> str:
         return ""
     line = f"useradd --system --home-dir /var/lib/teleport --shell /usr/sbin/nologin {name}"
     return f"{what} speaks with the network as root, as there is no account {name}. To make it: {line}"
+
+
+def give_log(output: str, account: pwd.struct_passwd) -> None:
+    """Makes the file that the log goes to the account's, which has to open it, too, if it is root's as yet.
+
+    Only a file that has no other name: whoever owns the folder can give any file of root's this one.
+    """
+    with suppress(OSError):  # the worker says why it cannot be opened
+        fd = os.open(output, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            facts = os.fstat(fd)
+            if stat.S_ISREG(facts.st_mode) and facts.st_uid == 0 and facts.st_nlink == 1:
+                os.fchown(fd, account.pw_uid, account.pw_gid)
+        finally:
+            os.close(fd)
 
 
 def give_folder(folder: Path, account: pwd.struct_passwd) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from attrs import field, frozen
 
+from teleport_conch.config.log import STREAMS
 from teleport_conch.config.settings import Settings
 from teleport_conch.ssh.monitor.orders import Settings as SessionSettings
 from teleport_conch.supervisor.account import account_for
@@ -34,6 +35,7 @@ class Plan:
     :ivar sessions: how a monitor makes sessions; None where workers need none.
     :ivar has_auth: whether auth is one of the workers' services; the storage becomes the account's then.
     :ivar workers: how many.
+    :ivar log: the file that all of them write to; empty where they write to our own output.
     :ivar words: the command line of a worker.
     :ivar environment: for workers.
     """
@@ -46,6 +48,7 @@ class Plan:
     sessions: SessionSettings | None = None
     has_auth: bool = False
     workers: int = 1
+    log: str = ""
     words: Sequence[str] = field(factory=_own_words)
     environment: Mapping[str, str] = field(factory=lambda: os.environ, repr=False)
 
@@ -68,5 +71,6 @@ def plan_for(
         return None
     if account is None:
         sessions = None  # a worker that is root has a monitor of its own, and one that is not needs none
+    log = "" if teleport.log.output in STREAMS else teleport.log.output
     storage, has_auth = teleport.storage.path, settings.auth.enabled
-    return Plan(what, listeners, teleport.data_dir, storage, account, sessions, has_auth, teleport.workers)
+    return Plan(what, listeners, teleport.data_dir, storage, account, sessions, has_auth, teleport.workers, log)

@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 from teleport_conch.config.settings import Settings
 from teleport_conch.errors import StartError
 from teleport_conch.starting import Reactor, StartingService, as_part, as_plugin, stop_with
-from teleport_conch.supervisor.account import give_folder
+from teleport_conch.supervisor.account import give_folder, give_log
 from teleport_conch.supervisor.apart import check_apart
 from teleport_conch.supervisor.given import Given, given_to_us
 from teleport_conch.supervisor.host_key import take_over_host_key
@@ -60,7 +60,7 @@ class Supervisor(StartingService):
             for folder in (plan.data_dir, *((plan.storage,) if plan.has_auth else ())):
                 give_folder(folder, plan.account)
             take_over_host_key(plan)
-        signal.signal(signal.SIGHUP, lambda *_: self._supervised.callFromThread(self._hang_up))
+        signal.signal(signal.SIGHUP, lambda *_: self._supervised.callFromThread(self.hang_up))
         leader, *others = self._seats
         await self._start(leader).up
         await gatherResults([self._start(seat).up for seat in others])
@@ -88,7 +88,8 @@ class Supervisor(StartingService):
             with suppress(Exception):
                 await worker.retired.addTimeout(RETIRE_S, self._supervised)
 
-    def _hang_up(self) -> None:
+    def hang_up(self) -> None:
+        """Exchanges the workers, one after the other; while that goes on, it will be done once more."""
         if self._renewals.waiting:
             return  # it will be done once more anyway
         self._log.info("{what} starts anew; sessions go on.", what=self._plan.what)
@@ -101,6 +102,8 @@ class Supervisor(StartingService):
                 await self._start(seat).up
 
     def _start(self, seat: Seat) -> Worker:
+        if self._plan.account is not None and self._plan.log:
+            give_log(self._plan.log, self._plan.account)  # each time, as logs are rotated
         worker = Worker.start(self._supervised, self._plan, seat, partial(self._ended, seat))
         self._workers[seat.number] = worker
         return worker

@@ -88,6 +88,24 @@ class ProxyPrivilegeTests(ProxyCase):
         eventually(lambda: not alive(old) and self.new_worker(old), "another worker")
         self.assertIn(other.stop(), STOPPED)
 
+    def test_log_file(self) -> None:
+        """Supervisor and worker write to one log file, also after it was rotated."""
+        apart = Cluster(auth_port=cluster().auth_port)
+        apart.folder.chmod(0o711)
+        log = apart.folder / "teleport.log"
+        log.touch(mode=0o640)
+        apart.proxy.settings["teleport"].update(
+            auth_token=STATIC_TOKEN, nodename="logging", log={"output": str(log), "severity": "INFO"}
+        )
+        self.service = supervised(apart.proxy).start()
+        serves, served = "serves SSH on", f"The proxy is served by the account {ACCOUNT}."
+        eventually(lambda: serves in log.read_text() and served in log.read_text(), "both are in the log")
+        log.rename(apart.folder / "teleport.log.1")
+        log.touch(mode=0o640)
+        os.kill(self.main(), signal.SIGHUP)
+        eventually(lambda: serves in log.read_text(), "the new worker writes to the new file")
+        self.assertIn(apart.proxy.stop(), STOPPED)
+
     def test_port_in_use(self) -> None:
         """A second one says who has the port, and starts nobody."""
         other = Cluster(auth_port=cluster().auth_port, proxy_port=cluster().proxy_port).proxy
