@@ -1,8 +1,8 @@
 """Several machines on one: each a network, a host name and files of its own, on a switch that leads nowhere else.
 
 The kernel's namespaces make them, so that what a page of the manual tells somebody to type on ``auth.example.com`` is
-typed as it stands there: with the names, the ports and the paths of the page. What a machine writes below :data:`OWN` lies
-in a folder of the test.
+typed as it stands there: with the names, the ports and the paths of the page. What a machine writes below :data:`OWN`
+lies in a folder of the test.
 """
 
 from __future__ import annotations
