@@ -14,7 +14,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from bench import beats, bulk, echo, listing, logins, memory, signing, workers
+from bench import access, beats, bulk, echo, listing, logins, memory, signing, workers
 from bench.figures import Comparison, table
 from bench.programs import Broken
 
@@ -61,6 +61,8 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "shells": Benchmark(memory.compare_shells, 1),
     "growth": Benchmark(memory.compare_growth, 3),
     "stalled": Benchmark(memory.compare_stalled, 3),
+    "decisions": Benchmark(access.compare_decisions, 15),
+    "plan": Benchmark(access.compare_plan, 5),
     "echo": Benchmark(echo.compare, 3),
     "echo-through": Benchmark(partial(echo.compare, through=True), 3),
 }

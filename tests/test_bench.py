@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 from contextlib import redirect_stderr
 from pathlib import Path
+from random import Random
 
 from cryptography.hazmat.primitives.serialization import SSHCertificate as OpenSSHCertificate
 from cryptography.hazmat.primitives.serialization import load_ssh_public_identity
 from twisted.trial.unittest import SynchronousTestCase
 
+from bench import access
 from bench.__main__ import BENCHMARKS, chosen, main, parser
 from bench.cluster import announced
 from bench.figures import HEADINGS, Comparison, at_least, at_most, shown, table
@@ -134,3 +136,20 @@ class DocumentationTests(SynchronousTestCase):
         """The page says of each benchmark, by the name on the command line, how it is measured."""
         page = (DOCS / "performance.rst").read_text(encoding="utf-8")
         self.assertEqual([name for name in BENCHMARKS if f"\n{name}\n" not in page], [])
+
+
+class AccessTests(SynchronousTestCase):
+    def test_decisions(self) -> None:
+        """What is measured is refused, with a word from each of 20 roles; nodes have 20 labels."""
+        nodes = list(access.targets(Random(1)))[:10]
+        self.assertEqual({len(node.labels) for node in nodes}, {access.LABELS})
+        traces = list(access.traces(access.person(), nodes))
+        access.check(traces)
+        self.assertEqual(len(traces), 10 * len(access.LOGINS))
+
+    def test_plan(self) -> None:
+        """Everybody has the role that is changed, and nine of the 49 others."""
+        state = access.state(Random(1))
+        self.assertEqual((len(state.roles), len(state.people)), (access.PLAN_ROLES, access.PLAN_USERS))
+        self.assertEqual({len(set(person.roles)) for person in state.people.values()}, {access.ROLES_OF_USER})
+        self.assertTrue(all("role00" in person.roles for person in state.people.values()))

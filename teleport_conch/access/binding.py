@@ -12,7 +12,7 @@ from teleport_conch.access.templates import Traits
 
 MAX_LISTED = 16
 """How many logins or values a reason lists."""
-MAX_REMEMBERED_FINDINGS = 512
+MAX_REMEMBERED_FINDINGS = 1024
 
 Values = tuple[str | None, ...]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from teleport_conch.access.binding import listed
+from teleport_conch.access.binding import Values, listed
 from teleport_conch.access.findings import DENY, Failure, Finding, Trace
 from teleport_conch.access.options import combine
 from teleport_conch.access.question import (
@@ -49,9 +49,11 @@ def live_roles(caller: Caller, now: float) -> tuple[Role, ...]:
 
 
 def _on_node(caller: Caller, action: OnNode, target: Target, now: float) -> _Findings:
-    label, findings = target.labels.get, []
+    label, asked, findings = target.labels.get, dict[tuple[str, ...], Values](), []
     for each in caller.for_login(action.login):  # a loop without calls, since this is where a decision spends its time
-        values = tuple(map(label, each.keys))
+        values = asked.get(each.keys)
+        if values is None:
+            values = asked[each.keys] = tuple(map(label, each.keys))
         findings.append(each.known.get(values) or each.find(values))
     option = OPTIONS.get(type(action))
     if option is not None and not any(getattr(role.options, option) for role in live_roles(caller, now)):
