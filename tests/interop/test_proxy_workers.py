@@ -9,12 +9,14 @@ import signal
 from functools import cache
 from pathlib import Path
 
+from teleport_conch.certs.names import SERVER_NAME
 from tests.interop.cluster import STATIC_TOKEN, Cluster
 from tests.interop.person import Person
 from tests.interop.programs import check, eventually, installed
 from tests.interop.requirements import require
 from tests.interop.services import STOPPED
 from tests.interop.terminals import Terminal
+from tests.interop.web import ask
 from tests.interop.workers import ACCOUNT, WorkerCase, alive, children, supervised
 
 ROOT = Path(__file__).parents[2]
@@ -56,6 +58,11 @@ class ProxyCase(WorkerCase):
     def serves(self) -> None:
         eventually(lambda: dora().ssh("web1", "true").code == 0, "the new worker serves")
 
+    def serves_pages(self) -> None:
+        """The web port is the new worker's, too: pages, and the way to auth."""
+        self.assertEqual(ask(cluster().web_port, "/web/login").status, 200)
+        self.assertEqual(ask(cluster().web_port, "/v1/ping", server_name=SERVER_NAME).status, 200)
+
 
 class ProxyPrivilegeTests(ProxyCase):
     def test_accounts(self) -> None:
@@ -67,6 +74,8 @@ class ProxyPrivilegeTests(ProxyCase):
         self.assertEqual(status["Gid"].split(), [str(account.pw_gid)] * 4)
         self.assertEqual(int(status["CapEff"], 16), 0)
         self.assertEqual(self.proxy.data_dir.stat().st_uid, account.pw_uid)
+        self.serves_pages()
+        self.assertEqual((self.proxy.data_dir / "webproxy_key.pem").stat().st_uid, account.pw_uid)
         check(dora().ssh("web1", "true"))
 
     def test_rights_of_the_unit(self) -> None:
@@ -137,6 +146,7 @@ class ProxyRestartTests(ProxyCase):
             terminal.read_until(b"on\r\n")
             self.proxy.restart()
             self.serves()
+            self.serves_pages()
             self.assertNotEqual(self.worker(), old)
             self.assertTrue(alive(old))
             self.goes_on(terminal)
@@ -151,6 +161,7 @@ class ProxyRestartTests(ProxyCase):
             while not self.new_worker(old):
                 check(dora().ssh("web1", "true"))
             check(dora().ssh("web1", "true"))
+            self.serves_pages()
             self.goes_on(terminal)
         eventually(lambda: not alive(old), "the old worker ends with its last client")
         self.assertEqual(self.main(), main)
