@@ -25,6 +25,7 @@ from teleport_conch.errors import Compacted, ConnectionProblem, HostLocked, Tele
 from teleport_conch.resources.cluster import ClusterConfig, ClusterName
 from teleport_conch.resources.fields import Fields
 from teleport_conch.resources.lock import Lock
+from teleport_conch.resources.preference import AuthPreference
 from teleport_conch.resources.server import Server
 from teleport_conch.resources.user import User
 from teleport_conch.storage.backend import IBackend
@@ -104,6 +105,9 @@ class Cache(Service):
     def configuration(self) -> ClusterConfig:
         """The last one that was heard of, however long ago: it lets nobody in."""
         return self._one(self._ever("cluster_config", ClusterConfig), "the configuration of the cluster")
+
+    def preference(self) -> AuthPreference:
+        return self._one(self._all("cluster_auth_preference", AuthPreference), "how people log in")
 
     def cluster_name(self) -> ClusterName:
         """It never changes, so that it is as good as ever."""

@@ -27,7 +27,8 @@ _ADMIN = Role(
         node_labels=EVERY_NODE,
         rules=(
             Rule(("node", "proxy", "token", "role", "user", "bot", "lock", "ssh_session"), READ_WRITE),
-            Rule(("auth_server", "cluster_name", "cluster_config", "event", "presence"), READ_ONLY),
+            Rule(("auth_server", "cluster_name", "event", "presence"), READ_ONLY),
+            Rule(("cluster_config", "cluster_auth_preference"), (*READ_ONLY, "update")),
             Rule(("cert_authority",), WITHOUT_SECRETS),
             Rule(("user_cert", "host_cert", "emergency_cert"), ("create",)),
             Rule(("watch",), ("read",)),
@@ -117,6 +118,7 @@ SYSTEM_ROLES = _by_name(
         *_EVERY_SERVICE,
         Rule(("user_login",), ("create",)),
         Rule(("reachability",), ("create", "update")),
+        Rule(("cluster_auth_preference",), READ_ONLY),
     ),
     _system("Node", "A node: reads what it needs, writes records of its own.", *_EVERY_SERVICE),
     _system("Nop", "Nothing."),

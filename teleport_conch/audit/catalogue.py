@@ -204,6 +204,7 @@ _TYPES = (
     _event("role.created", "T9000I", "name user"),
     _event("role.updated", "TJ060I", "name user"),
     _event("role.deleted", "T9001I", "name user"),
+    _event("config.updated", "TJ064I", "name user"),
     _event("lock.created", "TJ061I", "name user target", "expires reason"),
     _event("lock.updated", "TJ062I", "name user target", "expires reason"),
     _event("lock.deleted", "TJ063I", "name user target", "expires reason"),

@@ -43,7 +43,7 @@ def open_gate(
     :param peer_of: who calls; a test, which has no TLS, says so in another way.
     """
     gate = Gate(cluster.clocks, cluster.hosts, cluster.locks, emit, peer_of)
-    cluster_routes.add(gate, cluster, version)
+    cluster_routes.add(gate, cluster, version, emit)
     host_routes.add(gate, cluster)
     admin_routes.add(gate, cluster, events, emit)
     rule_routes.add(gate, cluster, emit)

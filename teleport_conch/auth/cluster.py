@@ -21,7 +21,7 @@ from teleport_conch.auth.bots import Bots
 from teleport_conch.auth.callers import Judge
 from teleport_conch.auth.certificates import Certificates
 from teleport_conch.auth.clocks import Clocks
-from teleport_conch.auth.configuration import Configuration, open_configuration
+from teleport_conch.auth.configuration import Configuration, FromFile, open_configuration
 from teleport_conch.auth.emitting import Emit
 from teleport_conch.auth.feed import Feed
 from teleport_conch.auth.hosts import Hosts
@@ -42,6 +42,7 @@ from teleport_conch.auth.users import Users
 from teleport_conch.errors import Compacted, LimitExceeded, StorageError, TeleportError
 from teleport_conch.periodic import Beat, Periodic
 from teleport_conch.resources.cluster import ClusterConfig
+from teleport_conch.resources.preference import AuthPreference
 from teleport_conch.resources.server import State
 from teleport_conch.resources.token import JoinToken
 from teleport_conch.storage.backend import IBackend, Watch
@@ -54,6 +55,7 @@ class Founding:
     """What the configuration file says of the cluster.
 
     :ivar cluster_name: counts at the first start only.
+    :ivar given: the keys of ``auth_service`` that are there; what they set wins over what is stored.
     :ivar static_tokens: the tokens that never expire.
     :ivar allow_loopback: whether hosts may be called ``localhost``: auth itself listens on loopback only.
     """
@@ -62,6 +64,8 @@ class Founding:
     general: ClusterConfig
     static_tokens: tuple[JoinToken, ...] = ()
     allow_loopback: bool = False
+    preference: AuthPreference = field(factory=AuthPreference)
+    given: frozenset[str] = frozenset()
 
 
 @define(eq=False)
@@ -200,13 +204,15 @@ async def open_cluster(
     """
     now = clocks.wall()
     cluster_id = UUID(bytes=random(16), version=4)
-    configuration = await open_configuration(backend, founding.cluster_name, cluster_id, founding.general)
+    from_file = FromFile(founding.general, founding.preference, founding.given)
+    configuration = await open_configuration(backend, founding.cluster_name, cluster_id, from_file)
     name = configuration.name.cluster_name
     trusted = await open_authorities(backend, name, now, random)
     hosts = Hosts(backend)
     await hosts.load()
     relay = _Relay()
     presence = PresenceTable(clocks, configuration.general.heartbeat_interval_s, relay.state_changed)
+    configuration.shared.on_change(lambda general: presence.expect_beats_every(general.heartbeat_interval_s))
     inventory = Inventory(clocks, backend, hosts, presence, relay.touched, emit)
     feed = Feed(backend, inventory)
     relay.connect(inventory, feed)
@@ -219,7 +225,14 @@ async def open_cluster(
     await known_users.shelf.load()
     shelves = (known_roles.shelf, known_users.shelf, known_locks.shelf)
     people = await open_people(
-        clocks, backend, known_users, trusted, Hashing(in_pool, random), lambda: "otp", emit, random
+        clocks,
+        backend,
+        known_users,
+        trusted,
+        Hashing(in_pool, random),
+        lambda: configuration.preference.second_factor,
+        emit,
+        random,
     )
     directory = Directory(known_roles, known_users.shelf.values)
     shelf, certificates = bots.open_shelf(backend), people.certificates

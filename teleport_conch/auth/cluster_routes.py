@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
+from twisted.internet.defer import Deferred
+
 from teleport_conch.access.decision import Target
 from teleport_conch.auth.cluster import Cluster
+from teleport_conch.auth.configuration import Dynamic, Settled
+from teleport_conch.auth.emitting import Emit
 from teleport_conch.auth.feed import check_kinds
 from teleport_conch.auth.gate import ANYBODY, Answer, Call, Gate, Needs, Streamed, address_of
 from teleport_conch.auth.limits import WATCHES_PER_CALLER
+from teleport_conch.auth.resource_routes import revision_in
 from teleport_conch.auth.watching import WatchStream
 from teleport_conch.errors import AccessDenied, BadParameter
 from teleport_conch.https.throttle import InProgress
 from teleport_conch.periodic import Rounds
+from teleport_conch.resources.cluster import ClusterConfig
+from teleport_conch.resources.fields import Fields
+from teleport_conch.resources.preference import AuthPreference
 
+PREFERENCE = "/v1/authentication/preference"
+_Value = TypeVar("_Value", bound=Settled)
 MIN_CLIENT_VERSION = "0.1.0"
 
 
-def add(gate: Gate, cluster: Cluster, version: str) -> None:
+def add(gate: Gate, cluster: Cluster, version: str, emit: Emit) -> None:
     """Register the routes.
 
     :param version: of this program.
     """
     _add_public(gate, cluster, version)
-    _add_configuration(gate, cluster, version)
+    _add_configuration(gate, cluster, version, emit)
     _add_watch(gate, cluster)
 
 
@@ -40,14 +53,26 @@ def _add_public(gate: Gate, cluster: Cluster, version: str) -> None:
         return {"items": list(cluster.authorities.public("host").tls_certificates)}
 
 
-def _add_configuration(gate: Gate, cluster: Cluster, version: str) -> None:
+def _add_configuration(gate: Gate, cluster: Cluster, version: str, emit: Emit) -> None:
     @gate.route("GET", "/v1/authorities/<kind>", Needs("readnosecrets", "cert_authority"))
     async def authority(call: Call, kind: str) -> Answer:
         return cluster.authorities.public(kind).to_json()
 
     @gate.route("GET", "/v1/configuration", Needs("read", "cluster_config"))
     async def configuration(call: Call) -> Answer:
-        return cluster.configuration.general.to_json()
+        return cluster.configuration.shared.to_json()
+
+    @gate.route("PUT", "/v1/configuration", Needs("update", "cluster_config"))
+    async def configure(call: Call) -> Answer:
+        return await _replace(call, cluster.configuration.shared, ClusterConfig.from_json, cluster, emit)
+
+    @gate.route("GET", PREFERENCE, Needs("read", "cluster_auth_preference"))
+    async def preference(call: Call) -> Answer:
+        return cluster.configuration.authentication.to_json()
+
+    @gate.route("PUT", PREFERENCE, Needs("update", "cluster_auth_preference"))
+    async def prefer(call: Call) -> Answer:
+        return await _replace(call, cluster.configuration.authentication, AuthPreference.from_json, cluster, emit)
 
     @gate.route("GET", "/v1/configuration/name", Needs("read", "cluster_name"))
     async def name(call: Call) -> Answer:
@@ -63,6 +88,21 @@ def _add_configuration(gate: Gate, cluster: Cluster, version: str) -> None:
             "user_ca": list(cluster.authorities.fingerprints("user")),
             "host_ca": list(cluster.authorities.fingerprints("host")),
         }
+
+
+async def _replace(
+    call: Call, dynamic: Dynamic[_Value], read: Callable[[object], _Value], cluster: Cluster, emit: Emit
+) -> Answer:
+    """What somebody sent in place of what there is."""
+    body = call.body()
+    dynamic.check_keys(Fields(body, dynamic.kind).child("spec").raw())
+    await cluster.rewriting.run(_written, dynamic, read(body), revision_in(body, dynamic.kind))
+    emit("config.updated", {"name": dynamic.kind, "user": call.by})
+    return dynamic.to_json()
+
+
+def _written(dynamic: Dynamic[_Value], value: _Value, revision: int | None) -> Deferred[None]:
+    return Deferred.fromCoroutine(dynamic.replace(value, revision))
 
 
 def _add_watch(gate: Gate, cluster: Cluster) -> None:

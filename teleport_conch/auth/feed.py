@@ -26,6 +26,7 @@ from teleport_conch.storage.backend import Change, IBackend, Watch
 SERVER_KINDS = tuple(inventory.PREFIXES)
 PREFIXES: Mapping[str, str] = {
     "cert_authority": authorities.PREFIX,
+    "cluster_auth_preference": configuration.AUTHENTICATION,
     "cluster_config": configuration.GENERAL,
     "cluster_name": configuration.NAME,
     "role": roles.PREFIX,

@@ -12,6 +12,7 @@ from teleport_conch.config.paths import DATABASE
 from teleport_conch.config.secret import read_token
 from teleport_conch.config.settings import AuthSettings, Settings
 from teleport_conch.resources.cluster import ClusterConfig
+from teleport_conch.resources.preference import AuthPreference
 
 EVENTS = "log"
 SPOOL = "log/spool/auth"
@@ -41,6 +42,8 @@ def founding_of(settings: Settings, now: float) -> Founding:
     return Founding(
         cluster_name=auth.cluster_name,
         general=_general(auth),
+        preference=AuthPreference(auth.authentication.type, auth.authentication.second_factor),
+        given=settings.auth_keys,
         static_tokens=tokens,
         allow_loopback=is_loopback(auth.listen_addr.host),
     )

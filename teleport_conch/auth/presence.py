@@ -51,15 +51,19 @@ class PresenceTable:
     def __init__(self, clocks: Clocks, interval_s: float, changed: Changed) -> None:
         self._clocks = clocks
         self._changed = changed
+        self.expect_beats_every(interval_s)
+        self._hosts: dict[HostKey, _Host] = {}
+        self._due: dict[State, OrderedDict[HostKey, _Host]] = {state: OrderedDict() for state in State}
+        self._unsaved: dict[HostKey, float] = {}
+
+    def expect_beats_every(self, interval_s: float) -> None:
+        """How often hosts beat from now on."""
         self.window_s = OFFLINE_AFTER_BEATS * interval_s
         self._limits = {
             State.UNKNOWN: (self.window_s, State.OFFLINE),
             State.ONLINE: (LATE_AFTER_BEATS * interval_s, State.LATE),
             State.LATE: (self.window_s, State.OFFLINE),
         }
-        self._hosts: dict[HostKey, _Host] = {}
-        self._due: dict[State, OrderedDict[HostKey, _Host]] = {state: OrderedDict() for state in State}
-        self._unsaved: dict[HostKey, float] = {}
 
     def expect(self, key: HostKey, last_seen_at: float | None = None) -> None:
         """A host is known to exist and has not been heard of since auth started, or since it joined."""

@@ -67,7 +67,7 @@ class Kind(Generic[_Value]):
     async def replace(self, call: Call, name: str) -> Answer:
         """A resource in place of one."""
         body = call.body()
-        value, revision = self.read(call, body), _revision(Fields(body, self.name).child("metadata").text("id", ""))
+        value, revision = self.read(call, body), revision_in(body, self.name)
         if value.name != name:
             raise BadParameter(f"The {self.name} is called {value.name!a} in the body, and {name[:255]!a} in the path.")
         async with _held(self.writing):
@@ -135,6 +135,14 @@ def add_reading(gate: Gate, kind: Kind[_Value]) -> None:
     @gate.route("GET", f"{kind.path}/<name>", Needs("read", kind.name, resource=kind.found))
     async def one(call: Call, name: str) -> Answer:
         return kind.shelf.get(name).to_json()
+
+
+def revision_in(document: object, kind: str) -> int | None:
+    """The revision that a document says it is based on; None where it says nothing.
+
+    :raises BadParameter: it is none.
+    """
+    return _revision(Fields(document, kind).child("metadata").text("id", ""))
 
 
 def _revision(text: str) -> int | None:

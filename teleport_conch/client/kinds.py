@@ -12,13 +12,15 @@ from teleport_conch.errors import NotFound
 from teleport_conch.resources.cluster import ClusterConfig, ClusterName
 from teleport_conch.resources.fields import Fields
 from teleport_conch.resources.lock import Lock
+from teleport_conch.resources.preference import AuthPreference
 from teleport_conch.resources.server import Presence, Server, State
 from teleport_conch.resources.user import User
 
-Resource = PublicAuthority | ClusterConfig | ClusterName | Role | User | Lock | Server
+Resource = PublicAuthority | AuthPreference | ClusterConfig | ClusterName | Role | User | Lock | Server
 
 READERS: Mapping[str, Callable[[object], Resource]] = {
     "cert_authority": PublicAuthority.from_json,
+    "cluster_auth_preference": AuthPreference.from_json,
     "cluster_config": ClusterConfig.from_json,
     "cluster_name": ClusterName.from_json,
     "role": Role.from_json,

@@ -12,8 +12,10 @@ from teleport_conch.access.roles import Role
 from teleport_conch.client.answers import as_object, items
 from teleport_conch.client.exchange import Call
 from teleport_conch.client.transport import Transport
+from teleport_conch.resources.cluster import ClusterConfig
 from teleport_conch.resources.fields import Fields
 from teleport_conch.resources.lock import Lock
+from teleport_conch.resources.preference import AuthPreference
 from teleport_conch.resources.user import User
 
 _Value = TypeVar("_Value")
@@ -70,6 +72,28 @@ class Collection(Generic[_Value]):
         return f"{self.path}/{quote(name, safe='')}"
 
 
+@frozen
+class Single(Generic[_Value]):
+    """A resource of which there is one. A *document* is as in :class:`Collection`."""
+
+    transport: Transport
+    path: str
+    read: Callable[[object], _Value]
+
+    async def get(self) -> _Value:
+        return self.read(await self.document())
+
+    async def document(self) -> Mapping[str, object]:
+        return as_object(await self.transport.call(Call("GET", self.path)))
+
+    async def replace(self, document: Mapping[str, object]) -> Mapping[str, object]:
+        """:raises CompareFailed: it was changed since the document was read.
+
+        :raises BadParameter: the file of the auth server sets what would change.
+        """
+        return as_object(await self.transport.call(Call("PUT", self.path, body=document, repeatable=False)))
+
+
 def _forced(force: bool) -> tuple[tuple[str, str], ...]:
     return (("force", "1"),) if force else ()
 
@@ -94,6 +118,16 @@ class Rules:
     def locks(self) -> Collection[Lock]:
         """Those in force, and maybe some that have just expired."""
         return Collection(self.transport, "/v1/locks", Lock.from_json)
+
+    @property
+    def configuration(self) -> Single[ClusterConfig]:
+        """What nodes and proxies are told about how to behave."""
+        return Single(self.transport, "/v1/configuration", ClusterConfig.from_json)
+
+    @property
+    def preference(self) -> Single[AuthPreference]:
+        """How people log in."""
+        return Single(self.transport, "/v1/authentication/preference", AuthPreference.from_json)
 
     # Questions about access.
 

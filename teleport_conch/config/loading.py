@@ -100,7 +100,13 @@ def _settle(tree: Map, overrides: Mapping[str, object], host_name: str, findings
     settings = SCHEMA.read(tree, "", findings)
     findings.raise_mistakes()
     assert settings is not None, "no settings, and no mistake either"
-    return evolve(settings, notices=(SESSIONS_NOT_RECORDED, *findings.notices, *_short_tokens(settings)))
+    notices = (SESSIONS_NOT_RECORDED, *findings.notices, *_short_tokens(settings))
+    return evolve(settings, notices=notices, auth_keys=_given(find(tree, "auth_service")))
+
+
+def _given(section: Value) -> frozenset[str]:
+    entries = section.entries if isinstance(section, Map) else ()
+    return frozenset(entry.name for entry in entries if not isinstance(entry.value, Nothing))
 
 
 def _computed(tree: Map, host: str) -> Iterator[tuple[str, str]]:

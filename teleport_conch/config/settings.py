@@ -145,6 +145,19 @@ _ON_OFF = choice("on", "off")
 
 
 @frozen
+class AuthenticationSettings:
+    """Section ``auth_service.authentication``: how people log in."""
+
+    type: str = key(
+        choice("local", "github", "oidc", "saml"),
+        "local",
+        only=("local",),
+        lacks=unbuilt.NO_CONNECTORS,
+    )
+    second_factor: str = key(choice("otp", "off", "u2f"), "otp", only=("otp", "off"), lacks=unbuilt.NO_DEVICES)
+
+
+@frozen
 class AuthSettings:
     """Section ``auth_service``.
 
@@ -171,6 +184,9 @@ class AuthSettings:
     keep_alive_count_max: int = key(whole(1, 1000), 3)
     heartbeat_interval: float = key(duration(lowest=1.0, highest=3600.0), 15.0, ours=True)
     offline_nodes_kept: float = key(duration(lowest=60.0), 7 * 86_400.0, ours=True)
+    authentication: AuthenticationSettings = key(
+        Section(AuthenticationSettings, unbuilt.AUTHENTICATION), AuthenticationSettings()
+    )
 
 
 @frozen
@@ -275,6 +291,7 @@ class Settings:
     """A whole configuration.
 
     :ivar notices: sentences to say at every start.
+    :ivar auth_keys: the keys of the section ``auth_service`` that are there.
     """
 
     teleport: TeleportSettings = key(Section(TeleportSettings, unbuilt.TELEPORT), TeleportSettings())
@@ -282,6 +299,7 @@ class Settings:
     proxy: ProxySettings = key(_PROXY_SECTION, ProxySettings(), name="proxy_service")
     node: NodeSettings = key(_NODE_SECTION, NodeSettings(), name="ssh_service")
     notices: tuple[str, ...] = field(default=())
+    auth_keys: frozenset[str] = field(default=frozenset())
 
     def enabled(self) -> frozenset[str]:
         """The services that are on: some of ``auth``, ``proxy`` and ``node``."""

@@ -61,27 +61,25 @@ STORAGE = (
     ),
 )
 
-_NO_USERS = "there are no users yet, certificates are issued by 'tctl auth sign'"
-_AUTHENTICATION = closed(
-    missing("type", _NO_USERS, choice("local", "github", "oidc", "saml"), only=("local",)),
-    missing("second_factor", _NO_USERS, choice("otp", "off", "u2f"), only=("otp", "off")),
-    missing("u2f", _NO_USERS, closed(missing("app_id", _NO_USERS), missing("facets", _NO_USERS))),
-    missing("connector_name", _NO_USERS),
+NO_DEVICES = "there are no devices, only the codes of authenticators"
+NO_CONNECTORS = "people log in with passwords of this cluster only"
+AUTHENTICATION = (
+    missing("u2f", NO_DEVICES, closed(missing("app_id", NO_DEVICES), missing("facets", NO_DEVICES))),
+    missing("connector_name", NO_CONNECTORS),
     without_effect("local_auth", YES_NO, default=True),
 )
 
 _NO_TRUST = "clusters do not trust one another"
 _RESOURCES = "the configuration makes no resources"
 AUTH_SERVICE = (
-    without_effect("authentication", _AUTHENTICATION),
     without_effect("proxy_checks_host_keys", YES_NO, default=True),
     without_effect("license_file", notice="there is one edition, without a licence, and the file is not read"),
     without_effect("kubeconfig_file", notice="the key moved to the proxy, in Teleport too, and is ignored"),
     missing("authorities", _RESOURCES),
     missing("reverse_tunnels", _NO_TRUST),
     missing("trusted_clusters", _NO_TRUST),
-    missing("oidc_connectors", _NO_USERS),
-    missing("u2f", _NO_USERS),
+    missing("oidc_connectors", NO_CONNECTORS),
+    missing("u2f", NO_DEVICES),
     missing("dynamic_config", _RESOURCES, YES_NO, only=(False,)),
 )
 

@@ -35,7 +35,10 @@ from teleport_conch.supervisor.service import supervised
 from teleport_conch.supervisor.working import Retiring, emptied
 from teleport_conch.version import VERSION
 
-KINDS = ("cert_authority", "cluster_config", "cluster_name", "role", "user", "lock", "node", "proxy")
+KINDS = (
+    *("cert_authority", "cluster_auth_preference", "cluster_config", "cluster_name"),
+    *("role", "user", "lock", "node", "proxy"),
+)
 
 
 class Options(TeleportOptions):

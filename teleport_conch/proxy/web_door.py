@@ -110,7 +110,7 @@ class WebDoor(MultiService):
             authorities=lambda: [member.cache.authorities(kind) for kind in ("user", "host")],
             cluster_name=member.cluster_name,
             addresses=self._told,
-            second_factor=lambda: "otp",
+            second_factor=lambda: member.cache.preference().second_factor,
             emit=member.emit,
             version=VERSION,
         )

@@ -35,6 +35,7 @@ KINDS = (
     "bot_cert",
     "lock",
     "semaphore",
+    "cluster_auth_preference",
 )
 RO, NO_SECRETS = {"list", "read", "readnosecrets"}, {"list", "readnosecrets"}
 RW = RO | {"create", "update", "delete"}
@@ -53,10 +54,14 @@ SERVICE = {
     "lock": RO,
 }
 SERVICE_OWN = {"presence": WRITE, "ssh_session": WRITE, "semaphore": WRITE, "credentials": {"create", "update"}}
+PROXY = {"reachability": {"create", "update"}, "cluster_auth_preference": RO, "user_login": {"create"}}
 #: What each built-in role may do: to any resource, and beyond that to its own.
 MATRIX: dict[tuple[Literal["user", "host"], str], tuple[dict[str, set[str]], dict[str, set[str]]]] = {
     ("host", "Node"): (SERVICE, SERVICE_OWN),
-    ("host", "Proxy"): ({**SERVICE, "reachability": {"create", "update"}, "user_login": {"create"}}, SERVICE_OWN),
+    ("host", "Proxy"): (
+        {**SERVICE, **PROXY},
+        SERVICE_OWN,
+    ),
     ("host", "Auth"): ({"auth_server": RO}, {"auth_server": WRITE}),
     ("host", "Admin"): ({kind: set(VERBS) for kind in KINDS}, {}),
     ("host", "Nop"): ({}, {}),
@@ -75,7 +80,8 @@ MATRIX: dict[tuple[Literal["user", "host"], str], tuple[dict[str, set[str]], dic
             "ssh_session": RW,
             "auth_server": RO,
             "cluster_name": RO,
-            "cluster_config": RO,
+            "cluster_config": RO | {"update"},
+            "cluster_auth_preference": RO | {"update"},
             "event": RO,
             "presence": RO,
             "cert_authority": NO_SECRETS,

@@ -34,6 +34,7 @@ from teleport_conch.certs.tls import TLSIdentity, load_certificate_pem
 from teleport_conch.errors import TeleportError
 from teleport_conch.resources.cluster import ClusterConfig
 from teleport_conch.resources.joining import Heartbeat, JoinAnswer, JoinRequest
+from teleport_conch.resources.preference import AuthPreference
 from teleport_conch.resources.server import Server
 from teleport_conch.resources.token import JoinToken
 from teleport_conch.storage.backend import IBackend
@@ -136,6 +137,8 @@ class ClusterTestCase(SynchronousTestCase):
     allow_loopback = False
     static_tokens: tuple[JoinToken, ...] = ()
     general = ClusterConfig()
+    preference = AuthPreference()
+    given: frozenset[str] = frozenset()
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -150,7 +153,7 @@ class ClusterTestCase(SynchronousTestCase):
 
     def open(self) -> None:
         """Start the cluster, again if it was started before."""
-        founding = Founding(CLUSTER, self.general, self.static_tokens, self.allow_loopback)
+        founding = Founding(CLUSTER, self.general, self.static_tokens, self.allow_loopback, self.preference, self.given)
         opening = open_cluster(self.clocks, self.backend, founding, self.emitted, entropy())
         self.cluster: Cluster = self.now(opening)
         self.cluster.feed.start()

@@ -17,7 +17,7 @@ from tests.auth.fixture import CLUSTER, NOW, WEB1, ClusterTestCase, Recorder, St
 
 class StartTests(ClusterTestCase):
     def again(self, name: str = CLUSTER, general: ClusterConfig | None = None) -> Cluster:
-        founding = Founding(name, general or ClusterConfig())
+        founding = Founding(name, general or ClusterConfig(), given=frozenset(("heartbeat_interval",)))
         return self.now(open_cluster(self.clocks, self.backend, founding, Recorder(), entropy()))
 
     def test_first(self) -> None:
@@ -28,6 +28,8 @@ class StartTests(ClusterTestCase):
             [
                 f"authorities/host/{CLUSTER}",
                 f"authorities/user/{CLUSTER}",
+                "cluster_configuration/attempts",
+                "cluster_configuration/authentication",
                 "cluster_configuration/general",
                 "cluster_configuration/name",
             ],

@@ -14,7 +14,9 @@ from teleport_conch.auth.callers import Peer
 from teleport_conch.auth.credentials import Credentials
 from teleport_conch.auth.second_factor import recovery_digest
 from teleport_conch.errors import AccessDenied
+from teleport_conch.resources.cluster import ClusterConfig
 from teleport_conch.resources.lock import Lock
+from teleport_conch.resources.preference import AuthPreference
 from teleport_conch.resources.session import ActiveSession
 from teleport_conch.resources.user import User
 from tests.auth.fixture import GATEWAY, NOW, SSH_KEY, TLS_KEY, WEB1, WEB2, ClusterTestCase, heartbeat
@@ -43,6 +45,9 @@ MATRIX = {
     "DELETE /v1/tokens/<token>": (401, 403, 403, 403, 200),
     "GET /v1/authorities/<kind>": (401, 403, 200, 200, 200),
     "GET /v1/configuration": (401, 403, 200, 200, 200),
+    "PUT /v1/configuration": (401, 403, 403, 403, 200),
+    "GET /v1/authentication/preference": (401, 403, 403, 200, 200),
+    "PUT /v1/authentication/preference": (401, 403, 403, 403, 200),
     "GET /v1/configuration/name": (401, 200, 200, 200, 200),
     "GET /v1/status": (401, 200, 200, 200, 200),
     "POST /v1/ca/user/certs": (401, 403, 403, 403, 200),
@@ -171,6 +176,8 @@ class MatrixTests(ClusterTestCase):
             "PUT /v1/users/<name>": User("carol", ("access",)).to_json(),
             "POST /v1/roles": Role("ops").to_json(),
             "PUT /v1/roles/<name>": Role("dev").to_json(),
+            "PUT /v1/configuration": ClusterConfig().to_json(),
+            "PUT /v1/authentication/preference": AuthPreference().to_json(),
             "POST /v1/leases": {"kind": "connection", "user": "alice", "max": 2, "ttl": 120},
             "PUT /v1/leases/<lease>": {"ttl": 120},
             "POST /v1/why": {"user": "carol", "login": "root", "node": "web1"},

@@ -30,7 +30,8 @@ from teleport_conch.errors import ConfigError
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 PIN = "sha256:" + "0a" * 32
-NO_USERS = "there are no users yet, certificates are issued by 'tctl auth sign'"
+NO_DEVICES = "there are no devices, only the codes of authenticators"
+NO_CONNECTORS = "people log in with passwords of this cluster only"
 ALGORITHMS = "the algorithms that are offered cannot be chosen"
 NO_RECORDING = "sessions are not recorded"
 NO_TRUST = "clusters do not trust one another"
@@ -160,11 +161,11 @@ ROWS = {
     "auth_service.keep_alive_count_max": Row("5", "0", ": '0' is not a whole number from 1 to 1000"),
     "auth_service.heartbeat_interval": Row("30s", "2h", ": '2h' is too long: at most 1h"),
     "auth_service.offline_nodes_kept": Row("24h", "1s", ": '1s' is too short: at least 1m"),
-    "auth_service.authentication.type": unbuilt("github", NO_USERS, "local", "local"),
-    "auth_service.authentication.second_factor": unbuilt("u2f", NO_USERS, "otp", "otp or off"),
-    "auth_service.authentication.u2f.app_id": unbuilt("https://proxy", NO_USERS),
-    "auth_service.authentication.u2f.facets": unbuilt("[https://proxy]", NO_USERS),
-    "auth_service.authentication.connector_name": unbuilt("okta", NO_USERS),
+    "auth_service.authentication.type": unbuilt("github", NO_CONNECTORS, "local", "local"),
+    "auth_service.authentication.second_factor": unbuilt("u2f", NO_DEVICES, "off", "otp or off"),
+    "auth_service.authentication.u2f.app_id": unbuilt("https://proxy", NO_DEVICES),
+    "auth_service.authentication.u2f.facets": unbuilt("[https://proxy]", NO_DEVICES),
+    "auth_service.authentication.connector_name": unbuilt("okta", NO_CONNECTORS),
     "auth_service.authentication.local_auth": YES_NO,
     "auth_service.proxy_checks_host_keys": YES_NO,
     "auth_service.disconnect_expired_cert": YES_NO,
@@ -174,8 +175,8 @@ ROWS = {
     "auth_service.authorities": unbuilt("[{type: host}]", NO_RESOURCES),
     "auth_service.reverse_tunnels": unbuilt("[{domain_name: a}]", NO_TRUST),
     "auth_service.trusted_clusters": unbuilt("[{key_file: a}]", NO_TRUST),
-    "auth_service.oidc_connectors": unbuilt("[{id: google}]", NO_USERS),
-    "auth_service.u2f": unbuilt("{enabled: yes}", NO_USERS, "{}"),
+    "auth_service.oidc_connectors": unbuilt("[{id: google}]", NO_CONNECTORS),
+    "auth_service.u2f": unbuilt("{enabled: yes}", NO_DEVICES, "{}"),
     "auth_service.dynamic_config": unbuilt("yes", NO_RESOURCES, NO_ONLY, "no"),
     "proxy_service.enabled": YES_NO,
     "proxy_service.listen_addr": Row("'[::1]:0'", "auth", LISTEN),
