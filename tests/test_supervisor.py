@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch.errors import StartError
 from teleport_conch.ssh.monitor.orders import Settings
-from teleport_conch.ssh.processes import monitored
+from teleport_conch.ssh.processes import launching
 from teleport_conch.starting import Reactor
 from teleport_conch.supervisor import service
 from teleport_conch.supervisor.account import give_log
@@ -31,7 +31,7 @@ class WorkerTests(SynchronousTestCase):
         program.write_text("")
         account = pwd.getpwuid(os.geteuid())
         plan = Plan("The node", [], program, program, account, Settings(), words=[str(program)], environment={})
-        self.patch(monitored, "launch", lambda *_: None)
+        self.patch(launching, "launch", lambda *_: None)
         with socket.create_server(("127.0.0.1", 0)) as listening:
             before = len(os.listdir("/proc/self/fd"))
             reactor = cast(Reactor, MemoryReactor())

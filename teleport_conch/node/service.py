@@ -37,8 +37,8 @@ from teleport_conch.node.monitored import Monitored
 from teleport_conch.proxy_protocol import Believer
 from teleport_conch.resources.server import Server
 from teleport_conch.ssh.monitor.orders import Settings as SessionSettings
+from teleport_conch.ssh.processes.launching import start as start_monitor
 from teleport_conch.ssh.processes.monitored import Monitor
-from teleport_conch.ssh.processes.monitored import start as start_monitor
 from teleport_conch.ssh.processes.spawn import name_of
 from teleport_conch.ssh.sftp.program import command_line as sftp_command_line
 from teleport_conch.ssh.transport.hostkeys import HostKeys

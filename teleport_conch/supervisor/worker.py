@@ -21,7 +21,7 @@ from zope.interface import implementer
 
 from teleport_conch.errors import StartError
 from teleport_conch.ssh.monitor import frames
-from teleport_conch.ssh.processes import monitored
+from teleport_conch.ssh.processes import launching
 from teleport_conch.starting import Reactor
 from teleport_conch.supervisor.given import Given
 from teleport_conch.supervisor.plan import Plan
@@ -123,7 +123,7 @@ def _started(plan: Plan, seat: Seat, control: socket.socket) -> subprocess.Popen
             ours, servers = frames.pair()
             opened.enter_context(ours)
             with servers:
-                monitored.launch([servers], plan.sessions, plan.kept)
+                launching.launch([servers], plan.sessions, plan.kept)
             monitor = ours.fileno()
         listening = {name: each.fileno() for name, each in seat.sockets.items()}
         given = Given(listening, control.fileno(), monitor, seat.number, plan.workers)

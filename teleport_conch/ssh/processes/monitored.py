@@ -1,40 +1,35 @@
 """A server's side of the monitor: the process that signs for it, and that starts sessions for logins it has verified.
 
-:func:`start` starts the monitor of :mod:`teleport_conch.ssh.monitor` beside this process. Every request has a deadline.
+Every request has a deadline. :mod:`teleport_conch.ssh.processes.launching` starts the process.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 import socket
 import subprocess
-import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from itertools import count
-from pathlib import Path
 
-from attrs import define, field, frozen
+from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorFDSet, IReactorTime, IReadWriteDescriptor
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-import teleport_conch
 from teleport_conch import wire
 from teleport_conch.certs.certificate import SSHCertificate
 from teleport_conch.errors import SpawnFailed, TeleportError, from_json
 from teleport_conch.ssh.login.proof import LoginProof
-from teleport_conch.ssh.monitor import frames, orders
+from teleport_conch.ssh.monitor import orders
 from teleport_conch.ssh.monitor.cookies import Cookies
 from teleport_conch.ssh.monitor.exchanges import pack_transcript
 from teleport_conch.ssh.monitor.frames import Frame, Peer, Violation
-from teleport_conch.ssh.monitor.orders import Program, Settings
+from teleport_conch.ssh.monitor.orders import Program
 from teleport_conch.ssh.monitor.verifier import pack_proof
 from teleport_conch.ssh.processes.exit_status import UNKNOWN_CODE, ExitStatus
-from teleport_conch.ssh.processes.terminal import Terminal
+from teleport_conch.ssh.processes.monitored_process import BrokerProcess, MonitoredProcess
 from teleport_conch.ssh.transport.algorithms import ED25519, ED25519_CERTIFICATE
 from teleport_conch.ssh.transport.hostkeys import HostKeys
 from teleport_conch.ssh.transport.kex import Transcript
@@ -43,8 +38,6 @@ from teleport_conch.wire import Reader
 ANSWER_S = 10.0
 START_S = 75.0
 """Deadlines in seconds: for what the monitor does by itself, and for what PAM may take part in (60 s at most there)."""
-
-_BOOT = "import sys; sys.path[:0] = {path!r}; from teleport_conch.ssh.monitor.program import main; main(sys.argv[1])"
 
 
 @frozen
@@ -302,93 +295,3 @@ class MonitoredLogin:
     def leave(self) -> None:
         """The connection has ended."""
         self.monitor.leave(self.number)
-
-
-@frozen
-class BrokerProcess:
-    """The program of :mod:`teleport_conch.ssh.socket_broker`, started by the monitor.
-
-    :ivar control: the socket to it.
-    :ivar reaped: fires when it has ended.
-    """
-
-    pid: int
-    control: socket.socket
-    reaped: Deferred[None] = field(factory=Deferred)
-
-    def ended(self, status: ExitStatus) -> None:
-        """The process was waited for."""
-        self.reaped.callback(None)
-
-
-@define
-class MonitoredProcess:
-    """A :class:`~teleport_conch.ssh.processes.running.Running` process that the monitor's starter waits for."""
-
-    pid: int
-    input: int
-    output: int
-    error: int | None
-    terminal: Terminal | None
-    _monitor: Monitor
-    _number: int
-    _status: ExitStatus | None = field(init=False, default=None)
-    _exited: Callable[[ExitStatus], None] | None = field(init=False, default=None)
-
-    @classmethod
-    def of(cls, monitor: Monitor, number: int, frame: Frame) -> MonitoredProcess:
-        """What the answer to a START says."""
-        reader = Reader(frame.body)
-        pid, tty = reader.uint32(), orders.read_text(reader)
-        if tty:
-            (master,) = frame.descriptors
-            terminal = Terminal(tty, master, -1)
-            return cls(pid, os.dup(master), os.dup(master), None, terminal, monitor, number)
-        to_it, from_it, complaints = frame.descriptors
-        return cls(pid, to_it, from_it, complaints, None, monitor, number)
-
-    def watch(self, exited: Callable[[ExitStatus], None]) -> None:
-        self._exited, status = exited, self._status
-        if status is not None:
-            self._monitor.later(lambda: exited(status))
-
-    def ended(self, status: ExitStatus) -> None:
-        """The process was waited for."""
-        self._status = status
-        if self._exited is not None:
-            self._exited(status)
-
-    def kill(self, number: int) -> None:
-        self._monitor.signal(self._number, number)
-
-
-def start(
-    reactor: IReactorFDSet, clock: IReactorTime, settings: Settings, folder: Path | None, gone: Callable[[], None]
-) -> Monitor:
-    """Starts a monitor that serves this process alone.
-
-    :param folder: see :func:`launch`.
-    :param gone: called if the monitor ends before we do.
-    """
-    ours, theirs = frames.pair()
-    with theirs:
-        process = launch([theirs], settings, folder)
-    return Monitor(reactor, clock, ours, gone, process)
-
-
-def launch(servers: Sequence[socket.socket], settings: Settings, folder: Path | None) -> subprocess.Popen[bytes]:
-    """Starts the monitor's process, which serves these sockets and ends when all of them are closed.
-
-    :param folder: where the host key and the trust anchors are, where the servers may not change them; None where they
-        may, and bring their own.
-
-    It gets nothing of our environment but the time zone, and no package but ours and those that we use.
-    """
-    fds = [each.fileno() for each in servers]
-    choice = {"servers": fds, "settings": settings._asdict(), "folder": str(folder or "")}
-    path = [str(Path(teleport_conch.__file__).parent.parent), *(each for each in sys.path if each)]
-    words = [sys.executable, "-I", "-S", "-c", _BOOT.format(path=path), json.dumps(choice)]
-    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"} | {n: os.environ[n] for n in ("TZ",) if n in os.environ}
-    return subprocess.Popen(
-        words, pass_fds=fds, env=environment, cwd="/", stdin=subprocess.DEVNULL, start_new_session=True
-    )

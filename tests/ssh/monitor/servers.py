@@ -21,7 +21,7 @@ from teleport_conch.errors import TeleportError
 from teleport_conch.ssh.login.proof import LoginProof
 from teleport_conch.ssh.monitor import frames
 from teleport_conch.ssh.monitor.orders import Program, Settings
-from teleport_conch.ssh.processes import monitored
+from teleport_conch.ssh.processes import launching
 from teleport_conch.ssh.processes.exit_status import ExitStatus
 from teleport_conch.ssh.processes.monitored import Monitor, MonitoredLogin
 from teleport_conch.ssh.processes.process import Process
@@ -126,7 +126,7 @@ class MonitorCase(TestCase):
         """
         ours, theirs = frames.pair()
         with theirs:
-            process = monitored.launch([theirs], settings or self.settings, folder)
+            process = launching.launch([theirs], settings or self.settings, folder)
         self.monitor_pid = process.pid
         monitor = Monitor(reactor, reactor, ours, lambda: None)
         self.addCleanup(process.wait)
