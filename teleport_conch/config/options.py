@@ -20,7 +20,7 @@ from teleport_conch.errors import TeleportError
 ENVIRONMENT = "TELEPORT_CONFIG"
 
 _NOT_BUILT = {
-    "insecure-no-tls": "the proxy has no web interface",
+    "insecure-no-tls": "the proxy serves its web port by TLS only",
     "fips": "the algorithms that are offered cannot be chosen",
     "diag-addr": "there is no diagnostics service",
     "bootstrap": "the configuration makes no resources",
@@ -54,7 +54,7 @@ class TeleportOptions(Options):
         ["debug", "d", "Log everything, to stderr."],
         ["permit-user-env", None, "Not built yet: read ~/.tsh/environment."],
         ["insecure", None, "Refused: every TLS connection is verified."],
-        ["insecure-no-tls", None, "Not built yet: serve the web interface without TLS."],
+        ["insecure-no-tls", None, "Not built yet: serve the web port without TLS."],
         ["fips", None, "Not built yet."],
     ]
     optParameters = [

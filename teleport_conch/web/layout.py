@@ -72,7 +72,8 @@ def summary(problem: Problem | None) -> Tag | str:
     if problem is None:
         return ""
     said = tags.a(problem.sentence, href=f"#{problem.field}") if problem.field else problem.sentence
-    return tags.div(tags.h2("There is a problem"), tags.p(said), class_="problem", role="alert", tabindex="-1")
+    box = tags.div(tags.h2("There is a problem"), tags.p(said), class_="problem", role="alert", tabindex="-1")
+    return box(autofocus="autofocus")
 
 
 @frozen

@@ -115,7 +115,7 @@ class OptionsTests(SynchronousTestCase):
     def test_not_built(self) -> None:
         """Flags that ask for what is not built stop the start, each with its sentence."""
         cases = {
-            "--insecure-no-tls": "the proxy has no web interface",
+            "--insecure-no-tls": "the proxy serves its web port by TLS only",
             "--fips": "the algorithms that are offered cannot be chosen",
             "--diag-addr=127.0.0.1:3000": "there is no diagnostics service",
             "--bootstrap=state.yaml": "the configuration makes no resources",

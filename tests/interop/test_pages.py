@@ -171,6 +171,7 @@ class RefusedTests(PageCase):
         self.assertEqual(browser.title, "This link was used already")
         browser.go(f"{self.base}/web/nothing")
         self.assertEqual(browser.title, "Page not found")
+        self.picture("missing")
 
     def test_wrong_code_and_weak_password(self) -> None:
         """What is wrong is said, and the QR code stays the one that was scanned."""
@@ -199,6 +200,8 @@ class RefusedTests(PageCase):
         self.assertEqual(browser.look("document.querySelector('#user').value"), name)
         self.assertEqual(browser.look("document.images.length + document.scripts.length"), 0)
         self.assertIn("There is a problem", browser.text(".problem"))
+        self.assertEqual(browser.look("document.activeElement.className"), "problem")
+        self.picture("refused")
 
     def test_100_other_site(self) -> None:
         """A page of another origin that sends a form here, with the browser's own cookies, is refused with an event."""
