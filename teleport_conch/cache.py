@@ -29,6 +29,7 @@ from teleport_conch.resources.preference import AuthPreference
 from teleport_conch.resources.server import Server
 from teleport_conch.resources.user import User
 from teleport_conch.storage.backend import IBackend
+from teleport_conch.storage.memory import MemoryBackend
 
 #: Seconds for which a copy is used while auth is away.
 TTL_S = 20 * 3600.0
@@ -81,6 +82,7 @@ class Cache(Service):
         self._kinds = tuple(kinds)
         self._ttl_s = ttl_s
         self._backoff = Backoff(FIRST_WAIT_S, LONGEST_WAIT_S, jitter)
+        self._cluster_name = cluster_name
         self._disk = CopyOnDisk(backend, cluster_name)
         self._known: dict[str, dict[str, Resource]] = {kind: {} for kind in kinds}
         self._listed: dict[str, tuple[Resource, ...]] = {}
@@ -184,6 +186,12 @@ class Cache(Service):
             each.cancel()
         self._stamp()
         return Deferred.fromCoroutine(self._disk.flush())
+
+    async def leave_disk(self) -> None:
+        """Goes on in memory only, as the copy on disk is another process's from now on."""
+        self._stamp()
+        await self._disk.flush()
+        self._disk = CopyOnDisk(MemoryBackend(self._reactor), self._cluster_name)
 
     # What is known.
 

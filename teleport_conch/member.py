@@ -127,7 +127,10 @@ class Member(MultiService):
         return self._trail.emit(name, success=success, **fields)
 
     async def retire(self) -> None:
-        """Leaves the host's place in the cluster to another process, and goes on telling what happens in this one."""
+        """Leaves the host's place in the cluster to another process.
+
+        It goes on telling what happens here, and hears what changes: who is here may be locked, or lose a role.
+        """
         self._retired = True
         self._trail = self._make_trail(f"{self._service}.{os.getpid()}")
         self._trail.startService()
@@ -155,7 +158,7 @@ class Member(MultiService):
             self._make_trail(name).setServiceParent(self)
         identity = await identified
         self._cache = cache = self._follow(self._backend, identity)
-        cache.setServiceParent(self)
+        cache.startService()
         await cache.ready(math.isfinite(self._choice.emergency_after_s))
         return self.uplink.identity or identity
 
@@ -191,6 +194,7 @@ class Member(MultiService):
 
     async def _end(self) -> None:
         self.company.stop()
+        await self.cache.stopService()
         await self._trail.stopService()
         await self.uplink.client.close()
         with suppress(OSError):  # what could not be sent is for the next start
@@ -202,6 +206,8 @@ class Member(MultiService):
         stopping = super().stopService()
         if stopping is not None:
             await stopping
+        if self._cache is not None:
+            await (self._cache.leave_disk() if self._retired else self._cache.stopService())
         if self._backend is not None:
             await self._backend.close()
 

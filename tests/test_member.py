@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -115,6 +115,42 @@ class LeftoverTests(SynchronousTestCase):
             (spools / name / "000000000001.jsonl").touch()
         self.assertEqual(leftovers(spools, "node", 2), ["node.w2", "node.w3"])
         self.assertEqual(leftovers(spools, "node"), ["node.w1", "node.w2", "node.w3"])
+
+
+class RetiredTests(TestCase):
+    """A member that has left its place to another process."""
+
+    timeout = 30.0
+
+    async def test_hears(self) -> None:
+        """It gives the copy on disk to its successor, and hears of changes as before."""
+        data_dir = Path(self.mktemp())
+        data_dir.mkdir(mode=0o700)
+        store = IdentityStore(data_dir, os.urandom)
+        store.save(certificates.host_identity(now=time.time(), host_uuid=store.host_uuid()))
+        member = Member(cast(Reactor, reactor), choice_of(data_dir, ("cluster_config",)))
+        hearers: list[Callable[[dict[str, object]], None]] = []
+
+        async def watch(kinds: Sequence[str], after: int, hear: Callable[[dict[str, object]], None]) -> None:
+            hearers.append(hear)
+            hear({"type": "init", "items": [configuration(5.0)]})
+            await Deferred()
+
+        self.patch(member.uplink.client, "watch", watch)
+        member.startService()
+        await member.joined()
+        await member.retire()
+        successor = await SQLiteBackend.open(cast(ThreadedReactor, reactor), data_dir / "cache" / "node" / "sqlite.db")
+        self.addCleanup(successor.close)
+        hearers[-1]({"type": "put", "resource": configuration(9.0)})
+        self.assertEqual(member.configuration().heartbeat_interval_s, 9.0)
+        await member.stopService()
+
+
+def configuration(heartbeat_interval_s: float) -> dict[str, object]:
+    """As auth sends it."""
+    made = ClusterConfig(heartbeat_interval_s=heartbeat_interval_s)
+    return {"metadata": {"name": "cluster-config"}, **made.to_json()}
 
 
 class RankTests(TestCase):

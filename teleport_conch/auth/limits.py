@@ -109,7 +109,7 @@ MAX_EVENTS_IN_ANSWER = 10_000
 # Watches.
 WATCH_QUEUE_LINES = 1024
 """Lines that wait for a watcher which does not read; at the next one it is cut."""
-WATCHES_PER_CALLER = 16
+WATCHES_PER_CALLER = 64
 WATCH_HEARTBEAT_S = 10.0
 WATCH_STALL_S = 60.0
 """A watcher that reads nothing for as long is cut, however little waits for it."""

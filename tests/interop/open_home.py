@@ -26,6 +26,7 @@ def opened() -> tuple[str, ...]:
     if not script:
         return ()
     sh = ("/bin/sh", "-c", f'set -e\n{script}exec "$@"', "sh")
+    require("mount", "mount")
     words = (require("unshare", "util-linux"), "--mount", "--propagation", "private", "--", *sh)
     done = run(*words, "/bin/true")
     if done.code:
