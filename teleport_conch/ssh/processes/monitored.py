@@ -37,7 +37,8 @@ from teleport_conch.wire import Reader
 
 ANSWER_S = 10.0
 START_S = 75.0
-"""Deadlines in seconds: for what the monitor does by itself, and for what PAM may take part in (60 s at most there)."""
+"""Deadlines in seconds: for what the monitor does by itself, and for what PAM may take part in (60 s at most there) or
+what it is asked while it starts."""
 
 
 @frozen
@@ -83,7 +84,8 @@ class Monitor:
 
     async def public_key(self) -> bytes:
         """The blob of the host key that the monitor keeps, and that is to be certified. Raises TeleportError."""
-        return (await self._ask(orders.PUBLIC, b"")).body
+        # The first question of all: the monitor is being started, which takes its time on a busy host.
+        return (await self._ask(orders.PUBLIC, b"", START_S)).body
 
     async def host_keys(self, private_key: str, certificate: SSHCertificate) -> HostKeys:
         """Host keys of a server whose private halves are the monitor's; the certified one first.

@@ -1,7 +1,7 @@
 """A server in somebody else's hands: what it asks of the monitor, and what it gets.
 
-It has the socket, every certificate and signature that clients sent to it, and any key of its own. It has no key of an
-authority and no key of a person.
+It has the socket, every certificate and signature that clients sent to it or to hosts whose keys it holds, and any key
+of its own. It has no key of an authority and no key of a person.
 """
 
 from __future__ import annotations
