@@ -134,7 +134,7 @@ class RetiredTests(TestCase):
         async def watch(kinds: Sequence[str], after: int, hear: Callable[[dict[str, object]], None]) -> None:
             hearers.append(hear)
             hear({"type": "init", "items": [configuration(5.0)]})
-            await Deferred()
+            await Deferred(lambda _: hearers.clear())
 
         self.patch(member.uplink.client, "watch", watch)
         member.startService()
@@ -142,7 +142,8 @@ class RetiredTests(TestCase):
         await member.retire()
         successor = await SQLiteBackend.open(cast(ThreadedReactor, reactor), data_dir / "cache" / "node" / "sqlite.db")
         self.addCleanup(successor.close)
-        hearers[-1]({"type": "put", "resource": configuration(9.0)})
+        (hear,) = hearers
+        hear({"type": "put", "resource": configuration(9.0)})
         self.assertEqual(member.configuration().heartbeat_interval_s, 9.0)
         await member.stopService()
 
