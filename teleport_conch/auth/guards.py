@@ -132,7 +132,9 @@ class _State:
                 yield Caller(user.name, "user", held, traits=user.traits)
 
 
-def _after(values: Mapping[str, _Value], change: Change[_Value]) -> dict[str, _Value]:
-    """What there would be."""
+def _after(values: Mapping[str, _Value], change: Change[_Value]) -> Mapping[str, _Value]:
+    """What there would be. Who makes what is there already is refused for that, and changes nothing."""
+    if change.before is None and change.name in values:
+        return values
     after = {name: value for name, value in values.items() if name != change.name}
     return after if change.after is None else {**after, change.name: change.after}

@@ -212,6 +212,8 @@ def _resources(parsers: Parsers) -> None:
     removal = leaf(parsers, "rm", "Remove a resource.", aliases=("del",), example="tctl rm token/0123456789ab")
     removal.set_defaults(run="resources.remove", check=_check_removal)
     removal.add_argument("resource", type=parse_reference, metavar="KIND/NAME", help=", ".join(REMOVABLE))
+    forced = "also a user without whom nobody may change roles and users"
+    removal.add_argument("-f", "--force", action="store_true", help=forced)
 
 
 def _check_removal(arguments: Namespace) -> str | None:
@@ -224,7 +226,11 @@ def _check_removal(arguments: Namespace) -> str | None:
 def _writing(parsers: Parsers) -> None:
     creating = leaf(parsers, "create", "Make resources of a file.", example="tctl create -f roles.yaml")
     creating.set_defaults(run="writing.create")
-    creating.add_argument("-f", "--force", action="store_true", help="in place of those that are there")
+    forcing = "in place of those that are there; twice: also if nobody is left then who may change roles and users"
+    creating.add_argument("-f", "--force", action="count", default=0, help=forcing)
+    planning = "change nothing, and print who would gain and lose which login on which node"
+    creating.add_argument("--plan", action="store_true", help=planning)
+    parsing.format_option(creating)
     creating.add_argument("file", nargs="?", type=Path, metavar="FILE", help="YAML documents (standard input)")
     editing = leaf(parsers, "edit", "Change a resource in an editor.", example="tctl edit role/dev")
     editing.set_defaults(run="writing.edit", check=_check_edit)

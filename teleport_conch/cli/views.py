@@ -23,6 +23,29 @@ _NOT_DETAILS = frozenset(
 )
 
 
+def plan_table(plan: Mapping[str, object]) -> str:
+    """What a change would mean, as auth worked it out: how many gain and lose, and the first of them."""
+    counted = plan.get("counts")
+    counts = counted if isinstance(counted, Mapping) else {}
+    rows = [row for key in ("gained", "lost") for row in _accesses(key, plan.get(key))]
+    heading = (
+        f"Users looked at: {counts.get('users')}. Logins gained: {counts.get('gained')}, lost: {counts.get('lost')}."
+        " Nothing was changed.\n"
+    )
+    more = "\nThe list is cut; the counts are whole.\n" if _total(counts) > len(rows) else ""
+    return heading + (f"\n{table(('Change', 'User', 'Login', 'Node', 'By role'), rows)}{more}" if rows else "")
+
+
+def _accesses(change: str, value: object) -> list[tuple[str, ...]]:
+    keys = ("user", "login", "node", "role")
+    items = value if isinstance(value, list) else []
+    return [(change, *(str(each.get(key, "")) for key in keys)) for each in items if isinstance(each, Mapping)]
+
+
+def _total(counts: Mapping[object, object]) -> int:
+    return sum(count for key in ("gained", "lost") if isinstance(count := counts.get(key), int))
+
+
 def node_table(nodes: Sequence[Server], now: float) -> str:
     """Columns and order of ``tctl nodes ls``, then why nodes cannot be reached.
 

@@ -98,6 +98,11 @@ class LastAdministratorTests(GuardTestCase):
             self.assert_refused(answer, "LAST_ADMINISTRATOR", "That would leave nobody who may change roles and users.")
         self.assertEqual(self.change("DELETE", "/v1/users/bob?force=1").status, 200)
 
+    def test_made_twice(self) -> None:
+        """What is there already is not made again; that is what is wrong then, and not what it would mean."""
+        answer = self.change("POST", "/v1/users", User("bob", ()))
+        self.assertEqual(answer.code, "ALREADY_EXISTS")
+
     def test_another_is_left(self) -> None:
         """With a second one, each may go."""
         self.now(self.cluster.users.shelf.create(User("carol", ("admin",))))

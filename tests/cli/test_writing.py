@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import sys
 from pathlib import Path
@@ -10,9 +11,12 @@ from pathlib import Path
 import yaml
 
 from teleport_conch.cli import documents
-from teleport_conch.errors import AlreadyExists, BadParameter, NotFound
+from teleport_conch.cli.views import plan_table
+from teleport_conch.errors import AlreadyExists, BadParameter, LastAdministrator, NotFound
+from teleport_conch.resources.server import Server
 from tests.cli.auth_host import AuthHostTestCase
 
+WEB1 = Server("node", "11111111-1111-4111-8111-111111111111", "web1", "127.0.0.1:3022", labels={"env": "prod"})
 DEV = """\
 kind: role
 version: v3
@@ -86,6 +90,61 @@ class CreateTests(WritingTestCase):
         path = Path(self.mktemp())
         path.write_bytes(b"\xff\xfe")
         self.assertIn("is not text in UTF-8", await self.refused("create", str(path)))
+
+
+class PlanTests(WritingTestCase):
+    async def test_plan(self) -> None:
+        """Who gains and loses what, and nothing is changed."""
+        await self.host.join(WEB1)
+        await self.tctl("create", self.file(f"{DEV}---\n{ALICE}"))
+        wider = self.file(DEV.replace("env: dev", "env: prod").replace("ubuntu", "ubuntu, web"))
+        text = await self.tctl("create", "--plan", wider)
+        self.assertEqual(
+            text.splitlines(),
+            [
+                "Users looked at: 1. Logins gained: 2, lost: 0. Nothing was changed.",
+                "",
+                "Change User  Login  Node By role",
+                "------ ----- ------ ---- -------",
+                "gained alice ubuntu web1 dev",
+                "gained alice web    web1 dev",
+            ],
+        )
+        await self.tctl("create", "-f", wider)
+        found = json.loads(await self.tctl("create", "--plan", self.file(DEV), form="json"))
+        self.assertEqual([each["login"] for each in found["lost"]], ["ubuntu", "web"])
+        self.assertEqual(
+            await self.tctl("create", "--plan", wider),
+            "Users looked at: 0. Logins gained: 0, lost: 0. Nothing was changed.\n",
+        )
+
+    async def test_other_kinds(self) -> None:
+        lock = "kind: lock\nmetadata: {name: l}\nspec: {target: {user: alice}}\n"
+        sentence = await self.refused("create", "--plan", self.file(f"{DEV}---\n{lock}"))
+        self.assertEqual(sentence, "Document 2 is a lock; a plan is about roles and users.")
+
+    def test_cut(self) -> None:
+        """A list that is cut says so."""
+        row = {"user": "a", "login": "\x1b[2J", "node": "n", "role": "r"}
+        text = plan_table({"gained": [row], "lost": [], "counts": {"users": 1, "gained": 5, "lost": 0}})
+        self.assertIn("The list is cut; the counts are whole.", text)
+        self.assertNotIn("\x1b", text)
+
+
+class LastAdministratorTests(WritingTestCase):
+    async def test_forced(self) -> None:
+        """The last who may change roles and users goes when it is said twice."""
+        boss = ALICE.replace("[dev]", "[admin]").replace("alice", "boss")
+        await self.tctl("create", self.file(boss))
+        less = self.file(boss.replace("[admin]", "[access]"))
+        with self.assertRaises(BadParameter) as caught:
+            await self.tctl("create", "-f", less)
+        self.assertIn("That would leave nobody who may change roles and users.", caught.exception.sentence)
+        with self.assertRaises(LastAdministrator):
+            await self.tctl("rm", "user/boss")
+        self.assertEqual(await self.tctl("create", "-ff", less), 'user "boss" has been updated\n')
+        await self.tctl("create", "-f", self.file(boss))
+        self.assertEqual(await self.tctl("rm", "--force", "user/boss"), "user boss has been deleted\n")
 
 
 class ReadingTests(WritingTestCase):

@@ -146,12 +146,13 @@ READERS: Mapping[str, Callable[[Connection, str], Awaitable[Found]]] = {
 
 async def remove(connection: Connection, arguments: Namespace) -> Answer:
     reference: Reference = arguments.resource
-    removed = await _REMOVERS[reference.kind](connection, name=reference.name)
+    forced = {"force": True} if arguments.force and reference.kind == "user" else {}
+    removed = await _REMOVERS[reference.kind](connection, name=reference.name, **forced)
     return said(f"{reference.kind} {inert(removed)} has been deleted")
 
 
-async def _remove_user(connection: Connection, name: str) -> str:
-    await connection.client.rules.users.remove(name)
+async def _remove_user(connection: Connection, name: str, force: bool = False) -> str:
+    await connection.client.rules.users.remove(name, force=force)
     return name
 
 

@@ -20,6 +20,7 @@ from teleport_conch.cli.connection import Connection
 from teleport_conch.cli.documents import Document
 from teleport_conch.cli.references import Reference
 from teleport_conch.cli.table import inert
+from teleport_conch.cli.views import plan_table
 from teleport_conch.client.rules import Collection, Rules
 from teleport_conch.errors import AlreadyExists, BadParameter, TeleportError
 
@@ -31,15 +32,26 @@ COLLECTIONS: Mapping[str, Callable[[Rules], Collection[Any]]] = {
     "lock": lambda rules: rules.locks,
 }
 """The kinds that are made of documents."""
+PLANNED = ("role", "user")
 
 
 async def create(connection: Connection, arguments: Namespace) -> Answer:
-    """Makes what a file says, in its order; with ``--force`` in place of what there is."""
+    """Makes what a file says, in its order, with ``--force`` in place of what there is; or tells what that would mean."""
     rules = connection.client.rules
     found = documents.read(_text(arguments.file))
     documents.check(found, {kind: of(rules).read for kind, of in COLLECTIONS.items()})
+    if arguments.plan:
+        return await _plan(rules, found)
     lines = [await _create(COLLECTIONS[each.kind](rules), each, arguments.force) for each in found]
     return said("\n".join(lines))
+
+
+async def _plan(rules: Rules, found: Sequence[Document]) -> Answer:
+    for each in found:
+        if each.kind not in PLANNED:
+            raise BadParameter(f"Document {each.number} is a {inert(each.kind)}; a plan is about roles and users.")
+    plan = await rules.plan([each.value for each in found])
+    return Answer(lambda: plan_table(plan), dict(plan))
 
 
 def _text(file: Path | None) -> str:
@@ -54,21 +66,21 @@ def _text(file: Path | None) -> str:
         raise BadParameter(f"{file or 'The input'} is not text in UTF-8.") from None
 
 
-async def _create(collection: Collection[Any], document: Document, force: bool) -> str:
+async def _create(collection: Collection[Any], document: Document, force: int) -> str:
     try:
         return await _put(collection, document, force)
     except TeleportError as reason:
         raise document.explained(reason) from None
 
 
-async def _put(collection: Collection[Any], document: Document, force: bool) -> str:
+async def _put(collection: Collection[Any], document: Document, force: int) -> str:
     kind, name = document.kind, inert(document.name)
     try:
         await collection.create(document.value)
     except AlreadyExists as there:
         if not force:
             raise AlreadyExists(f"{there.sentence} With -f it is replaced.") from None
-        await collection.replace(document.name, document.value)
+        await collection.replace(document.name, document.value, force=force > 1)
         return f'{kind} "{name}" has been updated'
     return f'{kind} "{name}" has been created'
 
