@@ -36,7 +36,7 @@ PLANNED = ("role", "user")
 
 
 async def create(connection: Connection, arguments: Namespace) -> Answer:
-    """Makes what a file says, in its order, with ``--force`` in place of what there is; or tells what that would mean."""
+    """Makes what a file says, with ``--force`` in place of what there is; or tells what that would mean."""
     rules = connection.client.rules
     found = documents.read(_text(arguments.file))
     documents.check(found, {kind: of(rules).read for kind, of in COLLECTIONS.items()})
