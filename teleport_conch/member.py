@@ -18,6 +18,7 @@ from teleport_conch.access.decision import Denial
 from teleport_conch.access.known import Known
 from teleport_conch.access.reference import new_reference
 from teleport_conch.audit.event import Event
+from teleport_conch.audit.leftovers import leftovers
 from teleport_conch.audit.trail import Trail
 from teleport_conch.cache import Cache, Emergency
 from teleport_conch.certs.certificate import SSHCertificate
@@ -275,29 +276,6 @@ def _standing(reactor: Reactor, choice: MemberChoice) -> Uplink | Follower:
     if choice.rank.leads:
         return Uplink(reactor, choice.data_dir, choice.membership, choice.record, os.urandom, random.random)
     return Follower(reactor, choice.data_dir, choice.membership, os.urandom)
-
-
-def leftovers(spools: Path, service: str, processes: int = 1) -> list[str]:
-    """The spools of processes that are gone; those that hold nothing are removed.
-
-    Such are those that retired (``node.4711``), and those for which there is no seat any more (``node.w3``).
-
-    :param processes: how many seats there are.
-    """
-    found = []
-    for folder in sorted(spools.glob(f"{service}.*")):
-        if _is_over(folder.suffix[1:], processes):
-            try:
-                folder.rmdir()
-            except OSError:
-                found.append(folder.name)
-    return found
-
-
-def _is_over(whose: str, processes: int) -> bool:
-    if whose.startswith("w"):
-        return int(whose[1:]) >= processes
-    return not Path("/proc", whose).exists()
 
 
 def who(claim: Claim | Attempt) -> dict[str, object]:
