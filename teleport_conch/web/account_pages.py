@@ -10,7 +10,7 @@ from twisted.web.template import Tag, tags
 from teleport_conch.client.people import Credentials, SessionOwner
 from teleport_conch.errors import SessionEnded, TeleportError
 from teleport_conch.web.answers import Answer, Cookie, Elsewhere, Page, StyleSheet
-from teleport_conch.web.gate import DESTINATIONS, LOGIN, Gate, Visit, Who, destination
+from teleport_conch.web.gate import DESTINATIONS, LOGIN, Gate, Who, destination
 from teleport_conch.web.guard import SESSION_COOKIE
 from teleport_conch.web.layout import (
     Field,
@@ -26,6 +26,7 @@ from teleport_conch.web.layout import (
     unseen_name,
 )
 from teleport_conch.web.link_pages import code_of
+from teleport_conch.web.visit import Visit
 
 ACCOUNT = DESTINATIONS[0]
 _USER = Field(
@@ -84,20 +85,21 @@ def _add_login(gate: Gate) -> None:
 
 def _login_page(visit: Visit, wanted: str, user: str = "", reason: TeleportError | None = None) -> Page:
     problem = None if reason is None else Problem(reason.sentence)
-    lost = tags.details(
-        tags.summary("I do not have my authenticator app"),
-        Field("recovery_code", "Recovery code", "One of those that you kept; it is good once.", required=False).tag(),
-    )
-    if visit.fields.get("recovery_code"):
-        lost(open="open")
     fields = (
         Field(_USER.name, _USER.label, value=user, attributes=_USER.attributes).tag(),
         password_field("password", "Password", "current-password").tag(),
-        code_field(required=False).tag(),
-        lost,
+        *((code_field(required=False).tag(), _lost(visit)) if visit.asks_for_code else ()),
     )
     sent = form(LOGIN, visit.form_token(), hidden("next", destination(wanted)), *fields, button="Log in")
     return Page("Log in", tags.div(summary(problem), sent), 200 if reason is None else reason.http_status)
+
+
+def _lost(visit: Visit) -> Tag:
+    """The way in without the app."""
+    hint = "One of those that you kept; it is good once."
+    field = Field("recovery_code", "Recovery code", hint, required=False).tag()
+    lost = tags.details(tags.summary("I do not have my authenticator app"), field)
+    return lost(open="open") if visit.fields.get("recovery_code") else lost
 
 
 # The account.
@@ -155,8 +157,8 @@ def _account_page(visit: Visit, problem: Problem | None = None, status: int = 20
         done(said) if said else "",
         _who(visit.known),
         form("/web/logout", token, button="Log out", css="quiet"),
-        _password_form(visit.known.user, token, problem),
-        _second_factor_form(visit.known.user, token),
+        _password_form(visit, token, problem),
+        _second_factor_form(visit.known.user, token) if visit.asks_for_code else "",
     )
     return Page("Your account", body, status)
 
@@ -167,11 +169,11 @@ def _who(owner: SessionOwner) -> Tag:
     return tags.dl([(tags.dt(name), tags.dd(value)) for name, value in facts])
 
 
-def _password_form(user: str, token: str, problem: Problem | None) -> Tag:
+def _password_form(visit: Visit, token: str, problem: Problem | None) -> Tag:
     fields = (
-        unseen_name(user),
+        unseen_name(visit.known.user),
         password_field("old_password", "Your password now", "current-password").tag(problem),
-        _code("change", problem),
+        _code("change", problem) if visit.asks_for_code else "",
         password_field("new_password", "New password", "new-password").tag(problem),
         password_field("repeated", "The new password again", "new-password").tag(problem),
     )

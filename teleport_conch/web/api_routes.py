@@ -13,9 +13,10 @@ from teleport_conch.errors import BadParameter
 from teleport_conch.resources.fields import Fields
 from teleport_conch.web import limits
 from teleport_conch.web.answers import Answer, Cookie, Data
-from teleport_conch.web.gate import Gate, Visit, Who
+from teleport_conch.web.gate import Gate, Who
 from teleport_conch.web.guard import SESSION_COOKIE, form_token
 from teleport_conch.web.surroundings import Surroundings
+from teleport_conch.web.visit import Visit
 
 DONE = {"message": "ok"}
 MIN_CLIENT_VERSION = "0.1.0"

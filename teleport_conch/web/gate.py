@@ -7,10 +7,8 @@ session it is. What a client says of itself in ``X-Forwarded-For`` or the like i
 from __future__ import annotations
 
 import enum
-import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
-from urllib.parse import parse_qsl
 
 from attrs import define, field, frozen
 from klein import Klein
@@ -30,10 +28,10 @@ from teleport_conch.web.guard import (
     CrossSite,
     Origin,
     check_token,
-    form_token,
 )
 from teleport_conch.web.layout import refusal_page
 from teleport_conch.web.surroundings import Surroundings
+from teleport_conch.web.visit import Visit, bearer, form_fields, header
 from teleport_conch.web.writing import write
 
 API_PREFIXES = ("", "/v1")
@@ -69,57 +67,6 @@ class Route:
 
 Handler = Callable[..., Awaitable[Answer]]
 _Handler = TypeVar("_Handler", bound=Handler)
-
-
-@define(eq=False)
-class Visit:
-    """One request, past the gate.
-
-    :ivar address: of the client's own connection, without the port.
-    :ivar owner: whose session it is; None on routes for anybody.
-    """
-
-    request: BoundedRequest
-    address: str
-    cookies: Mapping[str, str]
-    owner: SessionOwner | None = None
-    fields: Mapping[str, str] = field(factory=dict)
-    fresh_cookie: str = ""
-
-    @property
-    def known(self) -> SessionOwner:
-        assert self.owner is not None, "a route for people with a session only"
-        return self.owner
-
-    @property
-    def session(self) -> str:
-        return self.cookies.get(SESSION_COOKIE, "")
-
-    def form_token(self) -> str:
-        """What the forms of a page carry."""
-        return form_token(self.form_cookie())
-
-    def form_cookie(self) -> str:
-        """The cookie that the forms of this visitor hang on."""
-        return (self.session if self.owner else self.cookies.get(FORM_COOKIE, "")) or self.fresh_cookie
-
-    def body(self) -> object:
-        """The JSON of the request.
-
-        :raises BadParameter: it is none.
-        """
-        assert self.request.content is not None
-        try:
-            value: object = json.loads(self.request.content.read().decode("utf-8"))
-        except (ValueError, RecursionError):
-            raise BadParameter("The body of the request is not JSON.") from None
-        return value
-
-    def query(self, name: str) -> str:
-        """The last value of a parameter, empty where there is none."""
-        values = self.request.args.get(name.encode("ascii"), [b""])
-        last: bytes = values[-1]
-        return last.decode("utf-8", "replace")
 
 
 @define(eq=False)
@@ -184,9 +131,10 @@ class Gate:
     def _visit(self, request: Request) -> Visit:
         assert isinstance(request, BoundedRequest)
         address = str(getattr(request.getClientAddress(), "host", ""))
-        cookies = cookies_in(_header(request, "cookie"))
+        cookies = cookies_in(header(request, "cookie"))
         fresh = "" if cookies.get(FORM_COOKIE) else self.surroundings.entropy(_FORM_COOKIE_BYTES).hex()
-        return Visit(request, address, cookies, fresh_cookie=fresh)
+        asks_for_code = self._told(self.surroundings.second_factor) != "off"
+        return Visit(request, address, cookies, fresh_cookie=fresh, asks_for_code=asks_for_code)
 
     # What stands before a handler.
 
@@ -198,15 +146,15 @@ class Gate:
         if route.who is Who.PERSON:
             visit.owner = await self._owner(visit)
             if not route.page:
-                self._guarded(route, visit, lambda: check_token(visit.session, _bearer(visit.request)))
+                self._guarded(route, visit, lambda: check_token(visit.session, bearer(visit.request)))
         if route.page and route.changes:
-            visit.fields = _form(visit.request)
+            visit.fields = form_fields(visit.request)
             token = visit.fields.get("csrf", "")
             self._guarded(route, visit, lambda: check_token(self._old_form_cookie(visit), token))
 
     def _check_origin(self, route: Route, visit: Visit) -> None:
         request = visit.request
-        origin = Origin(_header(request, "sec-fetch-site"), _header(request, "origin"), _header(request, "host"))
+        origin = Origin(header(request, "sec-fetch-site"), header(request, "origin"), header(request, "host"))
         self._guarded(route, visit, origin.check)
         wanted = b"application/x-www-form-urlencoded" if route.page else b"application/json"
         if request.media_type != wanted and not (route.method == "DELETE" and not request.media_type):
@@ -247,14 +195,21 @@ class Gate:
 
     def _answer(self, visit: Visit, answer: Answer) -> bytes:
         fresh = (Cookie(FORM_COOKIE, visit.fresh_cookie),) if visit.owner is None and visit.fresh_cookie else ()
-        return write(visit.request, answer, fresh, self.surroundings.cluster_name())
+        return write(visit.request, answer, fresh, self._told(self.surroundings.cluster_name))
+
+    def _told(self, ask: Callable[[], str]) -> str:
+        """What a page shows of the cluster; empty where auth is away for so long that no copy is believed."""
+        try:
+            return ask()
+        except TeleportError:
+            return ""
 
     def _no_route(self, request: Request) -> bytes | None:
         assert isinstance(request, BoundedRequest)
         missing = NotFound("There is no such page. Look at the address, or begin at the front page.")
         is_api = request.path.startswith((b"/webapi", b"/v1"))
         answer = Data(missing.to_json(), missing.http_status) if is_api else refusal_page(missing)
-        return write(request, answer, (), self.surroundings.cluster_name())
+        return write(request, answer, (), self._told(self.surroundings.cluster_name))
 
 
 def login_path(wanted: str) -> str:
@@ -265,30 +220,3 @@ def login_path(wanted: str) -> str:
 def destination(asked: str) -> str:
     """Where a login leads: to one of our own pages, whatever was asked for (threat 102)."""
     return asked if asked in DESTINATIONS else DESTINATIONS[0]
-
-
-def _header(request: Request, name: str) -> str:
-    value = request.getHeader(name)
-    return value if isinstance(value, str) else ""
-
-
-def _bearer(request: Request) -> str:
-    scheme, _, token = _header(request, "authorization").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else ""
-
-
-def _form(request: BoundedRequest) -> Mapping[str, str]:
-    """The fields of a form, each once.
-
-    :raises BadParameter: it is none, or a field is there twice or too long.
-    """
-    assert request.content is not None
-    try:
-        text = request.content.read().decode("ascii")
-        pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=limits.MAX_FIELDS, errors="strict")
-    except ValueError:
-        raise BadParameter("This is not a form that was sent from its page.") from None
-    fields = dict(pairs)
-    if len(fields) != len(pairs) or any(len(value) > limits.MAX_FIELD_CHARS for value in fields.values()):
-        raise BadParameter("A field of the form is there twice, or is too long.")
-    return fields

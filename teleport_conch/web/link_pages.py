@@ -7,9 +7,10 @@ from twisted.web.template import Tag, tags
 from teleport_conch.client.people import AcceptedInvite, OpenedInvite
 from teleport_conch.errors import BadParameter, InviteRefused, TeleportError
 from teleport_conch.web.answers import Answer, Page
-from teleport_conch.web.gate import LOGIN, Gate, Visit
+from teleport_conch.web.gate import LOGIN, Gate
 from teleport_conch.web.layout import Problem, code_field, form, hidden, password_field, summary, unseen_name
 from teleport_conch.web.qr import qr_code
+from teleport_conch.web.visit import Visit
 
 KINDS = ("invite", "reset")
 MAX_URI_CHARS = 1024

@@ -151,6 +151,7 @@ class WebTestCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
+        self.second_factor = "otp"
         self.clock.advance(NOW)
         self.people = FakePeople()
         self.events: list[tuple[str, dict[str, object]]] = []
@@ -165,7 +166,7 @@ class WebTestCase(SynchronousTestCase):
             authorities=authorities,
             cluster_name=lambda: "example.com",
             addresses=lambda: Addresses("0.0.0.0:3023", "0.0.0.0:3080", HOST, "proxy.example.com:3023", ""),
-            second_factor=lambda: "otp",
+            second_factor=lambda: self.second_factor,
             emit=self._emit,
             version="0.1.0",
         )

@@ -11,7 +11,7 @@ from teleport_conch.errors import BadParameter
 from teleport_conch.https.limits import ARRIVAL_S
 from teleport_conch.web import limits
 from teleport_conch.web.answers import Answer, Cookie, cookies_in
-from teleport_conch.web.gate import Visit, Who
+from teleport_conch.web.gate import Who
 from teleport_conch.web.guard import (
     FORM_COOKIE,
     SECURITY_HEADERS,
@@ -22,6 +22,7 @@ from teleport_conch.web.guard import (
     form_token,
 )
 from teleport_conch.web.layout import style_path
+from teleport_conch.web.visit import Visit
 from tests.web.fixture import ADDRESS, HOST, TOKEN, WebTestCase
 
 STYLE = style_path()

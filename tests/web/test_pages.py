@@ -74,6 +74,13 @@ class LoginTests(PageCase):
         self.assertNotIn("sesame", answer.text)
         self.assertIn('<details open="open">', answer.text)
 
+    def test_without_second_factor(self) -> None:
+        """Where the cluster asks for none, there is no field for it."""
+        self.second_factor = "off"
+        text = self.get("/web/login").text
+        self.assertEqual(re.findall(r'<input id="(\w+)"', text), ["user", "password"])
+        self.assertNotIn("otp_token", self.get("/web/account", "5e55a").text)
+
     def test_102_echoed(self) -> None:
         """A name that looks like markup is shown as what it is."""
         self.people.failing = REFUSED
