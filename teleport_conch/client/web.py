@@ -164,10 +164,14 @@ class ProxyWeb:
 
 @frozen
 class Verified:
-    """A proxy that was verified: how connections to it are, and what it says of itself."""
+    """A proxy that was verified, or taken for itself: how connections to it are, and what it says of itself."""
 
     policy: IClusterPolicy
     facts: ProxyFacts
+
+    @property
+    def is_verified(self) -> bool:
+        return not isinstance(self.policy, UnverifiedPolicy)
 
 
 async def verified(
@@ -185,7 +189,7 @@ async def verified(
     if pin:
         known = await _pinned(reactor, address, pin)
     if known:
-        return await _asked(reactor, address, ServerPolicy(tuple(known), name=PROXY_SERVER_NAME))
+        return await _known(reactor, address, known)
     host = split_address(address)[0]
     try:
         return await _asked(reactor, address, PublicPolicy(host))
@@ -197,6 +201,16 @@ async def verified(
             " trusts. Ask for the pin of the cluster, which 'tctl status' prints on the auth server, and log in with"
             " --ca-pin=sha256:..."
         ) from None
+
+
+async def _known(reactor: IReactorTime, address: str, known: Sequence[str]) -> Verified:
+    try:
+        return await _asked(reactor, address, ServerPolicy(tuple(known), name=PROXY_SERVER_NAME))
+    except CertificateRefused as reason:
+        raise CertificateRefused(
+            f"{reason.sentence} If the cluster was set up anew, log in with --ca-pin=sha256:..., which 'tctl status'"
+            " prints on the auth server."
+        ) from reason
 
 
 async def _pinned(reactor: IReactorTime, address: str, pin: str) -> Sequence[str]:

@@ -9,6 +9,7 @@ import struct
 import subprocess
 import termios
 import time
+from collections.abc import Mapping
 from types import TracebackType
 
 from tests.interop.failing import Failed
@@ -17,9 +18,12 @@ from tests.interop.requirements import require
 
 
 class Terminal:
-    """Runs ``command`` with a terminal that has so many rows and columns; a context manager that ends the program."""
+    """Runs ``command`` with a terminal that has so many rows and columns; a context manager that ends the program.
 
-    def __init__(self, *command: str, rows: int = 24, cols: int = 80) -> None:
+    :param env: the program's variables.
+    """
+
+    def __init__(self, *command: str, rows: int = 24, cols: int = 80, env: Mapping[str, str] | None = None) -> None:
         self._master, slave = os.openpty()
         self.resize(rows, cols)
         setsid = require("setsid", "util-linux")  # makes the terminal the program's controlling one
@@ -28,7 +32,7 @@ class Terminal:
             stdin=slave,
             stdout=slave,
             stderr=slave,
-            env=environment(TERM="xterm"),
+            env={**(environment() if env is None else env), "TERM": "xterm"},
         )
         os.close(slave)
         self.seen = b""

@@ -7,10 +7,17 @@ import json
 import socket
 import ssl
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 
 from attrs import field, frozen
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
+from teleport_conch.certs import keys
+from teleport_conch.certs.tls import certificate_pem
 from tests.interop.services import LOCALHOST
 
 TIMEOUT_S = 30.0
@@ -29,6 +36,34 @@ class Answer:
         found = json.loads(self.body)
         assert isinstance(found, dict), found
         return found
+
+
+def web_authority(address: str) -> tuple[str, str, str]:
+    """A web certificate for an address of an authority of its own, the key of it, and the authority; all PEM."""
+    now = datetime.now(UTC)
+    authority_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    authority_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "an authority of the tests")])
+    usual = (
+        x509.CertificateBuilder()
+        .issuer_name(authority_name)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+    )
+    root = _signed(usual.subject_name(authority_name), authority_key, authority_key, x509.BasicConstraints(True, None))
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, address)])
+    named = x509.SubjectAlternativeName([x509.IPAddress(ip_address(address))])
+    own = _signed(usual.subject_name(name), key, authority_key, named)
+    return own, keys.private_pem(key), root
+
+
+def _signed(
+    builder: x509.CertificateBuilder,
+    key: ec.EllipticCurvePrivateKey,
+    by: ec.EllipticCurvePrivateKey,
+    extension: x509.ExtensionType,
+) -> str:
+    ready = builder.public_key(key.public_key()).serial_number(x509.random_serial_number())
+    return certificate_pem(ready.add_extension(extension, critical=False).sign(by, hashes.SHA256()))
 
 
 def context(authorities: str = "") -> ssl.SSLContext:

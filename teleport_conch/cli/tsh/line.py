@@ -6,10 +6,11 @@ Nothing here is slow to import: ``tsh --help`` and ``tsh status`` are typed all 
 from __future__ import annotations
 
 import os
-from argparse import REMAINDER, SUPPRESS, ArgumentParser
+from argparse import REMAINDER, SUPPRESS, ArgumentParser, ArgumentTypeError
 from collections.abc import Mapping
 
 from teleport_conch.cli.arguments import Parser, Parsers, commands
+from teleport_conch.config.durations import parse_duration
 
 SYSTEMS = ("linux", "macos", "windows")
 LIST_FORMATS = ("text", "json", "names")
@@ -104,7 +105,18 @@ def _add_login(parsers: Parsers) -> None:
 
 
 def _minutes(text: str) -> float:
-    return float(int(text)) * 60.0
+    """Seconds; a time with units, such as ``12h``, is understood as well."""
+    seconds = int(text) * 60.0 if text.isdigit() and len(text) < 10 else _seconds(text)
+    if seconds < 60:
+        raise ArgumentTypeError(f"'{text[:64]}' is not a time of a minute or more: write minutes, or 30m, or 12h")
+    return seconds
+
+
+def _seconds(text: str) -> float:
+    try:
+        return parse_duration(text)
+    except ValueError:
+        return 0.0
 
 
 def _add_listing(parsers: Parsers) -> None:

@@ -23,6 +23,11 @@ from teleport_conch.client.ssh import agent
 from teleport_conch.client.web import ProxyFacts, ProxyWeb, SignedIn, Verified, Wish, verified
 from teleport_conch.errors import BadParameter, NotFound, TeleportError
 
+_RISK = """\
+WARNING: this proxy was not verified. Whoever stands between you and it reads the password and the code that you type,
+and can log in with them. The pin that 'tctl status' prints on the auth server makes it safe: --ca-pin=sha256:...
+"""
+
 
 def login(arguments: Namespace) -> None:
     """The command. Where somebody is logged in already, and for long enough, only that is said."""
@@ -94,6 +99,8 @@ class _LoggingIn:
         with progress(f"Connecting to {address} ..."):
             known = self._home.trusted(self._proxy.host)
             proxy = await verified(self._reactor, address, arguments.ca_pin, known, arguments.insecure)
+        if not proxy.is_verified:
+            sys.stderr.write(_RISK)
         wanted = getattr(arguments, "site", "") or arguments.cluster
         if wanted and wanted != proxy.facts.cluster_name:
             raise NotFound(f"{address} leads to {proxy.facts.cluster_name}, and to no cluster {wanted[:64]!a}.")

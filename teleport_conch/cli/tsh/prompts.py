@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,14 +28,26 @@ def ask_secret(question: str) -> str:
     try:
         with open("/dev/tty"):  # or getpass would read stdin, and say so in many lines
             pass
-        answer = getpass.getpass(question)
+        with _interruptible():
+            answer = getpass.getpass(question)
     except OSError:
         raise BadParameter("A password is due, and there is no terminal to ask for it. Run: tsh login") from None
-    except EOFError:
+    except (EOFError, KeyboardInterrupt):
         raise Interrupted from None
     if len(answer) > MAX_TYPED_CHARS:
         raise BadParameter(f"What was typed is longer than {MAX_TYPED_CHARS} characters.")
     return answer
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Has a signal end the question at once: a reactor would wait with it until the line has been typed."""
+    before = {each: signal.signal(each, signal.default_int_handler) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def credentials(user: str, second_factor: str, recovery: bool, ask: Ask = ask_secret) -> Credentials:
