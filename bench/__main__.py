@@ -14,7 +14,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from bench import access, beats, bulk, echo, listing, logins, memory, signing, workers
+from bench import access, beats, bulk, echo, listing, logins, memory, password_logins, signing, workers
 from bench.figures import Comparison, table
 from bench.programs import Broken
 
@@ -65,6 +65,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "plan": Benchmark(access.compare_plan, 5),
     "echo": Benchmark(echo.compare, 3),
     "echo-through": Benchmark(partial(echo.compare, through=True), 3),
+    "passwords": Benchmark(password_logins.compare, 3),
 }
 
 

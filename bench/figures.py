@@ -32,6 +32,13 @@ class Target:
         return f"{'at most' if self.at_most else 'at least'} {self.bound:g} x"
 
 
+@frozen
+class More:
+    """At most so much more than the other, in the unit of the figures; a target that is no ratio."""
+
+    bound: float
+
+
 def at_most(bound: float) -> Target:
     return Target(bound, at_most=True)
 
@@ -50,7 +57,7 @@ class Comparison:
 
     what: str
     unit: str
-    target: Target
+    target: Target | More
     ours: Sequence[float]
     other: Sequence[float]
 
@@ -61,7 +68,14 @@ class Comparison:
 
     @property
     def met(self) -> bool:
+        if isinstance(self.target, More):
+            return median(self.ours) - median(self.other) <= self.target.bound
         return self.target.met_by(self.ratio)
+
+    def _target(self) -> str:
+        if isinstance(self.target, More):
+            return f"at most {shown(self.target.bound, self.unit)} more"
+        return str(self.target)
 
     def cells(self) -> tuple[str, ...]:
         """One row of the table."""
@@ -72,7 +86,7 @@ class Comparison:
             shown(median(self.other), self.unit),
             f"{self.ratio:.2f} x",
             f"{min(ratios):.2f} to {max(ratios):.2f}",
-            str(self.target),
+            self._target(),
             "yes" if self.met else "NO",
         )
 

@@ -7,6 +7,7 @@ from contextlib import redirect_stderr
 from pathlib import Path
 from random import Random
 
+from attrs import evolve
 from cryptography.hazmat.primitives.serialization import SSHCertificate as OpenSSHCertificate
 from cryptography.hazmat.primitives.serialization import load_ssh_public_identity
 from twisted.trial.unittest import SynchronousTestCase
@@ -14,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from bench import access
 from bench.__main__ import BENCHMARKS, chosen, main, parser
 from bench.cluster import announced
-from bench.figures import HEADINGS, Comparison, at_least, at_most, shown, table
+from bench.figures import HEADINGS, Comparison, More, at_least, at_most, shown, table
 from bench.load import Caller
 from bench.signing import same_ssh
 from teleport_conch.certs import keys
@@ -38,6 +39,13 @@ class FigureTests(SynchronousTestCase):
         self.assertTrue(at_least(0.3).met_by(0.3))
         self.assertFalse(at_least(0.3).met_by(0.29))
         self.assertEqual([str(at_most(2.0)), str(at_least(0.3))], ["at most 2 x", "at least 0.3 x"])
+
+    def test_more(self) -> None:
+        """A target that is no ratio: so much more than the other, and no more."""
+        near = Comparison("x", "s", More(0.005), ours=(0.0149, 9.0, 0.014), other=(0.01, 0.01, 0.02))
+        self.assertTrue(near.met)
+        self.assertEqual(near.cells()[-2:], ("at most 5.00 ms more", "yes"))
+        self.assertFalse(evolve(near, ours=(0.016, 0.016, 0.016)).met)
 
     def test_shown(self) -> None:
         """Three digits, in a unit in which the figure is at least one."""

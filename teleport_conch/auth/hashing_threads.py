@@ -14,7 +14,7 @@ from twisted.python.threadpool import ThreadPool
 
 from teleport_conch.auth.limits import HASHING_THREADS
 
-NICENESS = 10
+NICENESS = 5
 
 
 @define(eq=False)

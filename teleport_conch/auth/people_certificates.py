@@ -6,6 +6,7 @@ certificate say the same and end at the same second.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from uuid import UUID
 
@@ -100,7 +101,7 @@ class PeopleCertificates:
         ssh, tls = self._sign(wanted, live, logins, permitted, pinned, ttl_s, now)
         about = {"cert_type": "user", "name": wanted.name, "logins": logins, "roles": [role.name for role in live]}
         self._tell({**about, "user": by or wanted.name, "method": method, "expires": now + ttl_s})
-        return Issued(ssh, tls, tuple(role.name for role in live), float(int(now + ttl_s)))
+        return Issued(ssh, tls, tuple(role.name for role in live), float(math.ceil(now + ttl_s)))
 
     def _ttl(self, wanted: Wanted, permitted: Options, now: float) -> float:
         if wanted.unclamped:

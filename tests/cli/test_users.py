@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
+from collections.abc import Awaitable, Callable
 from uuid import uuid4
 
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
+from teleport_conch.auth import passwords
+from teleport_conch.auth.hashing_threads import HashingThreads
 from teleport_conch.certs.certificate import SSHCertificate
 from teleport_conch.certs.extensions import roles_of
+from teleport_conch.cli import reach
 from teleport_conch.cli.links import PersonsLink, WebAddress
 from teleport_conch.cli.views import user_table
+from teleport_conch.client.api import AuthClient
 from teleport_conch.client.people import Invite
+from teleport_conch.client.tls import client_options
 from teleport_conch.errors import AlreadyExists, BadParameter, NotFound, PrincipalForbidden, TeleportError
 from teleport_conch.resources.server import Presence, Server, State
 from teleport_conch.resources.user import LoginLock, User
-from tests.cli.auth_host import AuthHostTestCase
+from tests.auth.people import code as totp_code
+from tests.cli.auth_host import AuthHostTestCase, the_reactor
 
 GATE = Server("proxy", str(uuid4()), "gate", web_addr="10.0.0.7:3080", web_public_addrs=("proxy.example.com:3080",))
 INVITE = Invite("ab" * 16, "invite", 3600.0)
@@ -112,6 +121,31 @@ class UsersTests(AuthHostTestCase):
         said = await self.tctl("users", "rm", "alice,bob")
         self.assertEqual(said, 'User "alice" has been deleted\nUser "bob" has been deleted\n')
         self.assertEqual(await self.listed(), [])
+
+    async def test_hashed_elsewhere(self) -> None:
+        """In the service, a password is hashed by the threads that are there for it."""
+        self.patch(passwords, "SCRYPT_LOG2_N", 4)
+        where: list[int] = []
+        real = HashingThreads.__call__
+
+        def recorded(threads: HashingThreads, call: Callable[[], bytes]) -> Awaitable[bytes]:
+            def hashed() -> bytes:
+                where.append(threading.get_native_id())
+                return call()
+
+            return real(threads, hashed)
+
+        self.patch(HashingThreads, "__call__", recorded)
+        found = json.loads(await self.tctl("users", "add", "alice", form="json"))
+        known = reach.find(self.host.config, (), None)
+        assert known.identity is not None
+        client = AuthClient(the_reactor, known.addresses, client_options(known.identity))
+        opened = await client.people.open_invite(found["token"], "127.0.0.1")
+        code = totp_code(opened.otp_secret, time.time())
+        await client.people.accept_invite(found["token"], "correct horse battery staple", code, "127.0.0.1")
+        await client.close()
+        self.assertEqual(len(where), 1)
+        self.assertNotIn(threading.get_native_id(), where)
 
     async def test_sign(self) -> None:
         """``tctl auth sign`` takes roles and logins of a stored user, and lasts longer if it is told so."""
