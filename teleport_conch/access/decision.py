@@ -12,6 +12,7 @@ from __future__ import annotations
 from attrs import field, frozen
 
 from teleport_conch.access.findings import Trace
+from teleport_conch.access.locks import because
 from teleport_conch.access.options import Options, combine
 from teleport_conch.access.question import (
     Action,
@@ -26,7 +27,6 @@ from teleport_conch.access.question import (
 )
 from teleport_conch.access.remarks import Remark
 from teleport_conch.access.roles import Role
-from teleport_conch.access.shut_out import because
 from teleport_conch.access.trace import explain, live_roles
 from teleport_conch.errors import AccessDenied, Fact
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from attrs import Factory, field, frozen
 
+from teleport_conch.access.findings import Failure
+from teleport_conch.access.shown import shown
 from teleport_conch.resources.lock import Lock
 
 
@@ -62,3 +64,17 @@ def _matches(lock: Lock, user: str, roles: Collection[str], login: str, nodes: C
 
 
 NO_LOCKS = Locks()
+
+
+def because(locks: Sequence[Lock]) -> str:
+    """What the person hears of locks: the first message that there is."""
+    message = next((lock.message for lock in locks if lock.message), "")
+    return f"locked by an administrator ({shown(message)})" if message else "locked by an administrator"
+
+
+def failure_of(lock: Lock) -> Failure:
+    """What a trace says of a lock."""
+    targets = " and ".join(f"{target} {shown(name)}" for target, name in lock.targets().items())
+    message = f": {shown(lock.message)}" if lock.message else ""
+    name = shown(lock.name)
+    return Failure("lock", f"the lock {name} is in force on {targets}{message}", f"remove the lock {name}")

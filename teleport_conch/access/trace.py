@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from teleport_conch.access.binding import Values, listed
 from teleport_conch.access.findings import DENY, Failure, Finding, Trace
+from teleport_conch.access.locks import failure_of
 from teleport_conch.access.options import combine
 from teleport_conch.access.question import (
     OPTIONS,
@@ -23,7 +24,6 @@ from teleport_conch.access.roles import Role
 from teleport_conch.access.rules import OWN_RECORDS, Rule
 from teleport_conch.access.scene import Scene
 from teleport_conch.access.shown import shown
-from teleport_conch.resources.lock import Lock
 
 MAX_REMARKS = 16
 """What is logged of one decision."""
@@ -102,14 +102,7 @@ def _beyond(live: Sequence[Role], facts: Facts) -> Iterator[Failure]:
 
 
 def _locked(caller: Caller, action: AnyAction, target: Target, facts: Facts, now: float) -> tuple[Failure, ...]:
-    return tuple(map(_lock, facts.shut_out(caller, action, target, now)))
-
-
-def _lock(lock: Lock) -> Failure:
-    targets = " and ".join(f"{target} {shown(name)}" for target, name in lock.targets().items())
-    message = f": {shown(lock.message)}" if lock.message else ""
-    name = shown(lock.name)
-    return Failure("lock", f"the lock {name} is in force on {targets}{message}", f"remove the lock {name}")
+    return tuple(map(failure_of, facts.shut_out(caller, action, target, now)))
 
 
 # Calls of the API.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from twisted.internet.defer import Deferred
 
 from teleport_conch import wire
@@ -75,6 +77,14 @@ class LockedTests(DoorCase):
         self.assertEqual(self.transport.disconnects, [(11, LOCKED.encode())])
         told = [fields for name, _, fields in self.events.take() if name == "client.disconnect"]
         self.assertEqual([(fields["user"], fields["reason"]) for fields in told], [("alice", LOCKED)])
+
+    def test_53_trace(self) -> None:
+        """The event has the reference that the person was told, and the lock."""
+        self.lock(Lock("x", user="alice", message="ask the desk"))
+        refused = self.failureResultOf(self.opening("web1"), ChannelRefused).value
+        [fields] = [fields for name, _, fields in self.events.take() if name == "proxy.connect"]
+        self.assertEqual(refused.sentence, f"{fields['error']} (reference {fields['reference']})")
+        self.assertIn("lock: the lock x is in force on user alice: ask the desk", cast(list[str], fields["trace"]))
 
     def test_53_others(self) -> None:
         """A lock on somebody else changes nothing."""
