@@ -93,7 +93,7 @@ class BoundedChannel(HTTPChannel):
     refused = False
     _deadline: IDelayedCall | None = None
     _arriving = False
-    _answering = False
+    answering = False
     _head_bytes = 0
     _head_lines = 0
     _discarded = 0
@@ -133,7 +133,7 @@ class BoundedChannel(HTTPChannel):
         if self.refused:
             self._discard(len(data))
             return
-        if not self._answering:
+        if not self.answering:
             self._arriving = True
         super().dataReceived(data)
         self._expect_the_rest()
@@ -169,11 +169,11 @@ class BoundedChannel(HTTPChannel):
     def allContentReceived(self) -> None:
         self._stop_deadline()
         self._head_bytes = self._head_lines = 0
-        self._arriving, self._answering = False, True
+        self._arriving, self.answering = False, True
         super().allContentReceived()
 
     def requestDone(self, request: Request) -> None:
-        self._answering = False
+        self.answering = False
         super().requestDone(request)  # which reads on, if more was sent meanwhile
         self._expect_the_rest()
 
@@ -189,6 +189,10 @@ class BoundedChannel(HTTPChannel):
 
     def _too_slow(self) -> None:
         self.refuse(ConnectionProblem(f"The request did not arrive within {limits.ARRIVAL_S:g} seconds."))
+
+    def end(self) -> None:
+        """The service stops: close the connection now."""
+        self.loseConnection()
 
     # The end of a connection that asks for too much.
 

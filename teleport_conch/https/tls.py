@@ -16,12 +16,12 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.task import deferLater
 from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory, TLSMemoryBIOProtocol
-from twisted.web.http import HTTPChannel
 
 from teleport_conch.certs import keys
 from teleport_conch.https.limits import CLOSING_S, CLOSING_STEP_S
 from teleport_conch.https.peeking import PeekFactory
 from teleport_conch.https.places import Places, host_of
+from teleport_conch.https.site import BoundedChannel
 
 _CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
 """Of TLS 1.2; those of TLS 1.3 are all good."""
@@ -93,10 +93,10 @@ class BoundedTLSFactory(TLSMemoryBIOFactory):
         protocol.peer = addr
         return protocol
 
-    def channels(self) -> list[HTTPChannel]:
+    def channels(self) -> list[BoundedChannel]:
         """What speaks HTTP over the connections that are open."""
         spoken = [protocol.wrappedProtocol for protocol in self.protocols]
-        return [channel for channel in spoken if isinstance(channel, HTTPChannel)]
+        return [channel for channel in spoken if isinstance(channel, BoundedChannel)]
 
     def registerProtocol(self, p: TLSMemoryBIOProtocol) -> None:
         if p not in self.protocols:  # Twisted does this twice
@@ -120,7 +120,7 @@ async def close(
     await maybeDeferred(listening.stopListening)
     entrance.end()
     for channel in factory.channels():
-        channel.loseConnection()
+        channel.end()
     waited_s = 0.0
     while factory.protocols and waited_s < CLOSING_S:
         await deferLater(reactor, CLOSING_STEP_S)

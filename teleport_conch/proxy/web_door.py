@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from twisted.application.service import MultiService
 from twisted.internet.interfaces import IAddress, IListeningPort
@@ -11,6 +11,8 @@ from twisted.internet.interfaces import IAddress, IListeningPort
 from teleport_conch import proxy_protocol
 from teleport_conch.certs.identity import HostIdentity
 from teleport_conch.certs.names import SERVER_NAME
+from teleport_conch.client.api import AuthClient
+from teleport_conch.client.tls import client_options
 from teleport_conch.config.settings import Settings
 from teleport_conch.https.limits import MAX_PEEKING, MAX_PEEKING_PER_ADDRESS
 from teleport_conch.https.peeking import PeekFactory
@@ -22,7 +24,7 @@ from teleport_conch.proxy.dialing import HostKey
 from teleport_conch.proxy.passage import Passage
 from teleport_conch.proxy.public import PublicAddresses
 from teleport_conch.proxy.web_certificate import LOOK_S, Files, WebCertificate
-from teleport_conch.proxy.web_port import MAX_CONNECTIONS, WebPort, WebTLS, farewell
+from teleport_conch.proxy.web_port import MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS, WebPort, WebTLS, farewell
 from teleport_conch.starting import Reactor
 from teleport_conch.version import VERSION
 from teleport_conch.web.site import open_gate, site_of
@@ -49,6 +51,8 @@ class WebDoor(MultiService):
         self._member = member
         self._addresses = addresses
         self._host_key = host_key
+        # Not the member's, so that no number of logins keeps its beats waiting.
+        self._auth = AuthClient(reactor, self._auth_servers(), client_options(None))
         self._certificate = self._make_certificate()
         self._tls = WebTLS(self._certificate)
         self._serving = self._make_serving()
@@ -68,13 +72,18 @@ class WebDoor(MultiService):
     def use_identity(self, identity: HostIdentity) -> None:
         """Be this host from now on, for clients that ask for the proxy as such."""
         self._tls.use_identity(identity)
+        self._auth.use_identity(identity)
 
     async def close(self, listening: IListeningPort) -> None:
         """Take no more connections, and end those that there are."""
         self._passage.end()
         await close(self._reactor, listening, self.factory, self._serving)
+        await self._auth.close()
 
     # The parts.
+
+    def _auth_servers(self) -> Sequence[str]:
+        return tuple(map(str, self._settings.teleport.auth_servers))
 
     def _make_certificate(self) -> WebCertificate:
         proxy = self._settings.proxy
@@ -84,14 +93,14 @@ class WebDoor(MultiService):
         return WebCertificate(files, self._settings.teleport.data_dir, hosts, self._reactor.seconds)
 
     def _make_serving(self) -> BoundedTLSFactory:
-        per_address = self._settings.teleport.connection_limits.max_connections
+        per_address = min(self._settings.teleport.connection_limits.max_connections, MAX_CONNECTIONS_PER_ADDRESS)
         site = site_of(open_gate(self._surroundings()))
         return BoundedTLSFactory(self._tls, site, self._reactor, MAX_CONNECTIONS, per_address)
 
     def _make_passage(self) -> Passage:
-        teleport = self._settings.teleport
-        places = Places(self._reactor, MAX_CONNECTIONS, teleport.connection_limits.max_connections)
-        return Passage(self._reactor, tuple(map(str, teleport.auth_servers)), self._header, places)
+        per_address = self._settings.teleport.connection_limits.max_connections
+        places = Places(self._reactor, MAX_CONNECTIONS, per_address)
+        return Passage(self._reactor, self._auth_servers(), self._header, places)
 
     def _header(self, peer: IAddress) -> bytes:
         """What auth is told of a client."""
@@ -106,7 +115,7 @@ class WebDoor(MultiService):
         return Surroundings(
             clock=self._reactor,
             entropy=os.urandom,
-            people=lambda: member.uplink.client.people,
+            people=lambda: self._auth.people,
             authorities=lambda: [member.cache.authorities(kind) for kind in ("user", "host")],
             cluster_name=member.cluster_name,
             addresses=self._told,

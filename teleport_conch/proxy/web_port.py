@@ -23,6 +23,9 @@ from teleport_conch.proxy.web_certificate import WebCertificate
 MAX_CONNECTIONS = 20_000
 """That the proxy serves itself, and as many that it passes on to auth."""
 
+MAX_CONNECTIONS_PER_ADDRESS = 1000
+"""Of those that it serves itself, where ``connection_limits.max_connections`` allows more."""
+
 _METHODS = (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"OPTIONS ", b"CONNECT ")
 _SPEAK_HTTPS = b"This port speaks HTTPS. Begin the address with https://\n"
 

@@ -19,7 +19,7 @@ from teleport_conch.client.people import SessionOwner
 from teleport_conch.errors import BadParameter, NotFound, SessionEnded, TeleportError, Unauthenticated
 from teleport_conch.https.routing import Routes
 from teleport_conch.https.site import BoundedRequest
-from teleport_conch.https.throttle import Failures, Reports
+from teleport_conch.https.throttle import Failures, InProgress, Reports
 from teleport_conch.web import limits
 from teleport_conch.web.answers import Answer, Cookie, Data, Elsewhere, cookies_in
 from teleport_conch.web.guard import (
@@ -77,12 +77,14 @@ class Gate:
     app: Klein = field(init=False, factory=Klein)
     routes: dict[str, Route] = field(init=False, factory=dict)
     _calls: Failures = field(init=False)
+    _in_progress: InProgress = field(init=False)
     _reports: Reports = field(init=False)
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
         monotonic = self.surroundings.clock.seconds
         self._calls = Failures(monotonic, limits.CALLS_PER_MINUTE, "requests")
+        self._in_progress = InProgress(limits.MAX_IN_PROGRESS, "requests")
         self._reports = Reports.of(monotonic)
 
     def resource(self) -> Routes:
@@ -119,8 +121,9 @@ class Gate:
     async def _serve(self, route: Route, handler: Handler, request: Request, parts: Mapping[str, str]) -> bytes | None:
         visit = self._visit(request)
         try:
-            await self._admit(route, visit)
-            answer = await handler(visit, **parts)
+            with self._in_progress.one():
+                await self._admit(route, visit)
+                answer = await handler(visit, **parts)
         except TeleportError as reason:
             answer = self._refusal(route, visit, reason)
         except Exception:  # noqa: BLE001 - the edge: what nobody foresaw is logged, and its text is not answered

@@ -5,6 +5,8 @@ from __future__ import annotations
 MAX_BODY_BYTES = 64 << 10
 CALLS_PER_MINUTE = 300
 """From one address (one /64 of IPv6), of all routes together."""
+MAX_IN_PROGRESS = 200
+"""Requests that are worked on at one time; most wait for auth."""
 MAX_FIELDS = 16
 """Of a form."""
 MAX_FIELD_CHARS = 4096

@@ -7,15 +7,28 @@ from collections.abc import Mapping
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import IResource
 
-from teleport_conch.https.site import BoundedSite
+from teleport_conch.https.site import BoundedChannel, BoundedSite
 from teleport_conch.web import account_pages, api_routes, limits, link_pages
 from teleport_conch.web.gate import Gate
 from teleport_conch.web.guard import SECURITY_HEADERS
 from teleport_conch.web.surroundings import Surroundings
 
 
+class WebChannel(BoundedChannel):
+    """One connection."""
+
+    def end(self) -> None:
+        """Close it once its answer is given: somebody may be logging in, which takes a moment."""
+        if self.answering:
+            self.persistent = False
+        else:
+            self.loseConnection()
+
+
 class WebSite(BoundedSite):
     """The factory of connections."""
+
+    protocol = WebChannel
 
     def __init__(self, timers: IReactorTime, resource: IResource) -> None:
         super().__init__(timers, resource, limits.MAX_BODY_BYTES)

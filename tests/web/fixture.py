@@ -182,7 +182,7 @@ class WebTestCase(SynchronousTestCase):
         peer = IPv4Address("TCP", address, 4000)
         channel = self.site.buildProtocol(peer)
         assert isinstance(channel, BoundedChannel)
-        self.wire = _Wire(peerAddress=peer)
+        self.channel, self.wire = channel, _Wire(peerAddress=peer)
         channel.makeConnection(self.wire)
         channel.dataReceived(data)
         return self.answered()

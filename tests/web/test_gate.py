@@ -5,12 +5,13 @@ The number in the names of tests is that of the project's list of attacks.
 
 from __future__ import annotations
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch.errors import BadParameter
 from teleport_conch.https.limits import ARRIVAL_S
 from teleport_conch.web import limits
-from teleport_conch.web.answers import Answer, Cookie, cookies_in
+from teleport_conch.web.answers import Answer, Cookie, Data, cookies_in
 from teleport_conch.web.gate import Who
 from teleport_conch.web.guard import (
     FORM_COOKIE,
@@ -284,6 +285,40 @@ class LimitTests(WebTestCase):
         self.assertEqual(self.send("GET", "/webapi/ping", address="192.0.2.8").status, 200)
         self.clock.advance(60)
         self.assertEqual(self.call("GET", "/webapi/ping").status, 200)
+
+    def slow(self) -> Deferred[None]:
+        """A route that takes as long as the test wants."""
+        work: Deferred[None] = Deferred()
+
+        @self.gate.api("GET", "/webapi/slow")
+        async def slow(visit: Visit) -> Answer:
+            await work
+            return Data({})
+
+        return work
+
+    def test_in_progress(self) -> None:
+        """So many are worked on at one time, whoever sent them; the next one is refused at once."""
+        work = self.slow()
+        for number in range(limits.MAX_IN_PROGRESS):
+            self.assertEqual(self.send("GET", "/webapi/slow", address=f"192.0.2.{number % 250}").status, 0)
+        answer = self.send("GET", "/webapi/ping", address="198.51.100.1")
+        self.assertEqual((answer.status, answer.code), (429, "LIMIT_EXCEEDED"))
+        work.callback(None)
+        self.assertEqual(self.send("GET", "/webapi/ping", address="198.51.100.1").status, 200)
+
+    def test_stop(self) -> None:
+        """A stopping service gives the answers that it owes, and closes the other connections at once."""
+        work = self.slow()
+        self.call("GET", "/webapi/slow")
+        busy, wire = self.channel, self.wire
+        self.call("GET", "/webapi/ping")
+        for channel in (busy, self.channel):
+            channel.end()
+        self.assertEqual((wire.disconnecting, self.wire.disconnecting), (False, True))
+        work.callback(None)
+        self.assertIn(b"200 OK", wire.value())
+        self.assertTrue(wire.disconnecting)
 
     def test_fields(self) -> None:
         """A form with too many fields, a long one, one twice, or bytes that are no form."""
