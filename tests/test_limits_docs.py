@@ -26,7 +26,7 @@ NO_BOUNDS = {
     "auth.hashing_threads.NICENESS",
     *("client.ssh.running.NO_STATUS", "client.ssh.agent.SUCCESS", "client.ssh.agent.REQUEST_IDENTITIES"),
     *("client.ssh.agent.IDENTITIES_ANSWER", "client.ssh.agent.REMOVE_IDENTITY", "client.ssh.agent.ADD_ID_CONSTRAINED"),
-    "auth.bots.TOKEN_BYTES",
+    "auth.bot_tokens.TOKEN_BYTES",
     *("auth.limits.SCRYPT_LOG2_N", "auth.limits.SCRYPT_R", "auth.limits.SCRYPT_P", "auth.web_sessions.SECRET_BYTES"),
     *("auth.second_factor.DIGITS", "auth.second_factor.SECRET_BYTES", "auth.second_factor.RECOVERY_CODES"),
     "auth.second_factor.RECOVERY_BYTES",

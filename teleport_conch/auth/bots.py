@@ -4,13 +4,12 @@ To the cluster a robot is the user ``bot-<name>``. Its certificates carry a gene
 renews with an old one has a copy of an identity that was renewed before, and nobody can tell which of the two is the
 thief. So the robot is locked, and an event says so.
 
-A robot lies under ``bots/<name>``, the digest of its token under ``bot_tokens/<digest>``.
+A robot lies under ``bots/<name>``; for its token see :mod:`teleport_conch.auth.bot_tokens`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from contextlib import suppress
 
 from attrs import define, evolve, field, frozen
@@ -18,18 +17,13 @@ from attrs import define, evolve, field, frozen
 from teleport_conch.access.builtin import ROBOT
 from teleport_conch.access.directory import Directory
 from teleport_conch.access.roles import Role
-from teleport_conch.auth import storing
+from teleport_conch.auth.bot_tokens import BotTokens, life, unknown
 from teleport_conch.auth.clocks import Clocks
 from teleport_conch.auth.emitting import Emit
-from teleport_conch.auth.invites import digest_of
 from teleport_conch.auth.limits import (
     BOT_CERTIFICATE_S,
-    BOT_TOKEN_TTL_S,
-    EXPIRED_TOKENS_KEPT_S,
     FAILED_TOKENS_PER_MINUTE,
     MAX_BOTS,
-    MAX_TOKEN_TTL_S,
-    MIN_TOKEN_TTL_S,
 )
 from teleport_conch.auth.locks import LockList
 from teleport_conch.auth.people_certificates import Issued, PeopleCertificates, Wanted
@@ -46,16 +40,13 @@ from teleport_conch.errors import (
     IdentityCopied,
     JoinRefused,
     NotFound,
-    TokenExpired,
-    TokenUnknown,
-    TokenUsed,
 )
 from teleport_conch.https.throttle import Failures
-from teleport_conch.resources.bot import MAX_NAME_CHARS, Bot
+from teleport_conch.resources.bot import Bot
 from teleport_conch.resources.fields import Fields
 from teleport_conch.resources.lock import Lock
 from teleport_conch.resources.user import User
-from teleport_conch.storage.backend import IBackend, Item
+from teleport_conch.storage.backend import IBackend
 
 PREFIX = "bots/"
 TOKENS = "bot_tokens/"
@@ -106,38 +97,18 @@ class Keys:
         return hashlib.sha256(self.ssh.strip().encode("utf-8", "backslashreplace")).hexdigest()
 
 
-@frozen
-class _Token:
-    """Of a robot: whose it is, when it expires in POSIX seconds, and whether it was used."""
-
-    name: str
-    expires_at: float
-    used: bool
-    item: Item
-
-    @classmethod
-    def of(cls, item: Item) -> _Token:
-        fields = Fields(storing.decode(item), "token")
-        name = fields.text("bot", max_chars=MAX_NAME_CHARS)
-        return cls(name, fields.number("expires"), fields.boolean("used", default=False), item)
-
-
 @define(eq=False)
 class Bots:
-    """All robots.
-
-    :ivar _random: so many random bytes.
-    """
+    """All robots."""
 
     shelf: Shelf[KnownBot]
+    _tokens: BotTokens
     _clocks: Clocks
-    _backend: IBackend
     _users: Users
     _locks: LockList
     _directory: Directory
     _certificates: PeopleCertificates
     _emit: Emit
-    _random: Callable[[int], bytes]
     _by_address: Failures = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -162,19 +133,15 @@ class Bots:
         :param ttl_s: 0 for the usual time.
         :raises AlreadyExists: there is one of this name.
         """
-        if ttl_s and not MIN_TOKEN_TTL_S <= ttl_s <= MAX_TOKEN_TTL_S:
-            raise BadParameter(f"The token of a robot lives for 1 minute to 48 hours, and not {ttl_s:g} seconds.")
-        token, expires_at = self._random(TOKEN_BYTES).hex(), self._clocks.wall() + (ttl_s or BOT_TOKEN_TTL_S)
+        ttl_s = life(ttl_s)
         await self.shelf.create(KnownBot(bot))
-        await self._drop_tokens(bot.name)
+        await self._tokens.drop(bot.name)
         if self._users.shelf.find(user.name) is None:
             await self._users.shelf.create(user)
         else:  # a former one of this name was not removed whole
             await self._users.shelf.replace(user)
         await self._unlock(bot.name)
-        body = {"bot": bot.name, "expires": expires_at}
-        key = TOKENS + digest_of(token)
-        await self._backend.create(key, storing.encode(body), expires_at + EXPIRED_TOKENS_KEPT_S)
+        token, expires_at = await self._tokens.create(bot.name, ttl_s)
         about = {"name": bot.name, "roles": bot.roles, "logins": bot.logins, "expires": expires_at}
         self._emit("bot.create", {**about, "user": bot.created_by})
         return token, expires_at
@@ -188,7 +155,7 @@ class Bots:
         until = self._clocks.wall() + BOT_CERTIFICATE_S
         await self._lock(f"removed-robot-{name}", bot.user, "This robot was removed from the cluster.", until, by)
         await self.shelf.remove(name)
-        await self._drop_tokens(name)
+        await self._tokens.drop(name)
         with suppress(NotFound):
             await self._users.shelf.remove(bot.user)
         self._emit("bot.delete", {"name": name, "user": by})
@@ -204,42 +171,20 @@ class Bots:
         self._by_address.check(address)
         keys.check()
         try:
-            token = await self._token(secret)
+            token = await self._tokens.find(secret)
             stored = self.shelf.get(token.name)
             if token.used and stored.value.key == keys.digest and stored.value.bot.generation == 1:
                 return self._issue(stored.value.bot, keys, address, ""), stored.value.bot  # it did not hear the answer
-            await self._use(token)
+            await self._tokens.use(token)
             issued, bot = await self._next(stored, keys, address, "")
         except (JoinRefused, NotFound) as reason:
             self._by_address.add(address)
-            known = reason if isinstance(reason, JoinRefused) else _unknown()
+            known = reason if isinstance(reason, JoinRefused) else unknown()
             about = {"name": "", "error": known.sentence, "error_code": known.code, "addr.remote": address}
             self._emit("bot.join", about, success=False)
             raise known from None
         self._emit("bot.join", {"name": bot.name, "user": bot.user, "addr.remote": address})
         return issued, bot
-
-    async def _token(self, secret: str) -> _Token:
-        try:
-            token = _Token.of(await self._backend.get(TOKENS + digest_of(secret)))
-        except NotFound:
-            raise _unknown() from None
-        ago = round(self._clocks.wall() - token.expires_at)
-        if ago >= 0:
-            sentence = f"The token of this robot expired {ago} seconds ago; remove the robot, and make it again."
-            raise TokenExpired(sentence, seconds=ago)
-        return token
-
-    async def _use(self, token: _Token) -> None:
-        """From now on the token is used. Of two who show it, one comes past here."""
-        if token.used:
-            raise _used()
-        value = storing.encode({"bot": token.name, "expires": token.expires_at, "used": True})
-        try:
-            item = token.item
-            await self._backend.compare_and_swap(item.key, item.revision, value, item.expires_at)
-        except (CompareFailed, NotFound):
-            raise _used() from None
 
     async def renew(self, identity: TLSIdentity, keys: Keys, address: str) -> tuple[Issued, Bot]:
         """The next certificates of a robot, in place of those that it shows.
@@ -304,7 +249,7 @@ class Bots:
             " identity. It is locked: find out where the copy is, then remove the robot and make it again."
         )
 
-    # Locks and tokens.
+    # Locks.
 
     async def _lock(self, name: str, user: str, message: str, until: float | None, by: str) -> None:
         lock = Lock(name, user=user, message=message, expires_at=until, created_at=self._clocks.wall(), created_by=by)
@@ -318,20 +263,3 @@ class Bots:
         for lock in (f"removed-robot-{name}", f"copied-robot-{name}"):
             with suppress(NotFound):
                 await self._locks.shelf.remove(lock)
-
-    async def _drop_tokens(self, name: str) -> None:
-        for item in await storing.everything(self._backend, TOKENS):
-            if _Token.of(item).name == name:
-                with suppress(NotFound):
-                    await self._backend.delete(item.key)
-
-
-def _unknown() -> TokenUnknown:
-    return TokenUnknown("There is no such token of a robot, or the robot was removed. 'tctl bots add' makes one.")
-
-
-def _used() -> TokenUsed:
-    return TokenUsed(
-        "This token was used already, and is good once. If that was not this robot, remove the robot with"
-        " 'tctl bots rm' and make it again."
-    )

@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from teleport_conch.access.directory import Directory
 from teleport_conch.auth import authorities, bots, locks, roles, users
 from teleport_conch.auth.authorities import Authorities, open_authorities
+from teleport_conch.auth.bot_tokens import BotTokens
 from teleport_conch.auth.bots import Bots
 from teleport_conch.auth.callers import Judge
 from teleport_conch.auth.certificates import Certificates
@@ -228,6 +229,7 @@ async def open_cluster(
         clocks,
         backend,
         known_users,
+        known_locks,
         trusted,
         Hashing(in_pool, random),
         lambda: configuration.preference.second_factor,
@@ -235,8 +237,9 @@ async def open_cluster(
         random,
     )
     directory = Directory(known_roles, known_users.shelf.values)
+    tokens_of_bots = BotTokens(clocks, backend, random)
     shelf, certificates = bots.open_shelf(backend), people.certificates
-    known_bots = Bots(shelf, clocks, backend, known_users, known_locks, directory, certificates, emit, random)
+    known_bots = Bots(shelf, tokens_of_bots, clocks, known_users, known_locks, directory, certificates, emit)
     await known_bots.shelf.load()
     tokens = Tokens(clocks, backend, founding.static_tokens, random)
     rules = NameRules(name, allow_loopback=founding.allow_loopback)

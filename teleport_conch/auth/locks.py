@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from attrs import define, evolve, field
 
-from teleport_conch.access.locks import Locks
+from teleport_conch.access.locks import Locks, because
 from teleport_conch.access.shut_out import check_node
 from teleport_conch.auth.hosts import Registration
 from teleport_conch.auth.limits import MAX_LOCKS
@@ -42,6 +44,11 @@ class LockList:
         if registration.role == "Node":
             names = (registration.host_uuid, registration.node_name)
             check_node(self.every, names, now)
+
+    def on_person(self, name: str, roles: Collection[str], now: float) -> str:
+        """What a person hears who is locked, whatever the login would be; empty for who is not."""
+        found = self.every.against(name, roles, "", (), now)
+        return because(found) if found else ""
 
 
 def checked(lock: Lock, before: Lock | None, by: str, now: float) -> Lock:

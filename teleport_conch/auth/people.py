@@ -14,6 +14,7 @@ from teleport_conch.auth.credentials import Credentials, Vault
 from teleport_conch.auth.emitting import Emit
 from teleport_conch.auth.invites import Invite, Invites
 from teleport_conch.auth.limits import MAX_PERSONS_CERTIFICATE_S
+from teleport_conch.auth.locks import LockList
 from teleport_conch.auth.passwords import Hashing, check_new
 from teleport_conch.auth.people_certificates import PeopleCertificates
 from teleport_conch.auth.proving import Given, Proving
@@ -106,6 +107,7 @@ async def open_people(
     clocks: Clocks,
     backend: IBackend,
     users: Users,
+    locks: LockList,
     authorities: Authorities,
     hashing: Hashing,
     second_factor: Callable[[], str],
@@ -119,9 +121,9 @@ async def open_people(
         attempts,
         vault,
         hashing,
-        Proving(clocks, users, vault, hashing, attempts, second_factor, emit),
+        Proving(clocks, users, vault, hashing, attempts, second_factor, locks, emit),
         Invites(clocks, backend, users, vault, hashing, cluster, second_factor, emit, random),
-        WebSessions(clocks, backend, users, random),
+        WebSessions(clocks, backend, users, locks, random),
         PeopleCertificates(clocks, authorities, emit, random),
         clocks,
         backend,

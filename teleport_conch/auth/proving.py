@@ -16,9 +16,10 @@ from teleport_conch.auth.clocks import Clocks
 from teleport_conch.auth.credentials import Credentials, Vault
 from teleport_conch.auth.emitting import Emit
 from teleport_conch.auth.limits import FAILED_LOGINS_BEFORE_LOCKOUT, FAILED_LOGINS_PER_MINUTE
+from teleport_conch.auth.locks import LockList
 from teleport_conch.auth.passwords import Hashing, prepared
 from teleport_conch.auth.users import Users
-from teleport_conch.errors import CompareFailed, LockedOut, LoginRefused, NotFound, StorageFull
+from teleport_conch.errors import AccessDenied, CompareFailed, LockedOut, LoginRefused, NotFound, StorageFull
 from teleport_conch.https.throttle import Failures, Reports
 from teleport_conch.resources.user import User
 
@@ -69,6 +70,7 @@ class Proving:
     _hashing: Hashing
     _attempts: Attempts
     _required: Callable[[], str]
+    _locks: LockList
     _emit: Emit
     _by_address: Failures = field(init=False)
     _reports: Reports = field(init=False)
@@ -86,6 +88,7 @@ class Proving:
         """The user that somebody proved to be. Codes that were used count no more when this answers.
 
         :raises LoginRefused: something is wrong.
+        :raises AccessDenied: nothing is, and an administrator has locked the user.
         :raises LockedOut: too much was wrong under this name.
         :raises LimitExceeded: too much comes from this address, or at one time.
         :raises StorageFull: there is no room for the event, so that nobody is let in.
@@ -104,6 +107,7 @@ class Proving:
                 raise LoginRefused(REFUSED) from None
             if failed_before:
                 await self._attempts.forget(counter)
+            self._check_not_locked(user, given)
         self._tell_success(given, proof.factor)
         return user
 
@@ -156,6 +160,12 @@ class Proving:
             await self._vault.swap(user.name, credentials)
         except (CompareFailed, NotFound):
             raise _Wrong("the code was used by another login at the same time, or the user was reset") from None
+
+    def _check_not_locked(self, user: User, given: Given) -> None:
+        locked = self._locks.on_person(user.name, user.roles, self._clocks.wall())
+        if locked:
+            self._tell_failure(given, locked)
+            raise AccessDenied(f"The user {user.name!r} is {locked}.")
 
     async def _failed(self, given: Given, counter: Counter, reason: str) -> None:
         self._by_address.add(given.address)

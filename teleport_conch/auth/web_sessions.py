@@ -15,6 +15,7 @@ from teleport_conch.auth import storing
 from teleport_conch.auth.clocks import Clocks
 from teleport_conch.auth.invites import digest_of
 from teleport_conch.auth.limits import WEB_SESSION_IDLE_S, WEB_SESSION_S, WEB_SESSION_TOUCH_S, WEB_SESSIONS_PER_USER
+from teleport_conch.auth.locks import LockList
 from teleport_conch.auth.users import Users
 from teleport_conch.errors import CompareFailed, NotFound, SessionEnded
 from teleport_conch.resources.fields import Fields
@@ -68,6 +69,7 @@ class WebSessions:
     _clocks: Clocks
     _backend: IBackend
     _users: Users
+    _locks: LockList
     _random: Callable[[int], bytes]
 
     async def begin(self, user: User) -> tuple[str, Session]:
@@ -98,6 +100,10 @@ class WebSessions:
         user = self._users.usable(session.user)
         if user is None or session.created_at < user.created_at or now >= session.expires_at:
             raise _ended()
+        locked = self._locks.on_person(user.name, user.roles, now)
+        if locked:
+            await self._remove(session)
+            raise SessionEnded(f"The session has ended, as the user {user.name!r} is {locked}.")
         if now - session.used_at >= WEB_SESSION_TOUCH_S:
             session = evolve(session, used_at=now)
             with suppress(CompareFailed):  # another use of it was written, which does as well

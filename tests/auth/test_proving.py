@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred
 from teleport_conch.auth import attempts, passwords
 from teleport_conch.auth.proving import Given
 from teleport_conch.errors import LoginRefused
+from teleport_conch.resources.lock import Lock
 from teleport_conch.resources.user import User
 from tests.auth.fixture import NOW
 from tests.auth.people import ALICE, CLIENT, PASSWORD, REFUSED, PeopleTestCase, code
@@ -306,6 +307,38 @@ class LockoutTests(PeopleTestCase):
         for each in reversed(waiting):
             each.cancel()
             self.failureResultOf(each)
+
+
+class LockTests(PeopleTestCase):
+    """What an administrator locks, in contrast to what failed logins do."""
+
+    def lock(self, lock: Lock) -> None:
+        self.now(self.cluster.locks.shelf.create(lock))
+
+    def test_user(self) -> None:
+        """Who is locked hears why, and hears it only with the right password and code."""
+        self.settle()
+        self.lock(Lock("x", user="alice", message="see the help desk"))
+        self.assertEqual(self.log_in(password="a wrong password").sentence, REFUSED)
+        answer = self.log_in()
+        self.assertEqual((answer.status, answer.code), (403, "ACCESS_DENIED"))
+        self.assertEqual(answer.sentence, "The user 'alice' is locked by an administrator (see the help desk).")
+        self.assertEqual(self.errors()[-1], "locked by an administrator (see the help desk)")
+        self.assertEqual(self.emitted.named("cert.create"), [])
+
+    def test_role(self) -> None:
+        self.settle()
+        self.lock(Lock("x", role="access", expires_at=self.clock.seconds() + 60))
+        self.assertEqual(self.log_in().sentence, "The user 'alice' is locked by an administrator.")
+        self.clock.advance(60)
+        self.assertEqual(self.log_in().status, 200)
+
+    def test_others(self) -> None:
+        """A lock on something else, or on a login, lets people log in."""
+        self.settle()
+        self.lock(Lock("x", user="bob"))
+        self.lock(Lock("y", user="alice", login="root"))
+        self.assertEqual(self.log_in().status, 200)
 
 
 class AddressTests(PeopleTestCase):

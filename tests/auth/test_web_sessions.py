@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from attrs import evolve
 
+from teleport_conch.resources.lock import Lock
 from teleport_conch.resources.user import User
 from tests.auth.fixture import Answered
 from tests.auth.people import ALICE, PASSWORD, REFUSED, PeopleTestCase
@@ -90,6 +91,17 @@ class WebSessionTests(PeopleTestCase):
         self.clock.advance(5)
         self.add()
         self.assertEqual(self.use(secret).code, "SESSION_ENDED")
+
+    def test_locked(self) -> None:
+        """A lock ends it for good; the person hears why."""
+        self.settle()
+        secret = self.begin()
+        self.now(self.cluster.locks.shelf.create(Lock("x", user="alice")))
+        answer = self.use(secret)
+        self.assertEqual((answer.status, answer.code), (401, "SESSION_ENDED"))
+        self.assertEqual(answer.sentence, "The session has ended, as the user 'alice' is locked by an administrator.")
+        self.now(self.cluster.locks.shelf.remove("x"))
+        self.assertEqual(self.use(secret).sentence, "The session has ended; log in again.")
 
     def test_user_expires(self) -> None:
         self.settle(evolve(ALICE, expires_at=self.clock.seconds() + 600))

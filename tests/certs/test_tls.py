@@ -18,6 +18,7 @@ from teleport_conch.certs import keys, tls
 from teleport_conch.certs.authority import Authority
 from teleport_conch.certs.key_pairs import TLSKeyPair
 from teleport_conch.certs.trust import TLSAuthorities, check_tls_certificate
+from teleport_conch.errors import BadParameter, CertificateMalformed
 from tests.certs import samples
 from tests.certs.samples import CLUSTER, HOST_CA, HOST_UUID, NOW, USER_CA
 
@@ -164,8 +165,44 @@ class BelievedTests(SynchronousTestCase):
                 principals=("root", "alice"),
                 traits={"logins": ("root",), "team": ("dév", "ops")},
                 route_to_cluster="leaf.example",
+                not_before=NOW - 300,
             ),
         )
+
+    def test_limited(self) -> None:
+        """What a certificate is bound to, and how often a robot has renewed it, are in the subject."""
+        limited = USER_CA.sign_user_tls(
+            samples.TLS_KEY.public_key(),
+            name="bot-ci",
+            logins=["root"],
+            roles=["access"],
+            traits={},
+            ttl_s=3600,
+            now=NOW,
+            source_address="192.0.2.7,10.0.0.0/8",
+            generation=7,
+        )
+        identity = check_tls_certificate(limited, TRUSTED, NOW)
+        self.assertEqual((identity.source_address, identity.generation), ("192.0.2.7,10.0.0.0/8", 7))
+        self.assertEqual(subject_of(limited)[-2:], [("1.3.9999.1.15", "192.0.2.7,10.0.0.0/8"), ("1.3.9999.1.16", "7")])
+
+    def test_limits_that_are_none(self) -> None:
+        """An address that nobody can check is not signed, and a generation that is no number is not believed."""
+        for wrong in ("10.0.0.0.0", "10.0.0.1/8", "localhost"):
+            with self.assertRaises(BadParameter):
+                USER_CA.sign_user_tls(
+                    samples.TLS_KEY.public_key(),
+                    name="alice",
+                    logins=["root"],
+                    roles=[],
+                    traits={},
+                    ttl_s=60,
+                    now=NOW,
+                    source_address=wrong,
+                )
+        for said in ([(tls.GENERATION, "-1")], [(tls.GENERATION, "9" * 19)], [(tls.GENERATION, "1")] * 2):
+            looks = forged([(NameOID.COMMON_NAME, "alice"), *said])
+            self.assertRaises(CertificateMalformed, check_tls_certificate, looks, TRUSTED, NOW)
 
     def test_host(self) -> None:
         for role in ("Node", "Proxy", "Auth", "Admin"):
