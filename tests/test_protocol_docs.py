@@ -10,6 +10,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from teleport_conch import proxy_protocol
 from teleport_conch.certs import keys
 from teleport_conch.certs.authority import Authority
+from teleport_conch.certs.names import PROXY_SERVER_NAME, SERVER_NAME
+from teleport_conch.https import limits as https
+from teleport_conch.https.client_hello import MAX_HELLO_BYTES, MAX_RECORDS
 from teleport_conch.proxy_protocol import Believer, HeaderRefused, encode, header_length
 from teleport_conch.ssh.factory import LOGIN_GRACE_S
 from teleport_conch.wire import Reader
@@ -29,6 +32,23 @@ def block(text: str, heading: str, number: int = 0) -> list[list[str]]:
     below = text.partition(f"\n{heading}\n")[2]
     blocks = re.findall(r"::\n\n((?:    .*\n)+)", below)
     return [line.split(None, 1) for line in blocks[number].splitlines()]
+
+
+class WebPortTests(SynchronousTestCase):
+    """``web-port.rst`` against the rooms ``https`` and ``proxy``."""
+
+    def test_numbers(self) -> None:
+        """Names, sizes and times."""
+        words = " ".join(page("web-port").split())
+        for sentence in (
+            f"``{SERVER_NAME}`` The bytes go to an auth server",
+            f"``{PROXY_SERVER_NAME}`` TLS ends here, with the proxy's own host certificate",
+            f"It has at most {MAX_HELLO_BYTES} bytes, in at most {MAX_RECORDS} records",
+            f"A connection has {https.PEEK_S:g} s to send it",
+            f"At most {https.MAX_PEEKING} connections wait for it at one time",
+            f"and {https.MAX_PEEKING_PER_ADDRESS} from one address",
+        ):
+            self.assertIn(sentence, words)
 
 
 class ClientAddressTests(SynchronousTestCase):

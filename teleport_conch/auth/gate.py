@@ -36,6 +36,7 @@ from teleport_conch.errors import (
     TeleportError,
     Unauthenticated,
 )
+from teleport_conch.https.places import host_of
 from teleport_conch.https.routing import Routes
 from teleport_conch.https.throttle import Reports
 
@@ -346,8 +347,7 @@ async def _awaited(work: Awaitable[Answer]) -> Answer:
 
 def address_of(request: Request) -> str:
     """Where a request came from: the IP address, an IPv4 one in its own form."""
-    address = str(getattr(request.getClientAddress(), "host", ""))
-    return address.removeprefix("::ffff:") if "." in address else address
+    return host_of(request.getClientAddress())
 
 
 def _target(caller: Caller, needs: Needs, parts: Mapping[str, str]) -> Target:

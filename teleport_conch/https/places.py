@@ -46,5 +46,6 @@ class Places:
 
 
 def host_of(address: IAddress | None) -> str:
-    """The host of an address, empty where it has none."""
-    return str(getattr(address, "host", ""))
+    """The host of an address, an IPv4 one in its own form; empty where it has none."""
+    host = str(getattr(address, "host", ""))
+    return host.removeprefix("::ffff:") if "." in host else host

@@ -166,7 +166,7 @@ def _account_page(visit: Visit, problem: Problem | None = None, status: int = 20
 def _who(owner: SessionOwner) -> Tag:
     until = f"{datetime.fromtimestamp(owner.expires_at, UTC):%Y-%m-%d %H:%M} UTC"
     facts = (("User", owner.user), ("Roles", ", ".join(owner.roles) or "none"), ("Logged in here until", until))
-    return tags.dl([(tags.dt(name), tags.dd(value)) for name, value in facts])
+    return tags.dl([(tags.dt(name), tags.dd(tags.bdi(value))) for name, value in facts])
 
 
 def _password_form(visit: Visit, token: str, problem: Problem | None) -> Tag:

@@ -17,6 +17,7 @@ from twisted.web.server import Request
 
 from teleport_conch.client.people import SessionOwner
 from teleport_conch.errors import BadParameter, NotFound, SessionEnded, TeleportError, Unauthenticated
+from teleport_conch.https.places import host_of
 from teleport_conch.https.routing import Routes
 from teleport_conch.https.site import BoundedRequest
 from teleport_conch.https.throttle import Failures, InProgress, Reports
@@ -133,7 +134,7 @@ class Gate:
 
     def _visit(self, request: Request) -> Visit:
         assert isinstance(request, BoundedRequest)
-        address = str(getattr(request.getClientAddress(), "host", ""))
+        address = host_of(request.getClientAddress())
         cookies = cookies_in(header(request, "cookie"))
         fresh = "" if cookies.get(FORM_COOKIE) else self.surroundings.entropy(_FORM_COOKIE_BYTES).hex()
         asks_for_code = self._told(self.surroundings.second_factor) != "off"

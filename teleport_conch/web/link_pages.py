@@ -72,14 +72,14 @@ def _shown(visit: Visit) -> OpenedInvite:
 
 
 def _page(visit: Visit, shown: OpenedInvite, problem: Problem | None = None, status: int = 200) -> Page:
-    intro = f"For the user {shown.user}." if shown.kind != "invite" else f"Welcome, {shown.user}."
+    intro = tags.p("Welcome, " if shown.kind == "invite" else "For the user ", tags.bdi(shown.user), ".")
     kept = [hidden(name, value) for name, value in (
         ("kind", shown.kind), ("user", shown.user), ("otp_secret", shown.otp_secret), ("otp_uri", shown.otp_uri),
     )]  # fmt: skip
     sections = [_password(shown, problem), *([_second_factor(shown, problem)] if shown.otp_uri else [])]
     button = "Set up the account" if shown.kind == "invite" else "Save"
     action = visit.request.path.decode("ascii", "replace")
-    body = tags.div(summary(problem), tags.p(intro), form(action, visit.form_token(), *kept, *sections, button=button))
+    body = tags.div(summary(problem), intro, form(action, visit.form_token(), *kept, *sections, button=button))
     return Page(_TITLES.get(shown.kind, _TITLES["reset"]), body, status)
 
 

@@ -149,6 +149,12 @@ class HeaderTests(WebTestCase):
         )
         self.assertEqual(self.form("/web/logout", {}, "5e55a").cookies, [f"{SESSION_COOKIE}=; {strict}; Max-Age=0"])
 
+    def test_address(self) -> None:
+        """An IPv4 address is itself on a port that listens for both; limits and certificates go by it."""
+        for shown, said in (("::ffff:192.0.2.9", "192.0.2.9"), ("2001:db8::9", "2001:db8::9")):
+            self.send("GET", f"/web/invite/{TOKEN}", address=shown)
+            self.assertEqual(self.people.asked[-1], ("open_invite", (TOKEN, said)))
+
     def test_104_claims(self) -> None:
         """What a client says of its address or itself is read nowhere."""
         claims = {

@@ -151,8 +151,8 @@ class AccountTests(PageCase):
     def test_show(self) -> None:
         """Who it is, and until when."""
         text = self.get("/web/account", "5e55b").text
-        self.assertIn("<dd>bob</dd>", text)
-        self.assertIn("<dd>2027-01-15 08:30 UTC</dd>", text)
+        self.assertIn("<dd><bdi>bob</bdi></dd>", text)
+        self.assertIn("<dd><bdi>2027-01-15 08:30 UTC</bdi></dd>", text)
 
     def test_nobody(self) -> None:
         """Without a session one logs in first, and comes back."""
