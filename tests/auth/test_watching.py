@@ -10,6 +10,7 @@ from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from teleport_conch.access.builtin import USER_ROLES
 from teleport_conch.access.conditions import Conditions
 from teleport_conch.access.decision import Caller
 from teleport_conch.access.roles import Role
@@ -78,7 +79,7 @@ class SnapshotTests(WatchTestCase):
         assert isinstance(items, list)
         kinds = [item["kind"] for item in items]
         self.assertEqual(kinds.count("cert_authority"), 2)
-        self.assertEqual(kinds.count("role"), 3)
+        self.assertEqual(kinds.count("role"), len(USER_ROLES))
         self.assertEqual(
             [kinds.count(kind) for kind in ("cluster_config", "cluster_name", "node", "proxy")], [1, 1, 1, 0]
         )
