@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from attrs import define, field
@@ -33,6 +34,7 @@ class Stay:
     _began_at: float = field(init=False, default=0.0)
     _active_at: float = field(init=False, default=0.0)
     _ends: list[tuple[float, Callable[[], str]]] = field(init=False, factory=list)
+    _shared: ClusterConfig = field(init=False, factory=ClusterConfig)
     _idle_s: float = field(init=False, default=0.0)
     _timer: IDelayedCall | None = field(init=False, default=None)
     _over: bool = field(init=False, default=False)
@@ -56,7 +58,7 @@ class Stay:
         if self._over:
             return
         try:
-            options, shared = self.grant().options, self.configuration()
+            options, shared = self.grant().options, self._configured()
         except AccessDenied as refusal:
             self.send_away_now(refusal.sentence)
         except TeleportError:
@@ -65,6 +67,12 @@ class Stay:
             self._idle_s = _shortest(options.client_idle_timeout_s, shared.client_idle_timeout_s)
             self._ends = list(self._other_ends(options, shared))
             self._set_timer()
+
+    def _configured(self) -> ClusterConfig:
+        """The configuration, the former one where none is known; in an emergency, what is usual."""
+        with suppress(TeleportError):
+            self._shared = self.configuration()
+        return self._shared
 
     def _other_ends(self, options: Options, shared: ClusterConfig) -> Iterator[tuple[float, Callable[[], str]]]:
         if options.disconnect_expired_cert or shared.disconnect_expired_cert:

@@ -26,16 +26,22 @@ class StayTests(SynchronousTestCase):
         self.shared = ClusterConfig()
         self.options: tuple[Options, ...] = (Options(),)
         self.problem: Exception | None = None
+        self.unconfigured: Exception | None = None
         self.reasons: list[str] = []
         certificate = evolve(samples.user_certificate(), valid_before=int(NOW) + 600)
         claim = Claim("root", certificate, "192.0.2.7:50000")
-        self.stay = Stay(self.clock, claim, self.grant, lambda: self.shared, self.reasons.append)
+        self.stay = Stay(self.clock, claim, self.grant, self.configuration, self.reasons.append)
         self.addCleanup(self.stay.end)
 
     def grant(self) -> Grant:
         if self.problem is not None:
             raise self.problem
         return Grant("dev", tuple(Role(f"r{n}", options) for n, options in enumerate(self.options)))
+
+    def configuration(self) -> ClusterConfig:
+        if self.unconfigured is not None:
+            raise self.unconfigured
+        return self.shared
 
     def begin(self, *options: Options, **shared: object) -> None:
         self.options, self.shared = options or (Options(),), evolve(self.shared, **shared)  # type: ignore[arg-type]  # a test knows what it changes
@@ -131,6 +137,19 @@ class StayTests(SynchronousTestCase):
         self.assertEqual(self.reasons, [])
         self.clock.advance(60)
         self.assertEqual(len(self.reasons), 1)
+
+    def test_configuration_is_not_known(self) -> None:
+        """Where the configuration is too old, what the roles say still holds, and what was configured before."""
+        self.begin(Options(max_session_ttl_s=3600), client_idle_timeout_s=60.0)
+        self.unconfigured = ConnectionProblem("too old")
+        self.stay.look_again()
+        self.clock.advance(60)
+        self.assertEqual(self.reasons, ["client reported no activity"])
+        self.setUp()
+        self.unconfigured = ConnectionProblem("too old")
+        self.begin(Options(max_session_ttl_s=3600))
+        self.clock.advance(3600)
+        self.assertEqual(self.reasons, [TTL])
 
     def test_end(self) -> None:
         """After the end of the connection nothing happens."""
