@@ -49,8 +49,6 @@ from teleport_conch.resources.user import User
 from teleport_conch.storage.backend import IBackend
 
 PREFIX = "bots/"
-TOKENS = "bot_tokens/"
-TOKEN_BYTES = 16
 
 
 def open_shelf(backend: IBackend) -> Shelf[KnownBot]:

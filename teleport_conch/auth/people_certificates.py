@@ -92,6 +92,14 @@ class PeopleCertificates:
         :raises CertificateExpired: there is no time left for which it could be good.
         :raises StorageFull: there is no room for the event of it.
         """
+        try:
+            return self._issued(wanted, method, by)
+        except (BadParameter, CertificateExpired) as reason:
+            about = {"cert_type": "user", "name": wanted.name, "user": by or wanted.name, "method": method}
+            self._emit("cert.create", {**about, "error": reason.sentence}, success=False)
+            raise
+
+    def _issued(self, wanted: Wanted, method: str, by: str) -> Issued:
         now = self._clocks.wall()
         live = tuple(role for role in wanted.roles if role.holds_at(now))
         permitted = options.combine(role.options for role in live)
