@@ -27,6 +27,9 @@ class RecordingLink:
         if self.on_data is not None:
             self.on_data()
 
+    def push(self) -> None:
+        """Everything has been said already."""
+
     def send_eof(self, channel: Channel) -> None:
         self.said.append(("eof",))
 
@@ -119,6 +122,9 @@ class RecordingTransport:
     disconnects: list[tuple[int, bytes]] = field(factory=list)
     on_packet: Callable[[], None] | None = None
     """Called after the next message, once, for a buffer that it fills."""
+
+    def push(self) -> None:
+        """Everything has been sent already."""
 
     def sendPacket(self, messageType: int, payload: bytes, *more: bytes | memoryview) -> None:
         self.sent.append((messageType, b"".join((payload, *more))))

@@ -51,6 +51,9 @@ class Link(Protocol):
     def send_data(self, channel: Channel, kind: int, data: memoryview) -> None:
         """One data message of a kind (0 is plain data)."""
 
+    def push(self) -> None:
+        """Nothing more is sent in this turn of the reactor: what was sent leaves."""
+
     def send_eof(self, channel: Channel) -> None:
         """No more data follows."""
 
@@ -177,6 +180,8 @@ class Channel:
         self._queue.append((kind, memoryview(data)))
         self._queued_bytes += len(data) + PIECE_BYTES
         self.flush()
+        if self.connection is not None:
+            self.connection.push()
 
     def send_eof(self) -> None:
         """No more data will be written; said to the peer behind what is still queued."""

@@ -290,6 +290,10 @@ class Connection(SSHService):
         if not channel.is_watched:
             self.on_activity()
 
+    def push(self) -> None:
+        """See :class:`~teleport_conch.ssh.connection.channel.Link`."""
+        self.transport.push()
+
     def send_eof(self, channel: Channel) -> None:
         self.transport.sendPacket(conch.MSG_CHANNEL_EOF, wire.uint32(channel.remote_id))
 

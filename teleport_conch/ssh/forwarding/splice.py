@@ -14,9 +14,12 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from teleport_conch.ssh.connection.channel import Channel
+from teleport_conch.ssh.transport.tcp import push
 
 READ_BYTES = 256 << 10
 """How much is read of a stream at once; Twisted's own 64 KiB cost bulk data four times as many turns."""
+PUSHED_BYTES = 4 << 10
+"""What is shorter is passed on at once, as somebody may wait for it; behind the rest, more is about to come."""
 LINGER_S = 60.0
 """How long a stream that is over may take for what it has not sent yet; who reads nothing is cut off then."""
 
@@ -115,6 +118,8 @@ class StreamProtocol(Protocol):
 
     def _pass_on(self, data: bytes) -> None:
         self.transport.write(data)
+        if len(data) < PUSHED_BYTES:
+            push(self.transport)
         if self._congested:
             self._unsent += len(data)
         else:

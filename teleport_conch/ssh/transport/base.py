@@ -29,6 +29,7 @@ from teleport_conch.ssh.transport.messages import (
 from teleport_conch.ssh.transport.packets import PacketReader, PacketWriter
 from teleport_conch.ssh.transport.receiving import Receiving
 from teleport_conch.ssh.transport.rekeying import PeerExchanges, RekeyLimits
+from teleport_conch.ssh.transport.tcp import push
 from teleport_conch.ssh.transport.unsent import Unsent
 from teleport_conch.ssh.transport.violation import PROTOCOL_ERROR, ProtocolViolation
 
@@ -54,6 +55,7 @@ class Transport(Receiving):
     _keyed_at = 0.0
     _working: Deferred[None] | None = None
     _exchange_due: IDelayedCall | None = None
+    _written = False
 
     def __init__(self) -> None:
         self.reader = PacketReader()
@@ -163,6 +165,7 @@ class Transport(Receiving):
             self._read()
         except Exception as problem:  # noqa: BLE001  # whatever a peer can provoke ends here
             self._refuse(problem)
+        self.push()
 
     def _read(self) -> None:
         while not self._ended and self._working is None:
@@ -203,9 +206,16 @@ class Transport(Receiving):
 
     def transmit(self, number: int, *parts: bytes | memoryview) -> None:
         """Sends a message now."""
+        self._written = True
         self.transport.write(self.writer.pack(number, *parts))
         if number == MSG_USERAUTH_SUCCESS:
             self._begin_compression()
+
+    def push(self) -> None:
+        """Sends now what was written in this turn of the reactor: answers, and what a person waits to see."""
+        if self._written and not self._ended:
+            self._written = False
+            push(self.transport)
 
     # What the exchange of keys calls.
 

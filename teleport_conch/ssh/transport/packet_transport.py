@@ -15,6 +15,9 @@ class PacketTransport(Protocol):
     def sendPacket(self, messageType: int, payload: bytes, *more: bytes | memoryview) -> None:
         """Sends one message, whose content may come in parts."""
 
+    def push(self) -> None:
+        """Sends what was written now, and not in the next turn of the reactor."""
+
     def sendDisconnect(self, reason: int, desc: bytes) -> None:
         """Ends the connection with a reason."""
 

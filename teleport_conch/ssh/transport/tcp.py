@@ -4,6 +4,18 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from twisted.internet.abstract import FileDescriptor
+
+
+def push(stream: object) -> None:
+    """Sends at once what has been written, where Twisted would wait for the next turn of its reactor.
+
+    Where something is left of earlier, the socket is full, and the reactor says when it is not. What goes wrong is left
+    to the reactor, too: it tries again, and ends the connection.
+    """
+    if isinstance(stream, FileDescriptor) and stream.connected and not stream.disconnecting and not stream.dataBuffer:
+        stream.doWrite()
+
 
 class TCPTransport(Protocol):
     """A TCP connection, or what behaves like one.

@@ -279,6 +279,9 @@ class Pipe:
     waiting: deque[tuple[int, bytes]] = field(factory=deque)
     longest: int = 0
 
+    def push(self) -> None:
+        """Everything has been sent already."""
+
     def sendPacket(self, messageType: int, payload: bytes, *more: bytes | memoryview) -> None:
         self.waiting.append((messageType, b"".join((payload, *more))))
         if len(self.waiting) > 4:
