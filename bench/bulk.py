@@ -68,12 +68,15 @@ def _compare_stream(folder: Path, rounds: int, cipher: str, bound: float, up: bo
     return Comparison(name, "B/s", at_least(bound), ours_rate, theirs_rate)
 
 
-def compare_files(folder: Path, rounds: int, put: bool, small: bool) -> Comparison:
-    """Bytes of one large file, or many small files, in a second by ``sftp``."""
+def compare_files(folder: Path, rounds: int, put: bool, small: bool, own: bool = False) -> Comparison:
+    """Bytes of one large file, or many small files, in a second by ``sftp``.
+
+    :param own: ours is served by our own SFTP server, and not by OpenSSH's as the other.
+    """
     size = FILES if small else FILE_BYTES
     with stage(folder) as on:
         on.start_openssh(TARGET)
-        on.start_cluster()
+        on.start_cluster(sftp_program="own" if own else "automatic")
         files = small_files(folder / "many") if small else _large_file(folder / "large")
         with _sftp(on, DIRECT) as ours, _sftp(on, TARGET) as theirs:
 
@@ -86,7 +89,9 @@ def compare_files(folder: Path, rounds: int, put: bool, small: bool) -> Comparis
 
             pairs = [(rate(ours), rate(theirs)) for _ in range(rounds + 1)]
     ours_rate, theirs_rate = zip(*pairs[1:], strict=True)
-    name = f"sftp {'put' if put else 'get'}, {'10,000 files' if small else '200 MB'} (sshd)"
+    name = (
+        f"sftp {'put' if put else 'get'}, {'10,000 files' if small else '200 MB'}{', own server' if own else ''} (sshd)"
+    )
     return Comparison(name, "1/s" if small else "B/s", at_least(0.9), ours_rate, theirs_rate)
 
 
