@@ -10,12 +10,14 @@ from attrs import frozen
 #: What can be had, by Teleport's names.
 KINDS = (
     *("user", "role", "lock", "node", "proxy", "token"),
-    *("cert_authority", "cluster_config", "cluster_name", "ssh_session"),
+    *("cert_authority", "cluster_config", "cluster_auth_preference", "cluster_name", "ssh_session"),
 )
 #: Of these, what can be removed.
 REMOVABLE = ("user", "role", "lock", "node", "proxy", "token")
 #: Of these, what can be edited.
-EDITABLE = ("user", "role", "lock")
+EDITABLE = ("user", "role", "lock", "cluster_config", "cluster_auth_preference")
+#: Of these, what there is one of, and what that one is called.
+SINGLE = {"cluster_config": "cluster-config", "cluster_auth_preference": "cluster-auth-preference"}
 
 _SHORTCUTS = {
     "users": "user",
@@ -28,6 +30,8 @@ _SHORTCUTS = {
     "cas": "cert_authority",
     "cert_authorities": "cert_authority",
     "cluster-config": "cluster_config",
+    "cap": "cluster_auth_preference",
+    "cluster-auth-preference": "cluster_auth_preference",
     "cluster-name": "cluster_name",
     "session": "ssh_session",
     "sessions": "ssh_session",
@@ -38,7 +42,7 @@ _NOT_BUILT = frozenset(
     (
         *("namespace", "namespaces", "ns", "auth", "auth_server", "connector"),
         *("connectors", "github", "oidc", "saml", "rts", "reverse_tunnel", "reverse_tunnels", "tunnel", "tc"),
-        *("cluster", "clusters", "trusted_cluster", "cap", "cluster_auth_preference", "rc", "rcs", "remote_cluster"),
+        *("cluster", "clusters", "trusted_cluster", "rc", "rcs", "remote_cluster"),
         *("sem", "sems", "semaphore", "access_request"),
     )
 )

@@ -14,7 +14,15 @@ from teleport_conch.cli import arguments as parsing
 from teleport_conch.cli import tctl_people
 from teleport_conch.cli.arguments import Parser, Parsers, leaf, unbuilt
 from teleport_conch.cli.instants import parse_moment
-from teleport_conch.cli.references import EDITABLE, KINDS, REMOVABLE, Reference, parse_reference, parse_references
+from teleport_conch.cli.references import (
+    EDITABLE,
+    KINDS,
+    REMOVABLE,
+    SINGLE,
+    Reference,
+    parse_reference,
+    parse_references,
+)
 
 #: How many events a search answers, unless it asks for another number; auth answers no more than the second.
 EVENTS = 100
@@ -250,6 +258,9 @@ def _check_edit(arguments: Namespace) -> str | None:
     reference: Reference = arguments.resource
     if reference.kind not in EDITABLE:
         return f"A {reference.kind} cannot be edited; 'tctl edit' knows {', '.join(EDITABLE)}."
+    if reference.kind in SINGLE and reference.name in ("", SINGLE[reference.kind]):
+        arguments.resource = Reference(reference.kind, SINGLE[reference.kind])
+        return None
     return None if reference.name else f"Say which one to edit: tctl edit {reference.kind}/NAME"
 
 

@@ -12,6 +12,7 @@ from teleport_conch.access.roles import Role
 from teleport_conch.client.answers import as_object, items
 from teleport_conch.client.exchange import Call
 from teleport_conch.client.transport import Transport
+from teleport_conch.errors import AlreadyExists
 from teleport_conch.resources.cluster import ClusterConfig
 from teleport_conch.resources.fields import Fields
 from teleport_conch.resources.lock import Lock
@@ -74,21 +75,27 @@ class Collection(Generic[_Value]):
 
 @frozen
 class Single(Generic[_Value]):
-    """A resource of which there is one. A *document* is as in :class:`Collection`."""
+    """A resource of which there is always one, with the calls that :class:`Collection` has; names say nothing here."""
 
     transport: Transport
+    kind: str
     path: str
     read: Callable[[object], _Value]
 
-    async def get(self) -> _Value:
+    async def get(self, name: str = "") -> _Value:
         return self.read(await self.document())
 
-    async def document(self) -> Mapping[str, object]:
+    async def document(self, name: str = "") -> Mapping[str, object]:
         return as_object(await self.transport.call(Call("GET", self.path)))
 
-    async def replace(self, document: Mapping[str, object]) -> Mapping[str, object]:
-        """:raises CompareFailed: it was changed since the document was read.
+    async def create(self, document: Mapping[str, object]) -> Mapping[str, object]:
+        """:raises AlreadyExists: in any case."""
+        raise AlreadyExists(f"There is always one {self.kind}.")
 
+    async def replace(self, name: str, document: Mapping[str, object], force: bool = False) -> Mapping[str, object]:
+        """Change it.
+
+        :raises CompareFailed: it was changed since the document was read.
         :raises BadParameter: the file of the auth server sets what would change.
         """
         return as_object(await self.transport.call(Call("PUT", self.path, body=document, repeatable=False)))
@@ -122,12 +129,13 @@ class Rules:
     @property
     def configuration(self) -> Single[ClusterConfig]:
         """What nodes and proxies are told about how to behave."""
-        return Single(self.transport, "/v1/configuration", ClusterConfig.from_json)
+        return Single(self.transport, "cluster_config", "/v1/configuration", ClusterConfig.from_json)
 
     @property
     def preference(self) -> Single[AuthPreference]:
         """How people log in."""
-        return Single(self.transport, "/v1/authentication/preference", AuthPreference.from_json)
+        path = "/v1/authentication/preference"
+        return Single(self.transport, "cluster_auth_preference", path, AuthPreference.from_json)
 
     # Questions about access.
 

@@ -145,7 +145,10 @@ class RefusalTests(LineTestCase):
                 "A cert_authority cannot be removed; 'tctl rm' removes user, role, lock, node, proxy, token.",
             ),
             (("edit", "role"), "Say which one to edit: tctl edit role/NAME"),
-            (("edit", "node/web1"), "A node cannot be edited; 'tctl edit' knows user, role, lock."),
+            (
+                ("edit", "node/web1"),
+                "A node cannot be edited; 'tctl edit' knows user, role, lock, cluster_config, cluster_auth_preference.",
+            ),
             (
                 ("lock", "--ttl=1h"),
                 "Say what to lock: --user, --login, --node or --role; several of them all have to match.",

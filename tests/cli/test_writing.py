@@ -53,6 +53,31 @@ class WritingTestCase(AuthHostTestCase):
         return [value["metadata"]["name"] for value in yaml.safe_load_all(text) if value]
 
 
+class SettingsTests(WritingTestCase):
+    async def test_get_and_edit(self) -> None:
+        """What there is one of is shown, edited without a name, and refused where it is not known."""
+        self.assertIn("second_factor", await self.tctl("get", "cap"))
+        script = Path(self.mktemp())
+        script.write_text("#!/bin/sh\nsed -i 's/second_factor: otp/second_factor: \"off\"/' $1\n")
+        script.chmod(0o700)
+        self.patch(os, "environ", {**os.environ, "VISUAL": str(script.absolute())})
+        said = await self.tctl("edit", "cluster_auth_preference")
+        self.assertEqual(said, 'cluster_auth_preference "cluster-auth-preference" has been updated\n')
+        (value,) = yaml.safe_load_all(await self.tctl("get", "cluster-auth-preference", form="yaml"))
+        self.assertEqual(value["spec"], {"type": "local", "second_factor": "off"})
+
+    async def test_create(self) -> None:
+        """There is always one, so that it takes -f; what is wrong in it is found, and changes nothing."""
+        text = "kind: cluster_config\nversion: v3\nmetadata: {name: cluster-config}\nspec: {client_idle_timeout: 900}\n"
+        sentence = await self.refused("create", self.file(text))
+        self.assertIn("There is always one cluster_config. With -f it is replaced.", sentence)
+        await self.tctl("create", "-f", self.file(text))
+        (value,) = yaml.safe_load_all(await self.tctl("get", "cluster_config", form="yaml"))
+        self.assertEqual(value["spec"]["client_idle_timeout"], 900)
+        sentence = await self.refused("create", "-f", self.file(text.replace("client_idle", "client_idel")))
+        self.assertIn("cluster_config.spec.'client_idel_timeout' is not known.", sentence)
+
+
 class CreateTests(WritingTestCase):
     async def test_create(self) -> None:
         """The documents of a file, in their order; again with -f only."""

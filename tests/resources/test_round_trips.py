@@ -16,6 +16,7 @@ from teleport_conch.errors import BadParameter
 from teleport_conch.resources.bot import Bot
 from teleport_conch.resources.cluster import ClusterConfig, ClusterName
 from teleport_conch.resources.joining import Heartbeat, HeartbeatAnswer, JoinAnswer, JoinRequest
+from teleport_conch.resources.preference import SECOND_FACTORS, TYPES, AuthPreference
 from teleport_conch.resources.server import KINDS, CommandLabel, JoinRecord, Presence, Server, State
 from teleport_conch.resources.session import ActiveSession
 from teleport_conch.resources.token import JoinToken, token_digest
@@ -63,7 +64,7 @@ requests = st.builds(JoinRequest, words, words, words, words, words, words, list
 authorities = st.dictionaries(words, st.text(letters, max_size=5) | st.integers(), max_size=3)
 answers = st.builds(JoinAnswer, words, words, words, words, st.lists(authorities, max_size=2).map(tuple), labels)
 configurations = st.builds(
-    ClusterConfig, words, seconds, seconds, seconds, st.integers(0, 1000), seconds, st.booleans()
+    ClusterConfig, words, seconds, seconds, seconds, st.integers(0, 1000), seconds, st.booleans(), seconds
 )
 users = st.builds(
     User,
@@ -158,6 +159,11 @@ class RoundTripTests(SynchronousTestCase):
     def test_configurations(self, configuration: ClusterConfig) -> None:
         self.check(configuration, configuration.to_json(), ClusterConfig.from_json)
 
+    @given(st.builds(AuthPreference, st.sampled_from(TYPES), st.sampled_from(SECOND_FACTORS)))
+    @settings(deadline=None)
+    def test_preferences(self, preference: AuthPreference) -> None:
+        self.check(preference, preference.to_json(), AuthPreference.from_json)
+
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
@@ -176,6 +182,7 @@ READERS: tuple[Callable[[object], object], ...] = (
     HeartbeatAnswer.from_json,
     ClusterName.from_json,
     ClusterConfig.from_json,
+    AuthPreference.from_json,
     Presence.from_json,
     JoinRecord.from_json,
 )
@@ -188,6 +195,7 @@ SAMPLES: tuple[dict[str, object], ...] = (
     Bot("ci", ("access",), ("deploy",), 5.0, "bob", 2, 7.0, "192.0.2.7").to_json(),
     ClusterName("demo", "uuid").to_json(),
     ClusterConfig().to_json(),
+    AuthPreference().to_json(),
 )
 
 

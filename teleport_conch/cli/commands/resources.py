@@ -107,10 +107,17 @@ def _authority_table(authorities: Sequence[PublicAuthority]) -> str:
 
 
 async def _configuration(connection: Connection, name: str) -> Found:
-    value = (await connection.client.configuration()).to_json()
-    spec = value["spec"]
-    assert isinstance(spec, dict)
-    return Found([value], lambda: table(("Setting", "Value"), [(key, str(each)) for key, each in spec.items()]))
+    return _settings(await connection.client.rules.configuration.document())
+
+
+async def _preference(connection: Connection, name: str) -> Found:
+    return _settings(await connection.client.rules.preference.document())
+
+
+def _settings(value: Mapping[str, object]) -> Found:
+    spec = value.get("spec")
+    rows = [(str(key), str(each)) for key, each in (spec if isinstance(spec, Mapping) else {}).items()]
+    return Found([dict(value)], lambda: table(("Setting", "Value"), rows))
 
 
 async def _cluster_name(connection: Connection, name: str) -> Found:
@@ -139,6 +146,7 @@ READERS: Mapping[str, Callable[[Connection, str], Awaitable[Found]]] = {
     "token": _tokens,
     "cert_authority": _authorities,
     "cluster_config": _configuration,
+    "cluster_auth_preference": _preference,
     "cluster_name": _cluster_name,
     "ssh_session": _sessions,
 }

@@ -21,15 +21,17 @@ from teleport_conch.cli.documents import Document
 from teleport_conch.cli.references import Reference
 from teleport_conch.cli.table import inert
 from teleport_conch.cli.views import plan_table
-from teleport_conch.client.rules import Collection, Rules
+from teleport_conch.client.rules import Collection, Rules, Single
 from teleport_conch.errors import AlreadyExists, BadParameter, TeleportError
 
 _EDITORS = ("VISUAL", "EDITOR")
 
-COLLECTIONS: Mapping[str, Callable[[Rules], Collection[Any]]] = {
+COLLECTIONS: Mapping[str, Callable[[Rules], Collection[Any] | Single[Any]]] = {
     "user": lambda rules: rules.users,
     "role": lambda rules: rules.roles,
     "lock": lambda rules: rules.locks,
+    "cluster_config": lambda rules: rules.configuration,
+    "cluster_auth_preference": lambda rules: rules.preference,
 }
 """The kinds that are made of documents."""
 PLANNED = ("role", "user")
@@ -66,14 +68,14 @@ def _text(file: Path | None) -> str:
         raise BadParameter(f"{file or 'The input'} is not text in UTF-8.") from None
 
 
-async def _create(collection: Collection[Any], document: Document, force: int) -> str:
+async def _create(collection: Collection[Any] | Single[Any], document: Document, force: int) -> str:
     try:
         return await _put(collection, document, force)
     except TeleportError as reason:
         raise document.explained(reason) from None
 
 
-async def _put(collection: Collection[Any], document: Document, force: int) -> str:
+async def _put(collection: Collection[Any] | Single[Any], document: Document, force: int) -> str:
     kind, name = document.kind, inert(document.name)
     try:
         await collection.create(document.value)
