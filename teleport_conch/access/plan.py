@@ -6,6 +6,7 @@ have one of the roles that are. Locks are passed over, since they end.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 
 from attrs import field, frozen
@@ -80,10 +81,14 @@ def _is_touched(before: Person | None, after: Person | None, changed: set[str]) 
     return before != after or (after is not None and not changed.isdisjoint(after.roles))
 
 
-def plan(before: State, after: State, fleet: Fleet, now: float) -> Iterator[Step]:
-    """The steps, one for each person whom the change touches; whoever takes them may do something else in between."""
+def plan(before: State, after: State, fleet: Fleet, now: float, behind: str = "") -> Iterator[Step]:
+    """The steps, one for each person whom the change touches; whoever takes them may do something else in between.
+
+    :param behind: the person with whom another plan of the same change ended; this one goes on with the next.
+    """
     names = touched(before, after)
-    for done, name in enumerate(names, start=1):
+    start = bisect_right(names, behind) if behind else 0
+    for done, name in enumerate(names[start:], start=start + 1):
         former, later = before.reach(name, fleet, now), after.reach(name, fleet, now)
         gained = tuple(_more(name, former, later, fleet))
         lost = tuple(_more(name, later, former, fleet))

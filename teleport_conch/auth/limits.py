@@ -125,5 +125,7 @@ MAX_PLANNED_RESOURCES = 256
 """Roles and users that one plan is about."""
 MAX_PLANNED_ROWS = 1000
 """Logins gained, and logins lost, that a plan lists; all are counted."""
+PLAN_CALL_S = 0.25
+"""How long one call works on a plan; the next call goes on with it."""
 PLAN_SLICE_S = 0.02
 """How long a plan is worked on before other calls have their turn."""

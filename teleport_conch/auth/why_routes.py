@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
+from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
-from teleport_conch.access.plan import Access, Person, State, plan
+from teleport_conch.access.plan import Access, Person, State, Step, plan
 from teleport_conch.access.question import Target
 from teleport_conch.access.reach import Fleet, Node
 from teleport_conch.access.reference import parse_reference
@@ -15,7 +16,7 @@ from teleport_conch.access.roles import Role
 from teleport_conch.auth.cluster import Cluster
 from teleport_conch.auth.events import Events
 from teleport_conch.auth.gate import Answer, Call, Gate, Needs
-from teleport_conch.auth.limits import MAX_PLANNED_RESOURCES, MAX_PLANNED_ROWS, PLAN_SLICE_S
+from teleport_conch.auth.limits import MAX_PLANNED_RESOURCES, MAX_PLANNED_ROWS, PLAN_CALL_S, PLAN_SLICE_S
 from teleport_conch.auth.roles import check_not_built_in
 from teleport_conch.auth.why import Question, answer
 from teleport_conch.errors import AccessDenied, BadParameter
@@ -40,10 +41,11 @@ def add(gate: Gate, cluster: Cluster, events: Events) -> None:
 
     @gate.route("POST", "/v1/plan", Needs("update", "role"))
     async def planned(call: Call) -> Answer:
-        before = _state(cluster, call.now)
-        after = _changed(call, cluster, before)
+        fields, before = Fields(call.body(), "request"), _state(cluster, call.now)
+        after = _changed(call, fields, before)
         fleet = Fleet([Node(each.hostname, each.all_labels) for each in cluster.inventory.all("node")])
-        return await _worked_out(cluster.clocks.timers, before, after, fleet, call.now)
+        steps = plan(before, after, fleet, call.now, fields.text("next", default=""))
+        return await _worked_out(cluster.clocks.timers, steps)
 
 
 def _state(cluster: Cluster, now: float) -> State:
@@ -56,12 +58,11 @@ def _person(user: User) -> Person:
     return Person(user.name, user.roles, user.traits)
 
 
-def _changed(call: Call, cluster: Cluster, before: State) -> State:
+def _changed(call: Call, fields: Fields, before: State) -> State:
     """What there would be.
 
     :raises BadParameter: a resource that is wrong, or of a kind of which plans know nothing.
     """
-    fields = Fields(call.body(), "request")
     roles, people = dict(before.roles), dict(before.people)
     for resource in fields.children("resources", max_items=MAX_PLANNED_RESOURCES):
         kind = resource.text("kind")
@@ -87,24 +88,37 @@ def _changed(call: Call, cluster: Cluster, before: State) -> State:
     return State(roles, people)
 
 
-async def _worked_out(
-    timers: IReactorTime, before: State, after: State, fleet: Fleet, now: float
-) -> Mapping[str, object]:
-    """The plan, with other calls answered in between."""
-    gained: list[Access] = []
-    lost: list[Access] = []
-    counts, users = [0, 0], 0
-    turn = timers.seconds()
-    for step in plan(before, after, fleet, now):
-        users += 1
-        counts = [counts[0] + len(step.gained), counts[1] + len(step.lost)]
-        gained += step.gained[: MAX_PLANNED_ROWS - len(gained)]
-        lost += step.lost[: MAX_PLANNED_ROWS - len(lost)]
-        if timers.seconds() - turn >= PLAN_SLICE_S:
+@define
+class _Told:
+    """What is answered: bounded lists, and all counts."""
+
+    gained: list[Access] = field(factory=list)
+    lost: list[Access] = field(factory=list)
+    counts: dict[str, int] = field(factory=lambda: dict.fromkeys(("users", "of", "gained", "lost"), 0))
+
+    def add(self, step: Step) -> None:
+        self.gained += step.gained[: MAX_PLANNED_ROWS - len(self.gained)]
+        self.lost += step.lost[: MAX_PLANNED_ROWS - len(self.lost)]
+        self.counts["users"] += 1
+        self.counts["of"] = step.of
+        self.counts["gained"] += len(step.gained)
+        self.counts["lost"] += len(step.lost)
+
+    def to_json(self, next_: str) -> dict[str, object]:
+        gained, lost = ([access.to_json() for access in each] for each in (self.gained, self.lost))
+        return {"gained": gained, "lost": lost, "counts": self.counts, "next": next_}
+
+
+async def _worked_out(timers: IReactorTime, steps: Iterator[Step]) -> Mapping[str, object]:
+    """As much of a plan as one call works out, with other calls answered in between."""
+    told = _Told()
+    began = turn = timers.seconds()
+    for step in steps:
+        told.add(step)
+        now = timers.seconds()
+        if now - began >= PLAN_CALL_S and step.done < step.of:
+            return told.to_json(step.user)
+        if now - turn >= PLAN_SLICE_S:
             await deferLater(timers, 0)
             turn = timers.seconds()
-    return {
-        "gained": [access.to_json() for access in gained],
-        "lost": [access.to_json() for access in lost],
-        "counts": {"users": users, "gained": counts[0], "lost": counts[1]},
-    }
+    return told.to_json("")

@@ -19,6 +19,9 @@ from teleport_conch.resources.lock import Lock
 from teleport_conch.resources.preference import AuthPreference
 from teleport_conch.resources.user import User
 
+MAX_PLANNED_ROWS = 1000
+"""Logins gained, and logins lost, that a plan lists; all are counted."""
+
 _Value = TypeVar("_Value")
 
 
@@ -152,14 +155,31 @@ class Rules:
         return as_object(await self.transport.call(Call("GET", f"/v1/denials/{quote(reference, safe='')}")))
 
     async def plan(
-        self, resources: Sequence[Mapping[str, object]], removed: Sequence[str] = ()
+        self,
+        resources: Sequence[Mapping[str, object]],
+        removed: Sequence[str] = (),
+        told: Callable[[int, int], None] = lambda done, of: None,
     ) -> Mapping[str, object]:
         """Who would gain and lose which login on which node: ``gained``, ``lost`` and ``counts``.
 
         :param resources: roles and users as they are to be. :param removed: others, as ``role/name`` or ``user/name``.
+        :param told: hears how many users were looked at, of how many, while it is worked out.
         """
-        body = {"resources": list(resources), "removed": list(removed)}
-        return as_object(await self.transport.call(Call("POST", "/v1/plan", body=body)))
+        body: dict[str, object] = {"resources": list(resources), "removed": list(removed)}
+        lists: dict[str, list[object]] = {"gained": [], "lost": []}
+        counts, next_ = {"users": 0, "gained": 0, "lost": 0}, ""
+        while True:
+            answer = Fields(await self.transport.call(Call("POST", "/v1/plan", body={**body, "next": next_})), "plan")
+            counted = answer.child("counts")
+            for key in counts:
+                counts[key] += int(counted.number(key, default=0.0))
+            for key, rows in lists.items():
+                found = answer.children(key, MAX_PLANNED_ROWS)
+                rows.extend(each.raw() for each in found[: MAX_PLANNED_ROWS - len(rows)])
+            told(counts["users"], int(counted.number("of", default=0.0)))
+            next_ = answer.text("next", default="")
+            if not next_:
+                return {**lists, "counts": counts}
 
     # Leases of a host, of how many one user may have.
 

@@ -89,6 +89,17 @@ class PlanTests(SynchronousTestCase):
         self.assertEqual(len(steps(State(without, PEOPLE))[0].lost), 4)
         self.assertEqual(touched(BEFORE, State({**BEFORE.roles, "dev": evolve(DEV)}, PEOPLE)), ())
 
+    def test_goes_on(self) -> None:
+        """A plan that ended with somebody goes on behind them, also if they are not there any more."""
+        after = State(
+            {**BEFORE.roles, "dev": evolve(DEV, description="x"), "ops": evolve(OPS, description="x")}, PEOPLE
+        )
+        for behind, users in (("", ["alice", "bob", "carol"]), ("alice", ["bob", "carol"]), ("b", ["bob", "carol"])):
+            found = list(plan(BEFORE, after, FLEET, NOW, behind))
+            self.assertEqual([step.user for step in found], users)
+            self.assertEqual((found[-1].done, found[-1].of), (3, 3))
+        self.assertEqual(list(plan(BEFORE, after, FLEET, NOW, "carol")), [])
+
     @given(ROLES, _NODES)
     def test_as_decisions_say(self, roles: list[Role], labels: list[dict[str, str]]) -> None:
         """What somebody reaches is what each decision about one node allows, and the role is one that allows it."""

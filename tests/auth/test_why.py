@@ -12,6 +12,7 @@ from teleport_conch.access.labels import LabelSelector
 from teleport_conch.access.roles import Role
 from teleport_conch.audit.event import build
 from teleport_conch.audit.log import EventLog
+from teleport_conch.auth import why_routes
 from teleport_conch.auth.events import Events
 from teleport_conch.auth.inventory import Inventory
 from teleport_conch.auth.limits import MAX_REMEMBERED_REFUSALS, REFUSALS_KEPT_S
@@ -176,6 +177,18 @@ class DenialTests(WhyTestCase):
 
 
 class PlanTests(WhyTestCase):
+    def test_in_parts(self) -> None:
+        """A call works for so long; the next one goes on with the rest."""
+        self.now(self.cluster.users.shelf.create(User("bob", ("dev",), {"logins": ("bob",)})))
+        self.patch(why_routes, "PLAN_CALL_S", 0.0)
+        changed = evolve(DEV, allow=Conditions(("{{internal.logins}}",), LabelSelector({"env": ("prod",)})))
+        body: dict[str, object] = {"resources": [changed.to_json()]}
+        first = self.call(self.admin(), "POST", "/v1/plan", body)
+        self.assertEqual(first.body["counts"], {"users": 1, "of": 2, "gained": 1, "lost": 0})
+        self.assertEqual(first.body["next"], "alice")
+        second = self.call(self.admin(), "POST", "/v1/plan", {**body, "next": "alice"})
+        self.assertEqual((second.body["gained"][0]["user"], second.body["next"]), ("bob", ""))  # type: ignore[index]
+
     def plan(self, *resources: Role | User, removed: tuple[str, ...] = ()) -> Answered:
         body = {"resources": [each.to_json() for each in resources], "removed": list(removed)}
         return self.call(self.admin(), "POST", "/v1/plan", body)
@@ -188,7 +201,8 @@ class PlanTests(WhyTestCase):
             {
                 "gained": [{"user": "alice", "login": "alice", "node": "web1", "role": "dev"}],
                 "lost": [],
-                "counts": {"users": 1, "gained": 1, "lost": 0},
+                "counts": {"users": 1, "of": 1, "gained": 1, "lost": 0},
+                "next": "",
             },
         )
         self.assertEqual(self.cluster.roles["dev"], DEV)
@@ -196,10 +210,12 @@ class PlanTests(WhyTestCase):
     def test_user(self) -> None:
         """New roles, new users, and those who go."""
         counts = self.plan(evolve(ALICE, roles=("ops",)), User("bob", ("ops",))).body["counts"]
-        self.assertEqual(counts, {"users": 2, "gained": 2, "lost": 0})
+        self.assertEqual(counts, {"users": 2, "of": 2, "gained": 2, "lost": 0})
         self.now(self.cluster.users.shelf.replace(evolve(ALICE, roles=("ops",))))
         for removed in ("user/alice", "role/ops"):
-            self.assertEqual(self.plan(removed=(removed,)).body["counts"], {"users": 1, "gained": 0, "lost": 1})
+            self.assertEqual(
+                self.plan(removed=(removed,)).body["counts"], {"users": 1, "of": 1, "gained": 0, "lost": 1}
+            )
 
     def test_refusals(self) -> None:
         """Other kinds, mistakes in a role, and built-in ones."""

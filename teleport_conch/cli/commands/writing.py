@@ -17,6 +17,7 @@ import yaml
 from teleport_conch.cli import documents
 from teleport_conch.cli.answer import Answer, said
 from teleport_conch.cli.connection import Connection
+from teleport_conch.cli.counting import counted
 from teleport_conch.cli.documents import Document
 from teleport_conch.cli.references import Reference
 from teleport_conch.cli.table import inert
@@ -52,7 +53,8 @@ async def _plan(rules: Rules, found: Sequence[Document]) -> Answer:
     for each in found:
         if each.kind not in PLANNED:
             raise BadParameter(f"Document {each.number} is a {inert(each.kind)}; a plan is about roles and users.")
-    plan = await rules.plan([each.value for each in found])
+    with counted("users looked at") as told:
+        plan = await rules.plan([each.value for each in found], told=told)
     return Answer(lambda: plan_table(plan), dict(plan))
 
 
