@@ -51,7 +51,7 @@ class LoginTests(Decisions):
         denial = self.assert_denied(person(DEV), Login("\x1b[2J\n"), Target(name="web\u202e1"))
         self.assertIn("as \\x1b[2J\\n@web\\u202e1:", denial.sentence)
 
-    def test_no_roles(self) -> None:
+    def test_36_no_roles(self) -> None:
         """Nobody without a role gets anything, and an empty role is as good as none."""
         for roles in ((), (Role("empty"),)):
             caller = Caller("bob", "user", roles, ("root",), {"logins": ("root",)})

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 
 from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch.access.builtin import SYSTEM_ROLES, USER_ROLES, resolve
 from teleport_conch.access.conditions import Conditions
+from teleport_conch.access.decision import Action, Caller, Facts, Login, Target
 from teleport_conch.access.labels import EVERY_NODE, NO_NODE, LabelSelector
 from teleport_conch.access.options import Options, combine
 from teleport_conch.access.roles import RESERVED_NAMES, Role
 from teleport_conch.access.rules import OWN_RECORDS, VERBS, Rule
+from teleport_conch.access.trace import explain
 from teleport_conch.errors import AccessDenied, BadParameter, NotBuilt
 
 LOGGED = 'log("info", "%v reads", user.id)'
@@ -49,7 +53,76 @@ def role_json(**spec: object) -> dict[str, object]:
     return {"kind": "role", "version": "v3", "metadata": {"name": "dev"}, "spec": spec}
 
 
+_PIECES = [
+    "{{",
+    "}}",
+    "external.x",
+    "internal.logins",
+    'external["x y"]',
+    "email.local(",
+    "regexp.replace(",
+    ")",
+    ",",
+    '"',
+]
+_PIECES += [
+    "^",
+    "$",
+    "(",
+    "*",
+    "[a-z]",
+    "{2}",
+    "equals(",
+    "contains(",
+    "user.id",
+    "resource.a",
+    "&&",
+    "!",
+    "log(",
+    "%v",
+    " ",
+    "a",
+]
+_WRITTEN = st.lists(st.sampled_from(_PIECES), max_size=8).map("".join)
+_ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | _WRITTEN,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_WRITTEN, inner, max_size=3),
+    max_leaves=6,
+)
+_SOME_RULES = st.lists(
+    st.fixed_dictionaries(
+        {"resources": st.just(["node"]), "verbs": st.just(["list"])},
+        optional={"where": _WRITTEN, "actions": st.lists(_WRITTEN, max_size=2)},
+    ),
+    max_size=2,
+)
+_SOME_SIDE = st.fixed_dictionaries(
+    {},
+    optional={
+        "logins": st.lists(_WRITTEN, max_size=3) | _ANYTHING,
+        "node_labels": st.dictionaries(_WRITTEN, _WRITTEN | st.lists(_WRITTEN, max_size=2), max_size=2) | _ANYTHING,
+        "rules": _SOME_RULES | _ANYTHING,
+    },
+)
+_TRAITS = {"x": ("a", "^a$", "b@c"), "x y": ("*",), "logins": ("root",)}
+
+
 class RoleTests(SynchronousTestCase):
+    @given(_SOME_SIDE, _SOME_SIDE, st.just({}) | _ANYTHING, st.floats() | st.none() | _WRITTEN)
+    def test_anything(self, allow: object, deny: object, options: object, expires: object) -> None:
+        """Whatever somebody writes is a role, which decides and can be written again, or is refused in a sentence."""
+        metadata = {"name": "dev", "expires": expires}
+        value = {**role_json(allow=allow, deny=deny, options=options), "metadata": metadata}
+        try:
+            role = Role.from_json(value)
+        except (BadParameter, NotBuilt) as refusal:
+            self.assertTrue(refusal.sentence)
+            return
+        self.assertEqual(Role.from_json(json.loads(json.dumps(role.to_json()))), role)
+        caller = Caller("alice", "user", (role,), ("root", "a"), _TRAITS)
+        for action in (Login("a"), Login("root"), Action("list", "node")):
+            explain(caller, action, Target({"a": "a", "env": "prod"}, "n"), Facts(), 1.0)
+
     def test_from_json(self) -> None:
         """The whole of role v3 that is built."""
         role = Role.from_json(DEV)
