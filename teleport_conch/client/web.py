@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from attrs import field, frozen
 from twisted.internet.interfaces import IReactorTime
 
-from teleport_conch.certs import keys
+from teleport_conch.certs import keys, names
 from teleport_conch.certs.names import PROXY_SERVER_NAME
 from teleport_conch.certs.public import PublicAuthority
 from teleport_conch.certs.tls import load_certificate_pem
@@ -25,6 +25,7 @@ from teleport_conch.client.failures import PROXY
 from teleport_conch.client.people import Credentials
 from teleport_conch.client.tls import IClusterPolicy, PublicPolicy, ServerPolicy, UnverifiedPolicy
 from teleport_conch.client.transport import Transport
+from teleport_conch.config.addresses import parse_address
 from teleport_conch.errors import BadParameter, CertificateRefused, ConnectionProblem, PinMismatch
 from teleport_conch.resources.fields import Fields
 
@@ -52,17 +53,26 @@ class ProxyFacts:
 
     @classmethod
     def from_json(cls, value: object) -> ProxyFacts:
-        """:raises BadParameter: it is not the answer of a proxy of ours."""
+        """:raises BadParameter, PrincipalForbidden: it is not the answer of a proxy of ours."""
         fields = Fields(value, "answer")
         ssh, auth = fields.child("proxy").child("ssh"), fields.child("auth")
         return cls(
-            fields.text("cluster_name", max_chars=255),
+            names.cluster_name(fields.text("cluster_name", max_chars=255)),
             auth.text("second_factor", default="otp", max_chars=32),
-            ssh.text("public_addr", default="", max_chars=300),
-            ssh.text("ssh_public_addr", default="", max_chars=300),
+            _address(ssh, "public_addr"),
+            _address(ssh, "ssh_public_addr"),
             ssh.text("listen_addr", default="", max_chars=300),
             fields.text("server_version", default="", max_chars=64),
         )
+
+
+def _address(fields: Fields, key: str) -> str:
+    """An address in its usual form: it will stand in files that OpenSSH reads, where more than an address would do."""
+    text = fields.text(key, default="", max_chars=300)
+    try:
+        return str(parse_address(text, 0)) if text else ""
+    except ValueError:
+        raise BadParameter(f"{fields.where}.{key} is {text[:64]!a}, which is no address.") from None
 
 
 @frozen
@@ -88,12 +98,11 @@ class SignedIn:
     def from_json(cls, value: object) -> SignedIn:
         """:raises BadParameter: a part is missing, or is not what it should be."""
         fields = Fields(value, "answer")
-        return cls(
-            fields.text("username", max_chars=255),
-            _unpacked(fields, "cert"),
-            _unpacked(fields, "tls_cert"),
-            tuple(_authority(signer) for signer in fields.children("host_signers", max_items=MAX_AUTHORITIES)),
-        )
+        authorities = tuple(_authority(signer) for signer in fields.children("host_signers", MAX_AUTHORITIES))
+        if not authorities:
+            raise BadParameter(f"missing parameter {fields.where}.host_signers")
+        user = fields.text("username", max_chars=255)
+        return cls(user, _unpacked(fields, "cert"), _unpacked(fields, "tls_cert"), authorities)
 
 
 def _authority(signer: Fields) -> PublicAuthority:
