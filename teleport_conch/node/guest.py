@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
@@ -13,28 +12,21 @@ from twisted.logger import Logger
 
 from teleport_conch.access.decision import (
     AgentForward,
-    Facts,
     Grant,
     Login,
     PortForward,
-    Target,
     X11Forward,
-    decide,
 )
-from teleport_conch.access.known import Known
-from teleport_conch.access.question import OnNode
 from teleport_conch.audit.inert import inert
 from teleport_conch.errors import AccessDenied, BadParameter, TeleportError
-from teleport_conch.member import who, why
+from teleport_conch.member import who
 from teleport_conch.node.environment import Place, accepts, host_environment, session_environment
 from teleport_conch.node.files import FileWatching
 from teleport_conch.node.forwarding import Forwarding
-from teleport_conch.node.guest_room import GuestRoom
 from teleport_conch.node.leases import HeldLease
+from teleport_conch.node.permitted import Permitted
 from teleport_conch.node.stay import Stay
 from teleport_conch.node.watching import Watching, asked_for
-from teleport_conch.resources.session import ActiveSession
-from teleport_conch.ssh.account import Account, lookup
 from teleport_conch.ssh.connection.channel import (
     EXTENDED_STDERR,
     OPEN_ADMINISTRATIVELY_PROHIBITED,
@@ -49,7 +41,6 @@ from teleport_conch.ssh.forwarding import agent, listening
 from teleport_conch.ssh.forwarding.splice import StreamChannel
 from teleport_conch.ssh.forwarding.x11 import X11Display, X11Request
 from teleport_conch.ssh.forwarding.xauth import tell_xauth
-from teleport_conch.ssh.login.policy import Claim
 from teleport_conch.ssh.monitor.orders import ANY_RC, HOST_RC, Program
 from teleport_conch.ssh.processes.monitored import MonitoredLogin
 from teleport_conch.ssh.processes.process import LocalSpawner, Process
@@ -61,18 +52,9 @@ MAX_SESSIONS = 10
 
 
 @define(eq=False)
-class Guest:
-    """One authenticated connection: its channels, and the sessions in them.
+class Guest(Permitted):
+    """One authenticated connection: its channels, and the sessions in them."""
 
-    :param known: the people of the cluster at each moment: who somebody is may change while they are here.
-    :param target: this node, as roles see it at each moment.
-    """
-
-    room: GuestRoom
-    account: Account
-    claim: Claim
-    known: Callable[[], Known]
-    target: Callable[[], Target]
     login: MonitoredLogin | None = None
     lease: HeldLease | None = None
     _agents: dict[SessionChannel, agent.AgentSocket | agent.BrokeredAgent] = field(factory=dict)
@@ -172,7 +154,11 @@ class Guest:
             rc=HOST_RC if request.kind == "subsystem" else ANY_RC,
         )
         watching = Watching(
-            self.room.reactor, self.room.emit, self.room.sessions, request, self._active(session_id, request)
+            self.room.reactor,
+            self.room.emit,
+            self.room.sessions,
+            request,
+            self._active(session_id, request),
         )
         observers: list[SessionObserver] = [watching]
         if request.kind == "subsystem":
@@ -260,13 +246,6 @@ class Guest:
             self._close(self._displays.popitem()[1] for _ in tuple(self._displays))
         return grant
 
-    def _still(self, action: PortForward | AgentForward | X11Forward) -> bool:
-        try:
-            self._decide(action)
-        except AccessDenied:
-            return False
-        return True
-
     def _send_away(self, reason: str) -> None:
         """The person reads why, in each session and as the reason of the end."""
         self.room.emit("client.disconnect", reason=reason, **who(self.claim))
@@ -294,62 +273,6 @@ class Guest:
             )
         return self._forwards
 
-    def _may_forward(self, host: str, port: int) -> None:
-        self._account_stayed()
-        self._extension("permit-port-forwarding", "port forwarding")
-        self._decide(PortForward(self.account.name, host, port))
-
-    @contextmanager
-    def _forward_told(self, address: str) -> Iterator[None]:
-        with self._refusals_told("port", addr=address):
-            yield
-        self.room.emit("port", addr=address, **who(self.claim))
-
-    @contextmanager
-    def _refusals_told(self, event: str, **facts: object) -> Iterator[None]:
-        """What is refused in here is an event and a line in the service's log, before the client hears of it."""
-        try:
-            yield
-        except TeleportError as refusal:
-            reason = why(refusal, os.urandom)
-            self.room.emit(event, success=False, **who(self.claim), **facts, **reason)
-            self._log.info(
-                "{refused} of {user!r} as {login!r} from {client} was refused ({reference}): {why}",
-                refused=event,
-                user=self.claim.certificate.key_id,
-                login=self.claim.user,
-                client=self.claim.client_address,
-                why=reason["error"],
-                reference=reason.get("reference"),
-            )
-            raise
-
-    def _account_stayed(self) -> None:
-        """A login may last for days: its account may have been removed meanwhile, or its name given to another."""
-        if lookup(self.account.name).uid != self.account.uid:
-            name = self.account.name
-            raise AccessDenied(f"The account {name} is not the one that it was at the login: log in again.")
-
-    def _decide(self, action: OnNode) -> Grant:
-        known, now = self.known(), self.room.reactor.seconds()
-        caller = known.caller(self.claim.certificate, now)
-        return decide(caller, action, self.target(), Facts(locks=known.locks), now)
-
-    def _extension(self, name: str, called: str) -> None:
-        if self.claim.certificate.critical_option("force-command") is not None and name != "permit-pty":
-            raise AccessDenied(f"The certificate is for one command, and does not permit {called}.")
-        if self.claim.certificate.extension(name) is None:
-            raise AccessDenied(f"The certificate does not permit {called}.")
-
-    def _bound(self, request: SessionStart) -> SessionStart:
-        """What a certificate with ``force-command`` runs, whatever was asked for (PROTOCOL.certkeys)."""
-        forced = self.claim.certificate.critical_option("force-command")
-        if forced is None:
-            return request
-        original = {"SSH_ORIGINAL_COMMAND": request.command} if request.command else {}
-        environment = {**request.environment, **original}
-        return SessionStart("exec", forced, request.terminal, environment)
-
     def _command(self, request: SessionStart) -> str | None:
         """What the account's shell runs; None for the shell itself."""
         if request.kind == "shell":
@@ -360,33 +283,9 @@ class Guest:
             raise BadParameter("This node has the subsystem sftp, and no other.")
         return self.room.sftp_server
 
-    def _place(self, session_id: str) -> Place:
-        return Place(
-            user=self.claim.certificate.key_id,
-            session_id=session_id,
-            host_uuid=self.room.host_uuid,
-            cluster=self.known().cluster,
-            client=self.claim.client,
-            server=self.room.server_address,
-        )
-
     def _environment(self, request: SessionStart, channel: SessionChannel, place: Place) -> Mapping[str, str]:
         extra = {"SSH_AUTH_SOCK": self._agents[channel].path} if channel in self._agents else {}
         if channel in self._displays:
             extra["DISPLAY"] = self._displays[channel].name
         host = host_environment(self.account, self.room.login_defs, self.room.locales)
         return session_environment(self.account, place, host, request.environment, extra)
-
-    def _active(self, session_id: str, request: SessionStart) -> ActiveSession:
-        now = self.room.reactor.seconds()
-        return ActiveSession(
-            id=session_id,
-            user=self.claim.certificate.key_id,
-            login=self.account.name,
-            server_id=self.room.host_uuid,
-            server_hostname=self.room.node_name,
-            remote_addr=self.claim.client_address,
-            created_at=now,
-            last_active_at=now,
-            interactive=request.terminal is not None,
-        )

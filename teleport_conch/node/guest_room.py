@@ -8,10 +8,12 @@ from typing import Protocol
 from attrs import frozen
 
 from teleport_conch.company import Company
+from teleport_conch.node.environment import Place
 from teleport_conch.node.leases import ConnectionLeases
 from teleport_conch.node.monitored import Monitored
 from teleport_conch.resources.cluster import ClusterConfig
 from teleport_conch.resources.session import ActiveSession
+from teleport_conch.ssh.login.policy import Claim
 from teleport_conch.starting import Reactor
 
 Emit = Callable[..., object]
@@ -60,3 +62,29 @@ class GuestRoom:
     monitored: Monitored | None = None
     displays: range = range(0)
     gateway_ports: bool = False
+
+    def place(self, claim: Claim, cluster: str, session_id: str) -> Place:
+        """Where a session runs, and for whom, as its programs can read it."""
+        return Place(
+            user=claim.certificate.key_id,
+            session_id=session_id,
+            host_uuid=self.host_uuid,
+            cluster=cluster,
+            client=claim.client,
+            server=self.server_address,
+        )
+
+    def active(self, claim: Claim, login: str, session_id: str, interactive: bool) -> ActiveSession:
+        """A session that begins now, as auth is told of it."""
+        now = self.reactor.seconds()
+        return ActiveSession(
+            id=session_id,
+            user=claim.certificate.key_id,
+            login=login,
+            server_id=self.host_uuid,
+            server_hostname=self.node_name,
+            remote_addr=claim.client_address,
+            created_at=now,
+            last_active_at=now,
+            interactive=interactive,
+        )
