@@ -50,7 +50,7 @@ class FirstMachinesTests(InteropTests):
 
     def setUp(self) -> None:
         self.folder = temporary_folder()
-        self.ports = {"auth": free_port(), "proxy": free_port(), "web1": free_port()}
+        self.ports = {machine: free_port() for machine in ("auth", "proxy", "pages", "web1")}
         self.machines: dict[str, Service] = {}
         self.said = ""  # by the command that made the last token
         self.pin = ""
@@ -80,7 +80,7 @@ class FirstMachinesTests(InteropTests):
         """A text of the page, with the addresses of this machine."""
         for name, machine in (("auth.example.com:3025", "auth"), ("ssh.example.com:3023", "proxy")):
             text = text.replace(name, f"{LOCALHOST}:{self.ports[machine]}")
-        for port, machine in (("3025", "auth"), ("3023", "proxy"), ("3022", "web1")):
+        for port, machine in (("3025", "auth"), ("3023", "proxy"), ("3080", "pages"), ("3022", "web1")):
             text = text.replace(f"0.0.0.0:{port}", f"{LOCALHOST}:{self.ports[machine]}")
         return text
 
