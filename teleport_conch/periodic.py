@@ -20,7 +20,7 @@ LIMIT_INTERVALS = 4
 MIN_LIMIT_S = 30.0
 """A beat that takes :data:`LIMIT_INTERVALS` intervals, and this long at the least, is cancelled and has failed."""
 
-VISITS_AT_ONCE = 100
+VISITS_AT_ONCE = 25
 """What a round of :class:`Rounds` visits before whatever else there is to do gets its turn."""
 
 _Visited = TypeVar("_Visited")
