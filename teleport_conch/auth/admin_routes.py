@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 
+from teleport_conch.access.builtin import EMERGENCY
 from teleport_conch.access.decision import Target
-from teleport_conch.auth.certificates import EmergencyRequest, UserRequest
+from teleport_conch.auth.certificates import LOGINS_TRAIT, EmergencyRequest, UserRequest
 from teleport_conch.auth.cluster import Cluster
 from teleport_conch.auth.emitting import Emit
 from teleport_conch.auth.events import Events
 from teleport_conch.auth.gate import Answer, Call, Encoded, Gate, Needs
+from teleport_conch.auth.guards import Guards
 from teleport_conch.auth.host_routes import check_namespace
 from teleport_conch.auth.limits import EVENTS_IN_ANSWER, MAX_EVENTS_IN_REQUEST, MAX_LOGINS, TOKEN_TTL_S
-from teleport_conch.auth.signing import sign_for
+from teleport_conch.auth.signing import good_for, sign_for
 from teleport_conch.auth.storing import encode_with
 from teleport_conch.errors import AccessDenied, BadParameter
 from teleport_conch.resources.fields import Fields
@@ -25,7 +27,7 @@ MAX_KEY_CHARS = 16 << 10
 def add(gate: Gate, cluster: Cluster, events: Events, emit: Emit) -> None:
     """Register the routes."""
     _add_tokens(gate, cluster, emit)
-    _add_certificates(gate, cluster)
+    _add_certificates(gate, cluster, Guards(cluster, emit))
     _add_sessions(gate, cluster)
     _add_events(gate, events)
 
@@ -58,7 +60,7 @@ def _add_tokens(gate: Gate, cluster: Cluster, emit: Emit) -> None:
         return None
 
 
-def _add_certificates(gate: Gate, cluster: Cluster) -> None:
+def _add_certificates(gate: Gate, cluster: Cluster, guards: Guards) -> None:
     @gate.route("POST", "/v1/ca/user/certs", Needs("create", "user_cert"))
     async def sign_user(call: Call) -> Answer:
         fields = Fields(call.body(), "request")
@@ -70,6 +72,7 @@ def _add_certificates(gate: Gate, cluster: Cluster) -> None:
             roles=fields.texts("roles", max_items=32, max_chars=255),
             ttl_s=fields.number("ttl", default=0.0),
         )
+        guards.signs(call, "user_cert", *good_for(cluster, request))
         signed = await sign_for(cluster, request, call.by)
         certificates = {"cert": signed.ssh, "tls_cert": signed.tls}
         return Encoded(encode_with(certificates, "authorities", cluster.authorities.public_text))
@@ -84,6 +87,7 @@ def _add_certificates(gate: Gate, cluster: Cluster) -> None:
             ssh_key=fields.text("public_ssh_key", max_chars=MAX_KEY_CHARS),
             ttl_s=fields.number("ttl", default=0.0),
         )
+        guards.signs(call, "emergency_cert", (EMERGENCY,), {LOGINS_TRAIT: request.logins})
         return {"cert": cluster.certificates.sign_emergency(request, call.by)}
 
     @gate.route("POST", "/v1/ca/host/certs", Needs("create", "host_cert"))

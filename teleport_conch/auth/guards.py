@@ -7,7 +7,7 @@ to administer the cluster stays open, unless the caller forces it (``?force=1``)
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeVar
 
 from attrs import define, evolve, frozen
@@ -17,6 +17,7 @@ from teleport_conch.access.escalation import Everybody, Person, check_person, ch
 from teleport_conch.access.locks import Locks
 from teleport_conch.access.reference import new_reference
 from teleport_conch.access.roles import Role
+from teleport_conch.access.templates import Traits
 from teleport_conch.auth.cluster import Cluster
 from teleport_conch.auth.emitting import Emit
 from teleport_conch.auth.gate import Call
@@ -61,10 +62,20 @@ class Guards:
         :param before: None also where the caller would get a way to log in as the user.
         :raises NotHeld: the caller does not hold what ``after`` has and ``before`` has not.
         """
+        self._check_given(call, "user", self._person(before), self._person(after))
+
+    def signs(self, call: Call, kind: str, roles: Iterable[Role], traits: Traits) -> None:
+        """
+        :param kind: of the certificate, which somebody with these roles and traits will have.
+        :raises NotHeld: the caller does not hold what it would be good for.
+        """
+        self._check_given(call, kind, None, Person(tuple(roles), traits))
+
+    def _check_given(self, call: Call, kind: str, before: Person | None, after: Person | None) -> None:
         try:
-            check_person(call.known.caller, self._person(before), self._person(after), call.now)
+            check_person(call.known.caller, before, after, call.now)
         except NotHeld as reason:
-            self._tell(call, "user", reason)
+            self._tell(call, kind, reason)
             raise
 
     def lock(self, change: Change[Lock]) -> None:

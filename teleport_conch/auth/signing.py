@@ -4,9 +4,31 @@ from __future__ import annotations
 
 from attrs import evolve
 
-from teleport_conch.auth.certificates import UserCertificates, UserRequest
+from teleport_conch.access.conditions import Conditions
+from teleport_conch.access.labels import EVERY_NODE
+from teleport_conch.access.options import Options
+from teleport_conch.access.roles import Role
+from teleport_conch.access.templates import Traits
+from teleport_conch.auth.certificates import DEFAULT_ROLES, LOGINS_TRAIT, UserCertificates, UserRequest
 from teleport_conch.auth.cluster import Cluster
+from teleport_conch.certs import names
 from teleport_conch.auth.people_certificates import Issued, Wanted
+
+
+def good_for(cluster: Cluster, request: UserRequest) -> tuple[tuple[Role, ...], Traits]:
+    """The roles and traits with which :func:`sign_for` signs; names of roles that there are not are passed over.
+
+    Logins that are asked for count as such, too: OpenSSH's servers look at those of a certificate, and at no role.
+
+    :raises PrincipalForbidden: one of the logins is none.
+    """
+    user = cluster.users.usable(request.name)
+    named = request.roles or (DEFAULT_ROLES if user is None else user.roles)
+    roles = tuple(cluster.roles[name] for name in named if name in cluster.roles)
+    if user is not None and not request.logins:
+        return roles, user.traits
+    logins = Conditions(names.logins(request.logins), EVERY_NODE)
+    return (*roles, Role("", options=Options(port_forwarding=False), allow=logins)), {LOGINS_TRAIT: request.logins}
 
 
 async def sign_for(cluster: Cluster, request: UserRequest, by: str) -> UserCertificates | Issued:

@@ -11,7 +11,7 @@ from teleport_conch.access.rules import READ_WRITE, Rule
 from teleport_conch.auth.callers import Peer
 from teleport_conch.certs.tls import TLSIdentity
 from teleport_conch.resources.user import User
-from tests.auth.fixture import CLUSTER, NOW
+from tests.auth.fixture import CLUSTER, NOW, SSH_KEY, Answered
 from tests.auth.people import ALICE, PeopleTestCase
 
 KEEPER = Role("keeper", allow=Conditions(rules=(Rule(("user", "role"), READ_WRITE),)))
@@ -44,3 +44,46 @@ class LinkTests(PeopleTestCase):
         self.assertEqual(self.cluster.locks.shelf.all(), [])
         self.assertEqual(self.call(self.admin(), "DELETE", "/v1/users/keith?force=1").status, 200)
         self.assertEqual([lock.value.user for lock in self.cluster.locks.shelf.all()], ["keith"])
+
+
+class SigningTests(PeopleTestCase):
+    """Who may sign certificates signs none that are good for more than they may do themselves."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        for role in (KEEPER, DEPLOY):
+            self.now(self.cluster.roles.shelf.create(role))
+        self.add(User("keith", ("keeper",)))
+        rules = (Rule(("user_cert", "emergency_cert"), ("create",)),)
+        signer = Conditions(("deploy",), EVERY_NODE, rules)
+        self.now(self.cluster.roles.shelf.create(Role("signer", allow=signer)))
+        self.add(User("sam", ("signer",)))
+
+    def sign(self, kind: str = "user", **body: object) -> Answered:
+        identity = TLSIdentity("user", "sam", CLUSTER, ("signer",), 2, NOW + 3600, not_before=NOW)
+        path = f"/v1/ca/{kind}/certs"
+        return self.call(self.peer_of(identity), "POST", path, {"public_ssh_key": SSH_KEY, **body})
+
+    def test_user(self) -> None:
+        self.add(User("root", ("admin",)))
+        for body in (
+            {"user": "sam", "logins": ["root"], "roles": ["admin"]},
+            {"user": "sam", "logins": ["root"]},
+            {"user": "nobody", "logins": ["root"], "roles": ["signer", "access"]},
+            {"user": "root"},
+            {"user": "keith"},
+        ):
+            answer = self.sign(**body)
+            self.assertEqual((answer.status, answer.code), (403, "NOT_HELD"), body)
+            self.assertIn("Nobody gives what they do not hold, and user sam does not hold", answer.sentence)
+        [*_, event] = self.emitted.named("api.denied")
+        self.assertEqual((event.fields["kind"], event.fields["user"]), ("user_cert", "sam"))
+        self.assertEqual(self.emitted.named("cert.create"), [])
+        self.assertEqual(self.sign(user="else", logins=["deploy"], roles=["deploy"]).status, 200)
+        self.assertEqual(self.sign(user="else", roles=["no-such-role"], logins=["deploy"]).status, 400)
+
+    def test_emergency(self) -> None:
+        usual = {"name": "1", "addresses": ["192.0.2.1"]}
+        answer = self.sign("emergency", logins=["root"], **usual)
+        self.assertEqual((answer.status, answer.code), (403, "NOT_HELD"))
+        self.assertEqual(self.sign("emergency", logins=["deploy"], **usual).status, 200)
