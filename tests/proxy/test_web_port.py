@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+from types import SimpleNamespace
 from typing import cast
 
+from cryptography import x509
+from OpenSSL import SSL
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
@@ -15,18 +19,23 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch.certs.names import PROXY_SERVER_NAME, SERVER_NAME
+from teleport_conch.certs.serving import self_signed_pair
+from teleport_conch.certs.tls import load_certificate_pem
 from teleport_conch.errors import ConnectionProblem
 from teleport_conch.https.client_hello import HelloRefused
 from teleport_conch.https.limits import SAY_AGAIN_S
 from teleport_conch.https.places import Places
-from teleport_conch.https.tls import BoundedTLSFactory, BoundedTLSProtocol
+from teleport_conch.https.tls import BoundedTLSFactory, BoundedTLSProtocol, server_context
 from teleport_conch.proxy.passage import LINGER_S, ClientEnd, End, Passage
-from teleport_conch.proxy.web_port import WebPort, farewell
+from teleport_conch.proxy.web_certificate import WebCertificate
+from teleport_conch.proxy.web_port import WebPort, WebTLS, farewell
+from tests.client.certificates import host_identity
 from tests.https.hellos import hello
 from tests.proxy.samples import header
 
 PEER = IPv4Address("TCP", "192.0.2.7", 4000)
 HEADER = b"[192.0.2.7:4000]"
+PAIR = self_signed_pair(["proxy.example.com"], 7, 1_800_000_000.0)
 
 
 class _Wire(StringTransport):
@@ -204,3 +213,40 @@ class ChoiceTests(PassageCase):
         self.assertTrue(farewell(b"GET / HTTP/1.1\r\n").startswith(b"HTTP/1.1 400 Bad Request\r\n"))
         for start in (b"SSH-2.0-x", b"", b"GETTING", b"\x16\x03\x09"):
             self.assertEqual(farewell(start), b"")
+
+
+class TLSTests(SynchronousTestCase):
+    """Which certificate a client is shown."""
+
+    def setUp(self) -> None:
+        self.web = server_context(PAIR.chain, PAIR.key)
+        holder = cast(WebCertificate, SimpleNamespace(context=self.web))
+        self.tls = WebTLS(holder)
+
+    def shown(self, name: str) -> x509.Certificate:
+        """What a client that asks for this name gets to see, in memory."""
+        protocol = object.__new__(BoundedTLSProtocol)
+        protocol.server_name = name
+        server = self.tls.serverConnectionForTLS(protocol)
+        server.set_accept_state()
+        client = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), None)
+        client.set_tlsext_host_name(name.encode())
+        client.set_connect_state()
+        for _ in range(4):
+            for one, other in ((client, server), (server, client)):
+                with contextlib.suppress(SSL.WantReadError):
+                    one.do_handshake()
+                with contextlib.suppress(SSL.WantReadError):
+                    other.bio_write(one.bio_read(1 << 16))
+        found = client.get_peer_certificate()
+        assert found is not None
+        return found.to_cryptography()
+
+    def test_names(self) -> None:
+        """The web certificate for all names but one, under which the host's own is shown once there is one."""
+        self.assertEqual(self.shown(PROXY_SERVER_NAME), PAIR.chain[0])
+        for _ in range(2):  # what was renewed is seen by the next connection
+            identity = host_identity(role="Proxy")
+            self.tls.use_identity(identity)
+            self.assertEqual(self.shown(PROXY_SERVER_NAME), load_certificate_pem(identity.tls_certificate))
+            self.assertEqual(self.shown("proxy.example.com"), PAIR.chain[0])
