@@ -67,7 +67,7 @@ class Guest(Permitted):
 
     def __attrs_post_init__(self) -> None:
         room = self.room
-        self._stay = Stay(room.reactor, self.claim, self._may_stay, room.configuration, self._send_away)
+        self._stay = Stay(room.reactor, room.monotonic, self.claim, self._may_stay, room.configuration, self._send_away)
 
     # The owner of the connection's channels.
 

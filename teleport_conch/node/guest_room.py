@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -36,6 +37,7 @@ class GuestRoom:
     :param company: everybody who is connected to this node.
     :param configuration: of the cluster, at each moment.
     :param leases: of connections, for people whose roles limit them.
+    :param monotonic: seconds that nobody sets.
     :param accept_env: variables that clients may set.
     :param sftp_server: what serves SFTP, as a command line for any shell.
     :param displays: the numbers that displays of X11 may have, where certificates and roles permit it, too; no number,
@@ -59,6 +61,7 @@ class GuestRoom:
     sftp_server: str
     login_defs: str
     locales: Sequence[str]
+    monotonic: Callable[[], float] = time.monotonic
     monitored: Monitored | None = None
     displays: range = range(0)
     gateway_ports: bool = False

@@ -38,6 +38,7 @@ class HeldLease:
     """
 
     _clock: IReactorTime
+    _monotonic: Callable[[], float]
     _client: LeaseClient
     _id: str
     _ttl_s: float
@@ -81,7 +82,7 @@ class HeldLease:
         call.addErrback(lambda failure: failure.trap(CancelledError))
 
     async def _renewed(self) -> None:
-        began = self._clock.seconds()
+        began = self._monotonic()
         wait_s = self._ttl_s / RENEWALS
         try:
             await self._client.renew_lease(self._id, self._ttl_s)
@@ -89,9 +90,9 @@ class HeldLease:
         except (NotFound, AccessDenied):
             self._lose("auth does not know of it any more")
         except TeleportError as problem:
-            if self._clock.seconds() >= self._until:
+            if self._monotonic() >= self._until:
                 self._lose(problem.sentence)
-            wait_s = min(RETRY_S, max(self._until - self._clock.seconds(), 0.0))
+            wait_s = min(RETRY_S, max(self._until - self._monotonic(), 0.0))
         self._call = None
         if not self._over:
             self._after(wait_s)
@@ -106,11 +107,13 @@ class HeldLease:
 class ConnectionLeases:
     """Takes leases for connections.
 
+    :param monotonic: seconds that nobody sets.
     :param client: of auth, as it is at the moment.
     :param ttl_s: for how long a lease holds that is not renewed, at the moment (``session_control_timeout``).
     """
 
     clock: IReactorTime
+    monotonic: Callable[[], float]
     client: Callable[[], LeaseClient]
     ttl_s: Callable[[], float]
 
@@ -120,7 +123,7 @@ class ConnectionLeases:
         :raises LimitExceeded: there are as many as there may be.
         :raises ConnectionProblem: auth, which counts, is away: nobody is let in uncounted.
         """
-        client, ttl_s, began = self.client(), self.ttl_s(), self.clock.seconds()
+        client, ttl_s, began = self.client(), self.ttl_s(), self.monotonic()
         try:
             lease_id = await client.take_lease("connection", user, most, ttl_s)
         except LimitExceeded as reason:
@@ -131,4 +134,4 @@ class ConnectionLeases:
             raise ConnectionProblem(
                 f"The roles of {user} limit the connections, and auth, which counts them, is away: {reason.sentence}"
             ) from reason
-        return HeldLease(self.clock, client, lease_id, ttl_s, began + ttl_s)
+        return HeldLease(self.clock, self.monotonic, client, lease_id, ttl_s, began + ttl_s)

@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import socket
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, cast
@@ -232,6 +233,7 @@ class NodeService(Retiring):
             configuration=self.member.configuration,
             leases=ConnectionLeases(
                 self._node_reactor,
+                time.monotonic,
                 lambda: self.member.uplink.client.rules,
                 lambda: self.member.configuration().session_control_timeout_s,
             ),

@@ -171,7 +171,7 @@ class NodeCase(StreamCase):
             sessions=self.sessions,
             company=self.company,
             configuration=lambda: self.configuration,
-            leases=ConnectionLeases(reactor, lambda: self.lease_client, lambda: 120.0),
+            leases=ConnectionLeases(reactor, time.monotonic, lambda: self.lease_client, lambda: 120.0),
             host_uuid=samples.HOST_UUID,
             node_name="web1",
             server_address=("127.0.0.1", 3022),

@@ -45,7 +45,7 @@ class Auth:
 class LeaseTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock, self.auth, self.lost = Clock(), Auth(), list[str]()
-        self.leases = ConnectionLeases(self.clock, lambda: self.auth, lambda: 120.0)
+        self.leases = ConnectionLeases(self.clock, self.clock.seconds, lambda: self.auth, lambda: 120.0)
 
     def taken(self) -> HeldLease:
         lease = self.successResultOf(Deferred.fromCoroutine(self.leases.take("alice", 2)))

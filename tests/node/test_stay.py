@@ -30,13 +30,18 @@ class StayTests(SynchronousTestCase):
         self.reasons: list[str] = []
         certificate = evolve(samples.user_certificate(), valid_before=int(NOW) + 600)
         claim = Claim("root", certificate, "192.0.2.7:50000")
-        self.stay = Stay(self.clock, claim, self.grant, self.configuration, self.reasons.append)
+        self.steady: Clock | None = None
+        self.stay = Stay(self.clock, self.monotonic, claim, self.grant, self.configuration, self.reasons.append)
         self.addCleanup(self.stay.end)
 
     def grant(self) -> Grant:
         if self.problem is not None:
             raise self.problem
         return Grant("dev", tuple(Role(f"r{n}", options) for n, options in enumerate(self.options)))
+
+    def monotonic(self) -> float:
+        """As the clock does, until a test takes another for it."""
+        return (self.steady or self.clock).seconds()
 
     def configuration(self) -> ClusterConfig:
         if self.unconfigured is not None:
@@ -150,6 +155,21 @@ class StayTests(SynchronousTestCase):
         self.begin(Options(max_session_ttl_s=3600))
         self.clock.advance(3600)
         self.assertEqual(self.reasons, [TTL])
+
+    def test_clock_is_set(self) -> None:
+        """A clock that is set forward ends certificates, and no connection that was idle for a second only."""
+        self.steady = Clock()
+        self.begin(Options(client_idle_timeout_s=60, max_session_ttl_s=3600))
+        self.clock.advance(7200)
+        self.assertEqual(self.reasons, [])
+        self.steady.advance(60)
+        self.clock.advance(60)
+        self.assertEqual(self.reasons, ["client reported no activity"])
+        self.setUp()
+        self.steady = Clock()
+        self.begin(disconnect_expired_cert=True)
+        self.clock.advance(7200)
+        self.assertEqual(len(self.reasons), 1)
 
     def test_end(self) -> None:
         """After the end of the connection nothing happens."""
