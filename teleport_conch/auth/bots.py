@@ -60,7 +60,7 @@ def open_shelf(backend: IBackend) -> Shelf[KnownBot]:
 class KnownBot:
     """A robot as it is stored.
 
-    :ivar key: digest of the SSH key that its newest certificate is for, by which a robot is known that asks again.
+    :ivar key: digest of the keys that its newest certificates are for, by which a robot is known that asks again.
     """
 
     bot: Bot
@@ -92,7 +92,9 @@ class Keys:
 
     @property
     def digest(self) -> str:
-        return hashlib.sha256(self.ssh.strip().encode("utf-8", "backslashreplace")).hexdigest()
+        """Of both, as the SSH key is no secret: who had another TLS key certified beside it would be the robot."""
+        both = f"{self.ssh.strip()}\n{self.tls.strip()}"
+        return hashlib.sha256(both.encode("utf-8", "backslashreplace")).hexdigest()
 
 
 @define(eq=False)

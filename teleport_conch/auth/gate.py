@@ -6,7 +6,6 @@ A route names a verb and a kind, and whether the resource has to be the caller's
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TypeVar, cast
@@ -30,12 +29,12 @@ from teleport_conch.auth.storing import encode
 from teleport_conch.certs.options import check_listed
 from teleport_conch.errors import (
     AccessDenied,
-    BadParameter,
     HostBarred,
     NotFound,
     TeleportError,
     Unauthenticated,
 )
+from teleport_conch.https.bodies import decoded
 from teleport_conch.https.places import host_of
 from teleport_conch.https.routing import Routes
 from teleport_conch.https.throttle import Reports
@@ -156,25 +155,6 @@ class Call:
     def queries(self, name: str) -> list[str]:
         values = self.request.args.get(name.encode("ascii"), [])
         return [value.decode("utf-8", "replace") for value in values]
-
-
-def decoded(data: bytes) -> object:
-    """The value of a JSON text in UTF-8; a number that is none, or half of a character, is refused like other noise."""
-    try:
-        # Given bytes, json would guess at other encodings, and take halves of characters in this one.
-        value: object = _decode(data.decode("utf-8"))
-        if b"\\u" in data:
-            json.dumps(value, ensure_ascii=False).encode()
-    except (ValueError, RecursionError):
-        raise BadParameter("The body of the request is not JSON.") from None
-    return value
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number of JSON")
-
-
-_decode = json.JSONDecoder(parse_constant=_refuse_constant).decode
 
 
 @define(eq=False)

@@ -11,8 +11,8 @@ from teleport_conch.access.roles import Role
 from teleport_conch.access.templates import Traits
 from teleport_conch.auth.certificates import DEFAULT_ROLES, LOGINS_TRAIT, UserCertificates, UserRequest
 from teleport_conch.auth.cluster import Cluster
-from teleport_conch.certs import names
 from teleport_conch.auth.people_certificates import Issued, Wanted
+from teleport_conch.certs import names
 
 
 def good_for(cluster: Cluster, request: UserRequest) -> tuple[tuple[Role, ...], Traits]:

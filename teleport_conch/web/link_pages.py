@@ -13,7 +13,8 @@ from teleport_conch.web.qr import qr_code
 from teleport_conch.web.visit import Visit
 
 KINDS = ("invite", "reset")
-MAX_URI_CHARS = 1024
+MAX_URI_CHARS = 640
+"""Of what a QR code is drawn for, which takes the longer the more it is: our own have less, and ASCII only."""
 _URI_START = "otpauth://totp/"
 _TITLES = {
     "invite": "Set up your account",
@@ -66,7 +67,8 @@ def _shown(visit: Visit) -> OpenedInvite:
     """
     secret, uri = visit.fields.get("otp_secret", ""), visit.fields.get("otp_uri", "")
     kind, user = visit.fields.get("kind", ""), visit.fields.get("user", "")
-    if (uri and not uri.startswith(_URI_START)) or len(uri) > MAX_URI_CHARS or kind not in _TITLES:
+    could_be_ours = uri.startswith(_URI_START) and uri.isascii() and len(uri) <= MAX_URI_CHARS
+    if (uri and not could_be_ours) or kind not in _TITLES:
         raise BadParameter("This is not a form that was sent from its page.")
     return OpenedInvite(user, kind, 0.0, "otp" if uri else "off", secret, uri)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from urllib.parse import parse_qsl
 
@@ -11,6 +10,7 @@ from twisted.web.server import Request
 
 from teleport_conch.client.people import SessionOwner
 from teleport_conch.errors import BadParameter
+from teleport_conch.https.bodies import decoded
 from teleport_conch.https.site import BoundedRequest
 from teleport_conch.web import limits
 from teleport_conch.web.guard import FORM_COOKIE, SESSION_COOKIE, form_token
@@ -56,11 +56,7 @@ class Visit:
         :raises BadParameter: it is none.
         """
         assert self.request.content is not None
-        try:
-            value: object = json.loads(self.request.content.read().decode("utf-8"))
-        except (ValueError, RecursionError):
-            raise BadParameter("The body of the request is not JSON.") from None
-        return value
+        return decoded(self.request.content.read())
 
     def query(self, name: str) -> str:
         """The last value of a parameter, empty where there is none."""

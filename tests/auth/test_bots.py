@@ -25,6 +25,10 @@ def another_key() -> str:
     return keys.public_line(keys.public_blob(keys.generate_ssh_key().public_key()))
 
 
+def another_tls_key() -> str:
+    return keys.public_pem(keys.generate_tls_key().public_key())
+
+
 class BotTestCase(PeopleTestCase):
     def setUp(self) -> None:
         super().setUp()
@@ -37,16 +41,16 @@ class BotTestCase(PeopleTestCase):
         self.assertEqual(answer.status, 200, answer.body)
         return str(answer.body["token"])
 
-    def join_bot(self, token: str, ssh_key: str = SSH_KEY) -> Answered:
-        body = {"token": token, "public_ssh_key": ssh_key, "public_tls_key": TLS_KEY}
+    def join_bot(self, token: str, ssh_key: str = SSH_KEY, tls_key: str = TLS_KEY) -> Answered:
+        body = {"token": token, "public_ssh_key": ssh_key, "public_tls_key": tls_key}
         return self.call(None, "POST", "/v1/bots/join", body)
 
     def caller(self, answer: Answered) -> Peer:
         return self.peer_of(self.identity(answer))
 
-    def renew(self, answer: Answered, ssh_key: str = "") -> Answered:
+    def renew(self, answer: Answered, ssh_key: str = "", tls_key: str = TLS_KEY) -> Answered:
         """Renew with the certificates of an answer, for another key each time."""
-        body = {"public_ssh_key": ssh_key or another_key(), "public_tls_key": TLS_KEY}
+        body = {"public_ssh_key": ssh_key or another_key(), "public_tls_key": tls_key}
         return self.call(self.caller(answer), "POST", "/v1/bots/renew", body)
 
     def bot(self, name: str = "ci") -> Bot:
@@ -236,6 +240,17 @@ class RenewalTests(BotTestCase):
         second = self.renew(first, key)
         self.renew(second)
         self.assertEqual(self.renew(first, key).code, "IDENTITY_COPIED")
+
+    def test_key_of_another(self) -> None:
+        """A thief who knows the robot's SSH key, which is no secret, is no robot that did not hear the answer."""
+        token = self.make()
+        first = self.join_bot(token)
+        stolen = self.join_bot(token, tls_key=another_tls_key())
+        self.assertEqual((stolen.status, stolen.code), (403, "TOKEN_USED"))
+        key = another_key()
+        self.assertEqual(self.renew(first, key).status, 200)
+        copied = self.renew(first, key, another_tls_key())
+        self.assertEqual((copied.status, copied.code), (403, "IDENTITY_COPIED"))
 
     def test_copied_and_made_again(self) -> None:
         """A robot of the name that is made anew is not locked; what was stolen stays worthless."""

@@ -10,8 +10,9 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import FileBodyProducer
 
-from teleport_conch.auth.gate import Call, Needs, decoded
+from teleport_conch.auth.gate import Call, Needs
 from teleport_conch.errors import BadParameter, CertificateExpired, StorageFull
+from teleport_conch.https.bodies import decoded
 from tests.auth.fixture import NOW, WEB1, AtOnce, ClusterTestCase, Storage, heartbeat
 
 

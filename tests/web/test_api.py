@@ -76,6 +76,8 @@ class LoginTests(WebTestCase):
             {"ttl": -1},
             {"ttl": 10**40},
             {"otp_token": "1" * 513},
+            {"user": "\ud800"},
+            {"ttl": float("nan")},
         ):
             answer = self.call("POST", "/webapi/ssh/certs", {**self.BODY, **changed})
             self.assertEqual((answer.status, answer.code), (400, "BAD_PARAMETER"), changed)

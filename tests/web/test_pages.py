@@ -138,7 +138,8 @@ class LinkTests(PageCase):
         self.people.failing = OTPRefused("Wrong.")
         answer = self.form(f"/web/invite/{TOKEN}", {**SHOWN, "user": EVIL, "otp_secret": EVIL})
         self.assert_inert(answer.text)
-        for changed in ({"otp_uri": "javascript:alert(1)"}, {"otp_uri": URI + "x" * 1024}, {"kind": EVIL}):
+        uris = ("javascript:alert(1)", URI + "x" * 640, URI + "\u2603" * 500)
+        for changed in (*({"otp_uri": uri} for uri in uris), {"kind": EVIL}):
             self.assertEqual(self.form(f"/web/invite/{TOKEN}", {**SHOWN, **changed}).status, 400)
 
     def test_95_names(self) -> None:
