@@ -34,6 +34,8 @@ from teleport_conch.certs import keys
 
 AT_ONCE = 20
 PEOPLE = 60
+BURSTS = 5
+"""More than there is time for in one round."""
 SESSIONS = 50
 SECONDS = 12
 MORE_S = 0.005
@@ -63,7 +65,7 @@ def _idle(on: Stage) -> float:
 
 
 def _busy(on: Stage, turns: Iterator[tuple[str, str]]) -> float:
-    with load_on(on, NODE, PROXY) as load, _logging_in(_web_port(on), list(islice(turns, 10 * AT_ONCE))):
+    with load_on(on, NODE, PROXY) as load, _logging_in(_web_port(on), list(islice(turns, BURSTS * AT_ONCE))):
         return load.echo(SESSIONS, SECONDS)
 
 

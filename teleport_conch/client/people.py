@@ -6,16 +6,23 @@ from collections.abc import Mapping
 from urllib.parse import quote
 
 from attrs import field, frozen
+from twisted.internet.defer import DeferredSemaphore
 
 from teleport_conch.client.answers import UserCertificates, items
 from teleport_conch.client.exchange import Call
 from teleport_conch.client.transport import Transport
+from teleport_conch.errors import LimitExceeded
 from teleport_conch.resources.fields import Fields
 from teleport_conch.resources.user import User
 
 _USERS = "/v1/users"
 _MAX_SECRET_CHARS = 512
 _FORCED = (("force", "1"),)
+
+#: Calls under way for which auth hashes a password, which it does two at a time; the next ones wait here, so that they
+#: need no connections of their own, and the time that one may take begins when its turn comes.
+PASSWORD_CALLS = 4
+PASSWORD_CALLS_WAITING = 256
 
 
 @frozen
@@ -159,6 +166,7 @@ class People:
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
+        self._hashing = DeferredSemaphore(PASSWORD_CALLS)
 
     # Users.
 
@@ -206,7 +214,7 @@ class People:
         :raises LoginRefused: the credentials are wrong, or there is no such user.
         """
         body = {**credentials.to_json(), "client_address": client_address}
-        return Invite.from_json(await self._once("POST", _path(name, "web", "invites"), body))
+        return Invite.from_json(await self._hashed("POST", _path(name, "web", "invites"), body))
 
     async def open_invite(self, token: str, client_address: str) -> OpenedInvite:
         """What to show to who has the link. Each time there is a new secret of the second factor.
@@ -224,7 +232,7 @@ class People:
         :raises OTPRefused: the code is not one of the secret's.
         """
         body = {"token": token, "password": password, "otp_token": otp_token, "client_address": client_address}
-        return AcceptedInvite.from_json(await self._once("POST", "/v1/web/invites/accept", body))
+        return AcceptedInvite.from_json(await self._hashed("POST", "/v1/web/invites/accept", body))
 
     # Logins.
 
@@ -247,7 +255,7 @@ class People:
         """
         keys = {"public_ssh_key": public_ssh_key, "public_tls_key": public_tls_key, "ttl": ttl_s}
         body = {**credentials.to_json(), **keys, "client_address": client_address}
-        return LoggedIn.from_json(await self._once("POST", _path(name, "ssh", "authenticate"), body))
+        return LoggedIn.from_json(await self._hashed("POST", _path(name, "ssh", "authenticate"), body))
 
     async def renew(self, public_ssh_key: str, public_tls_key: str, ttl_s: float = 0.0) -> LoggedIn:
         """Certificates for other keys of the person that calls, never wider or longer than the one it calls with."""
@@ -264,14 +272,14 @@ class People:
             "otp_token": otp_token,
             "client_address": client_address,
         }
-        await self._once("PUT", _path(name, "web", "password"), body)
+        await self._hashed("PUT", _path(name, "web", "password"), body)
 
     # Web sessions.
 
     async def open_web_session(self, name: str, credentials: Credentials, client_address: str) -> WebSession:
         """Begin a session of a browser. Raises as :meth:`log_in`."""
         body = {**credentials.to_json(), "client_address": client_address}
-        return WebSession.from_json(await self._once("POST", _path(name, "web", "sessions"), body))
+        return WebSession.from_json(await self._hashed("POST", _path(name, "web", "sessions"), body))
 
     async def web_session(self, session: str, client_address: str) -> SessionOwner:
         """Whose session it is; this is a use of it.
@@ -287,6 +295,19 @@ class People:
 
     async def _call(self, method: str, path: str, body: Mapping[str, object] | None = None) -> object:
         return await self._transport.call(Call(method, path, body=body))
+
+    async def _hashed(self, method: str, path: str, body: Mapping[str, object]) -> object:
+        """A call for which auth hashes a password.
+
+        :raises LimitExceeded: too many wait for one.
+        """
+        if len(self._hashing.waiting) >= PASSWORD_CALLS_WAITING:
+            raise LimitExceeded("Too many people are logging in at this moment; try again in a few seconds.")
+        await self._hashing.acquire()
+        try:
+            return await self._once(method, path, body)
+        finally:
+            self._hashing.release()
 
     async def _once(self, method: str, path: str, body: Mapping[str, object]) -> object:
         """A call that does something else when it is sent twice."""

@@ -21,7 +21,7 @@ from teleport_conch.client.people import (
     SessionOwner,
     WebSession,
 )
-from teleport_conch.errors import BadParameter
+from teleport_conch.errors import BadParameter, LimitExceeded
 from teleport_conch.resources.user import User
 
 ALICE = User("alice", ("access",), {"logins": ("root",)}, created_by="bob", revision="7")
@@ -41,6 +41,17 @@ class Stub:
     async def call(self, call: Call) -> object:
         self.calls.append(call)
         return self.answer
+
+
+@define
+class Slow:
+    """A transport that answers when it is told to."""
+
+    under_way: list[Deferred[object]] = field(factory=list)
+
+    async def call(self, call: Call) -> object:
+        self.under_way.append(Deferred())
+        return await self.under_way[-1]
 
 
 class PeopleTests(SynchronousTestCase):
@@ -163,6 +174,23 @@ class PeopleTests(SynchronousTestCase):
         self.assertEqual(self.asked(), ("POST", "/v1/web/sessions/open", body, True))
         self.now(self.answered({"message": "ok"}).close_web_session("cookie", ADDRESS))
         self.assertEqual(self.asked(), ("POST", "/v1/web/sessions/close", body, True))
+
+    def test_few_at_once(self) -> None:
+        """Four calls for which a password is hashed are under way, the others wait, and not too many of them."""
+        slow = Slow()
+        under_way, people = slow.under_way, People(slow)  # type: ignore[arg-type]  # all that it needs of a transport
+        begun = [Deferred.fromCoroutine(people.open_web_session("alice", CREDENTIALS, ADDRESS)) for _ in range(4 + 256)]
+        self.assertEqual(len(under_way), 4)
+        refused = Deferred.fromCoroutine(people.open_web_session("alice", CREDENTIALS, ADDRESS))
+        self.assertEqual(
+            self.failureResultOf(refused, LimitExceeded).value.sentence,
+            "Too many people are logging in at this moment; try again in a few seconds.",
+        )
+        for answered in under_way:  # which grows as one after the other is answered
+            answered.callback({"session": "cookie", "expires": 9.0})
+        self.assertEqual(len(under_way), 260)
+        for each in begun:
+            self.assertEqual(self.successResultOf(each), WebSession("cookie", 9.0))
 
     def test_other_answers(self) -> None:
         """An answer of another shape is refused, and names its field."""
