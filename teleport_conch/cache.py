@@ -117,8 +117,11 @@ class Cache(Service):
 
     @property
     def away_s(self) -> float:
-        """For how long auth has been away, in seconds: none while it is followed; infinity where it never was heard."""
-        if self.live:
+        """For how long auth has been away, in seconds: none while it is followed; infinity where it never was heard.
+
+        An auth that calls this host locked is not away, so that no emergency opens what an administrator has shut.
+        """
+        if self.live or self._locked is not None:
             return 0.0
         return float("inf") if self._heard_at is None else self._reactor.seconds() - self._heard_at
 

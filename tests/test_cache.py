@@ -330,6 +330,8 @@ class LineTests(CacheTestCase):
             self.clock.advance(1.0)
         with self.assertRaisesRegex(HostLocked, "locked by an administrator \\(broken into\\)"):
             self.cache.known()
+        self.clock.advance(HOUR)
+        self.assertEqual(self.cache.away_s, 0.0)
         self.feed.refusal = None
         await self.again()
         self.feed.snapshot(NAME)
