@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection
-from functools import partial
 from typing import Protocol
 
 from attrs import frozen
@@ -110,15 +109,16 @@ class NodeLogin(LoginPolicy):
             source_address=claim.client[0],
             emergency=emergency is not None,
         )
-        of_people = self.cluster.known if emergency is None else partial(_known_in, emergency)
+        of_people = self.cluster.known if emergency is None else self._known_since
         known = of_people()
         caller = known.caller(claim.certificate, now)
         grant = decide(caller, Login(claim.user), self.target(), Facts(locks=known.locks), now)
         return _Admitted(grant, _account(claim.user), of_people)
 
-
-def _known_in(emergency: Emergency) -> Known:
-    return emergency.known
+    def _known_since(self) -> Known:
+        """For who came in an emergency: what counts in one, and all that is known once it is over."""
+        emergency = self.cluster.emergency()
+        return self.cluster.known() if emergency is None else emergency.known
 
 
 def _how(claim: Claim) -> dict[str, object]:

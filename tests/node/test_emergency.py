@@ -78,6 +78,19 @@ class EmergencyTests(NodeCase):
         refusal = self.assertRaises(AccessDenied, self.policy.check, claim(signed=sealed()))
         self.assertIn("lost", refusal.sentence)
 
+    async def test_53_lock_afterwards(self) -> None:
+        """Who is still here when auth is back stays, until a lock that is made then shuts them out."""
+        await self.enter(sealed())
+        self.cluster.away, self.cluster.too_old = False, None
+        self.company.changed()
+        await self.turns()
+        self.assertEqual(self.transport.disconnects, [])
+        self.cluster.locks = Locks((Lock("1", user="alice", message="it is over"),))
+        self.company.changed()
+        await self.turns()
+        ((_, reason),) = self.transport.disconnects
+        self.assertIn(b"locked by an administrator (it is over)", reason)
+
     def test_usual_certificates(self) -> None:
         """Everybody else goes on needing a copy that is believed."""
         self.assertRaises(ConnectionProblem, self.policy.check, claim())
