@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from attrs import field, frozen
+from bisect import bisect_right
+
+from attrs import Factory, field, frozen
 
 from teleport_conch.access.builtin import EMERGENCY
 from teleport_conch.access.directory import Directory, signed_at
@@ -16,6 +18,13 @@ REMEMBERED_CALLERS = 256
 """Certificates whose roles and traits were read, and are not read again while they are among the last so many."""
 
 
+def _all_ends(known: Known) -> tuple[float, ...]:
+    """When roles and users expire, sorted: somebody asks at each login, and there may be many users."""
+    ends = [role.expires_at for role in known.directory.roles.values()]
+    ends += [user.expires_at for user in known.directory.users.values()]
+    return tuple(sorted({end for end in ends if end is not None}))
+
+
 @frozen
 class Known:
     """One state of a cluster; another one is another object, which remembers nothing of this one.
@@ -27,6 +36,7 @@ class Known:
     directory: Directory = field(factory=Directory)
     locks: Locks = NO_LOCKS
     _callers: dict[SSHCertificate, Caller] = field(init=False, factory=dict, eq=False, repr=False)
+    _ends: tuple[float, ...] = field(init=False, eq=False, repr=False, default=Factory(_all_ends, takes_self=True))
 
     def caller(self, certificate: SSHCertificate, now: float) -> Caller:
         """The person of a certificate that is believed.
@@ -56,6 +66,5 @@ class Known:
 
     def changes_after(self, now: float) -> float:
         """The next instant at which a role or a user expires, so that decisions may change by themselves."""
-        ends = [role.expires_at for role in self.directory.roles.values()]
-        ends += [user.expires_at for user in self.directory.users.values()]
-        return min((end for end in ends if end is not None and end > now), default=float("inf"))
+        at = bisect_right(self._ends, now)
+        return self._ends[at] if at < len(self._ends) else float("inf")

@@ -1,8 +1,9 @@
 """Pages of the manual, carried out as they stand: what is typed where, what is written into which file, what is said.
 
-In a block of kind ``console``, a line ``auth# tctl status`` is typed on that machine, and the lines below it, up to the
-next such line, are what it says: each in this order, where ``...`` stands for anything, also for whole lines. A block with
-a caption like ``/etc/teleport.yaml on web1`` is a file. Comments tell what a person does elsewhere, or in another window:
+In a block of kind ``console``, a line ``auth# tctl status`` is typed on that machine, and the lines below it, up to
+the next such line, are what it says: each in this order, where ``...`` stands for anything, also for whole lines. A
+block with a caption like ``/etc/teleport.yaml on web1`` is a file. Comments tell what a person does elsewhere, or in
+another window:
 
 ``.. guide: accept alice``
     The link that was printed last is opened, and a password and a second factor are set.
