@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from teleport_conch.access.holding import SUPERUSER, Call, Holding, OnNodes, covers, described
 from teleport_conch.access.labels import EVERY_NODE
@@ -73,7 +73,17 @@ def check_person(editor: Caller, before: Person | None, after: Person | None, no
     :param after: None for a user who is removed.
     :raises NotHeld: the change gives the user what the editor does not have.
     """
-    _check(editor, _of(before or Person(), now), _of(after or Person(), now), now)
+    had, has = _of(before or Person(), now), _of(after or Person(), now)
+    if before is not None and after is not None and _is_another_to_conditions(before, after):
+        had = evolve(had, calls=frozenset(call for call in had.calls if not call.depends_on_person))
+        has = evolve(has, denied_calls=frozenset(call for call in has.denied_calls if not call.depends_on_person))
+    _check(editor, had, has, now)
+
+
+def _is_another_to_conditions(before: Person, after: Person) -> bool:
+    """Whether conditions about the roles or traits of who asks may hold now that did not before, or the reverse."""
+    roles = [{role.name for role in person.roles} for person in (before, after)]
+    return roles[0] != roles[1] or dict(before.traits) != dict(after.traits)
 
 
 def check_way_in(before: Everybody, after: Everybody, now: float) -> None:

@@ -46,6 +46,11 @@ class Call:
     def __str__(self) -> str:
         return f"{self.verb} on {self.kind}" + (f" where {self.where}" if self.where else "")
 
+    @property
+    def depends_on_person(self) -> bool:
+        """Whether the condition is about the roles or the traits of who asks."""
+        return "user.spec" in self.where
+
 
 @frozen
 class Holding:
@@ -89,7 +94,7 @@ class Holding:
 
     def has_call(self, wanted: Call) -> bool:
         """Whether a rule allows ``wanted`` on no condition, or on the same, if that is not about who asks."""
-        conditions = {""} if "user.spec" in wanted.where else {"", wanted.where}
+        conditions = {""} if wanted.depends_on_person else {"", wanted.where}
         kinds = {ANY, wanted.kind}
         return any(Call(wanted.verb, kind, where) in self.calls for kind in kinds for where in conditions)
 

@@ -214,6 +214,24 @@ class PersonTests(Decisions):
         self.assertRaises(NotHeld, check_person, editor, ok, evolve(ok, roles=(USER_ROLES["admin"],)), NOW)
         check_person(editor, more, evolve(more, traits=ok.traits), NOW)
 
+    def test_conditions(self) -> None:
+        """A trait that a condition is about gives, or takes back a denial, as much as a rule does."""
+        where = 'contains(user.spec.traits["team"], "sec")'
+        may = Role("may", NARROW, Conditions(rules=(Rule(("event",), ("list",), where),)))
+        barred = Role("barred", NARROW, deny=Conditions(rules=(Rule(("token",), ("list",), where),)))
+        editor, auditor = (
+            person(DEV_ADMIN, may),
+            Role("auditor", allow=Conditions(rules=(Rule(("event",), ("list",)),))),
+        )
+        outside, inside = Person((may,)), Person((may,), {"team": ("sec",)})
+        reason = self.assertRaises(NotHeld, check_person, editor, outside, inside, NOW)
+        self.assertIn(f"list on event where {where}", reason.sentence)
+        check_person(editor, inside, inside, NOW)
+        check_person(person(DEV_ADMIN, auditor), outside, inside, NOW)
+        denied = Person((barred,), {"team": ("sec",)})
+        reason = self.assertRaises(NotHeld, check_person, editor, denied, evolve(denied, traits={}), NOW)
+        self.assertIn("list on token", reason.sentence)
+
     def test_denying_role(self) -> None:
         """To take a role away that denies is to give."""
         barred = Person((Role("no", NARROW, deny=logins(env="prod")),))

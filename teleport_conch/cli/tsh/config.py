@@ -32,7 +32,7 @@ def text(home: Home, profile: Profile, here: str, system: str, own: str) -> str:
         return for_people(Files.of(home, profile), profile, own)
     written = for_people(Files.anywhere(home, profile), profile, "tsh.exe" if system == "windows" else "tsh")
     if system == "windows":  # whose OpenSSH starts a ProxyCommand without a shell, to which ' would be a letter
-        return written.replace("'%r@%h:%p'", "%r@%h:%p")
+        return written.replace("'%h:%p'", "%h:%p")
     return written
 
 

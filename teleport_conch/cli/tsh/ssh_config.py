@@ -86,7 +86,7 @@ def for_people(files: Files, profile: Profile, program: str) -> str:
     :param program: how ``tsh`` is called, for a shell.
     :raises BadParameter: a path cannot be written in it.
     """
-    command = f"{program} proxy ssh --proxy={_web(profile)} --cluster={profile.cluster} '%r@%h:%p'"
+    command = f"{program} proxy ssh --proxy={_web(profile)} --cluster={profile.cluster} '%h:%p'"
     return _TEXT.format(
         proxy=profile.proxy_host,
         cluster=profile.cluster,

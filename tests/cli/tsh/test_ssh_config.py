@@ -43,7 +43,7 @@ class ForPeopleTests(SynchronousTestCase):
         self.assertEqual(found["stricthostkeychecking"], "true")
         self.assertEqual(
             found["proxycommand"],
-            f"tsh proxy ssh --proxy={PROXY}:3080,3023 --cluster={CLUSTER} '%r@%h:%p'",
+            f"tsh proxy ssh --proxy={PROXY}:3080,3023 --cluster={CLUSTER} '%h:%p'",
         )
         self.assertIn("50%/", found["identityfile"].replace("%%", "%"))
         self.assertTrue(found["certificatefile"].endswith("alice-cert.pub"))
@@ -71,7 +71,7 @@ class ForPeopleTests(SynchronousTestCase):
         self.assertIn("ProxyCommand tsh proxy ssh", mac)
         windows = config.text(self.home, profile(), "linux", "windows", "/opt/tsh")
         self.assertIn("ProxyCommand tsh.exe proxy ssh", windows)
-        self.assertIn(f"--cluster={CLUSTER} %r@%h:%p\n", windows)
+        self.assertIn(f"--cluster={CLUSTER} %h:%p\n", windows)
 
     def test_T112_awkward_paths(self) -> None:
         """What OpenSSH or a shell would read as something else is quoted, or refused."""
