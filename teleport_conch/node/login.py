@@ -15,7 +15,7 @@ from teleport_conch.cache import Emergency
 from teleport_conch.certs.certificate import CertificateType
 from teleport_conch.certs.options import is_emergency
 from teleport_conch.certs.trust import check_ssh_certificate
-from teleport_conch.errors import AccessDenied, LimitExceeded, TeleportError
+from teleport_conch.errors import AccessDenied, ConnectionProblem, LimitExceeded, TeleportError
 from teleport_conch.member import who, why
 from teleport_conch.node.guest import Guest
 from teleport_conch.node.guest_room import GuestRoom
@@ -88,9 +88,11 @@ class NodeLogin(LoginPolicy):
             return None
         try:
             return await self.room.leases.take(claim.certificate.key_id, most)
-        except LimitExceeded:
+        except LimitExceeded as reason:
             self.emit("session.rejected", reason="max_connections limit reached", max=most, **who(claim))
-            raise
+            raise AccessDenied(reason.sentence) from reason  # which the person reads
+        except ConnectionProblem as reason:
+            raise AccessDenied(reason.sentence) from reason
 
     def refused(self, claim: Claim | Attempt, error: TeleportError) -> None:
         """Says so in the audit log."""

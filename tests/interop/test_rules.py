@@ -140,6 +140,8 @@ class RulesTests(InteropTests):
         """Connections are counted over all nodes."""
         self.create({"max_connections": 1})
         with self.session("web1"):
-            self.assertEqual(self.alice.ssh("web2", "true").code, 255)
+            refused = self.alice.ssh("web2", "true")
+            self.assertEqual(refused.code, 255)
+            self.assertIn("too many concurrent ssh connections for user alice: max_connections is 1", refused.complaint)
             self.cluster.event("session.rejected", lambda event: event["max"] == 1, "the refusal of the second one")
         eventually(lambda: self.alice.ssh("web2", "true").code == 0, "the login once the first connection has ended")

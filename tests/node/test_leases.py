@@ -11,7 +11,7 @@ from teleport_conch.access.conditions import Conditions
 from teleport_conch.access.labels import EVERY_NODE
 from teleport_conch.access.options import Options
 from teleport_conch.access.roles import Role
-from teleport_conch.errors import ConnectionProblem, LimitExceeded, NotFound, TeleportError
+from teleport_conch.errors import AccessDenied, ConnectionProblem, LimitExceeded, NotFound, TeleportError
 from teleport_conch.node.leases import ConnectionLeases, HeldLease
 from tests.node.guests import USER, NodeCase, claim
 
@@ -142,10 +142,20 @@ class LoginTests(NodeCase):
         """One connection too many is refused, and is an event with the limit."""
         self.limit(2)
         self.lease_client.problem = LimitExceeded("full")
-        failure = self.failureResultOf(self.start(self.policy.login(claim())), LimitExceeded)
+        failure = self.failureResultOf(self.start(self.policy.login(claim())), AccessDenied)
         self.assertEqual(failure.value.sentence, LIMIT)
         event = self.events.last("session.rejected")
         self.assertEqual((event["code"], event["reason"], event["max"]), ("T1006W", "max_connections limit reached", 2))
+
+    async def test_away(self) -> None:
+        """While auth is away nobody who is limited comes in, and the person reads why."""
+        self.limit(2)
+        self.lease_client.problem = AWAY
+        failure = self.failureResultOf(self.start(self.policy.login(claim())), AccessDenied)
+        self.assertEqual(
+            failure.value.sentence,
+            "The roles of alice limit the connections, and auth, which counts them, is away: Auth cannot be reached.",
+        )
 
     async def test_lost(self) -> None:
         """A lost lease is the end of the connection."""
