@@ -57,7 +57,7 @@ def _add_links(gate: Gate, cluster: Cluster, emit: Emit) -> None:
     @gate.route("POST", "/v1/web/invites/open", _BY_PROXY)
     async def opened(call: Call) -> Answer:
         fields = Fields(call.body(), "request")
-        opened = await people.invites.open(fields.text("token", max_chars=MAX_TOKEN_CHARS), _address(fields))
+        opened = await people.invites.open(fields.text("token", max_chars=MAX_TOKEN_CHARS), _address(call, fields))
         invite = opened.invite
         return {
             "user": invite.user,
@@ -75,7 +75,7 @@ def _add_links(gate: Gate, cluster: Cluster, emit: Emit) -> None:
             fields.text("token", max_chars=MAX_TOKEN_CHARS),
             fields.text("password", default="", max_chars=MAX_TYPED_CHARS),
             fields.text("otp_token", default="", max_chars=MAX_CODE_CHARS),
-            _address(fields),
+            _address(call, fields),
         )
         return {"user": user, "recovery_codes": list(codes)}
 
@@ -89,7 +89,7 @@ def _add_logins(gate: Gate, cluster: Cluster) -> None:
         ssh_key, tls_key, ttl_s = _keys(fields)
         user = await people.proving.prove(_given(call, name, "local", fields))
         roles = cluster.directory.roles_of(user.name, user.roles, call.now, call.now)
-        wanted = Wanted(user.name, roles, user.traits, ssh_key, tls_key, ttl_s, _address(fields), user.expires_at)
+        wanted = Wanted(user.name, roles, user.traits, ssh_key, tls_key, ttl_s, _address(call, fields), user.expires_at)
         return _answer(cluster, user.name, people.certificates.issue(wanted, "local"))
 
     @gate.route("POST", "/v1/ca/user/renew", Needs("create", "user_cert", owner="*"))
@@ -134,7 +134,7 @@ def _add_web_sessions(gate: Gate, cluster: Cluster) -> None:
     @gate.route("POST", "/v1/web/sessions/open", _BY_PROXY)
     async def use(call: Call) -> Answer:
         fields = Fields(call.body(), "request")
-        _address(fields)
+        _address(call, fields)
         user, session = await people.sessions.use(fields.text("session", default="", max_chars=MAX_TOKEN_CHARS))
         return {"user": user.name, "roles": list(user.roles), "expires": session.expires_at}
 
@@ -160,13 +160,15 @@ def _given(call: Call, name: str, method: str, fields: Fields | None = None, typ
         fields.text(typed_in or "password", default="", max_chars=MAX_TYPED_CHARS),
         fields.text("otp_token", default="", max_chars=MAX_CODE_CHARS),
         fields.text("recovery_code", default="", max_chars=MAX_CODE_CHARS),
-        _address(fields),
+        _address(call, fields),
         method,
     )
 
 
-def _address(fields: Fields) -> str:
-    """The address of a person's machine in its usual form."""
+def _address(call: Call, fields: Fields) -> str:
+    """The address of a person's machine in its usual form: what a proxy says, and who is none has their own only."""
+    if call.known.role != "Proxy":
+        return call.address
     text = fields.text("client_address", max_chars=64)
     try:
         found = ipaddress.ip_address(text)

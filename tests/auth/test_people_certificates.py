@@ -11,10 +11,11 @@ from teleport_conch.access.roles import Role
 from teleport_conch.access.rules import OWN_RECORDS, Rule
 from teleport_conch.auth.callers import Peer
 from teleport_conch.certs import extensions
+from teleport_conch.certs.tls import TLSIdentity
 from teleport_conch.errors import AccessDenied
 from teleport_conch.resources.user import User
-from tests.auth.fixture import SSH_KEY, TLS_KEY, Answered
-from tests.auth.people import ALICE, CLIENT, PeopleTestCase
+from tests.auth.fixture import CLUSTER, NOW, SSH_KEY, TLS_KEY, Answered
+from tests.auth.people import ALICE, CLIENT, PASSWORD, PeopleTestCase
 
 RENEWS = (Rule(("user_cert",), ("create",), where=OWN_RECORDS),)
 
@@ -170,6 +171,20 @@ class LoginTests(CertificateTestCase):
         self.assertEqual(self.identity(answer).source_address, CLIENT)
         refused = self.call(self.caller(answer), "GET", "/v1/status")
         self.assertEqual((refused.status, refused.code), (401, "CERT_SOURCE_ADDRESS"))
+
+    def test_address_of_who_is_no_proxy(self) -> None:
+        """A person may be given what proxies do; but where somebody else is, they are not believed."""
+        self.roles(
+            role("one", "root", pin_source_ip=True), Role("all", allow=Conditions(rules=(Rule(("*",), ("*",)),)))
+        )
+        self.add(User("zoe", ("all",)))
+        zoe = self.peer_of(TLSIdentity("user", "zoe", CLUSTER, ("all",), 2, NOW + 3600, not_before=NOW + 60))
+        body = {"password": PASSWORD, "otp_token": self.code(), "public_ssh_key": SSH_KEY, "public_tls_key": TLS_KEY}
+        path = "/v1/users/alice/ssh/authenticate"
+        answer = self.call(zoe, "POST", path, {**body, "client_address": CLIENT})
+        self.assertNotEqual(self.identity(answer).source_address, CLIENT)
+        [event] = self.emitted.named("user.login")
+        self.assertEqual(event.fields["addr.remote"], self.identity(answer).source_address)
 
     def test_bad_keys(self) -> None:
         self.settle()
