@@ -27,6 +27,9 @@ _ZSH = """\
 autoload -U +X bashcompinit && bashcompinit
 {bash}"""
 
+_NODES = "tsh ls -f names 2>/dev/null </dev/null | LC_ALL=C grep -x '[A-Za-z0-9_.-]*'"
+"""Names of hosts only: bash expands what it is given as words once more, and would run what stands in them."""
+
 
 def completion(arguments: Namespace) -> None:
     """The command."""
@@ -39,7 +42,7 @@ def bash() -> str:
     commands = []
     for path, words in _words(tsh_parser({})):
         commands.append("/".join(path))
-        nodes = " $(tsh ls -f names 2>/dev/null </dev/null)" if path in (("ssh",), ("scp",)) else ""
+        nodes = f" $({_NODES})" if path in (("ssh",), ("scp",)) else ""
         lines.append(f'        "{"/".join(path)}") COMPREPLY=($(compgen -W "{" ".join(words)}{nodes}" -- "$word")) ;;')
     return _BASH.format(commands=" ".join(filter(None, commands)), cases="\n".join(lines))
 
