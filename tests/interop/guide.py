@@ -1,9 +1,9 @@
 """Pages of the manual, carried out as they stand: what is typed where, what is written into which file, what is said.
 
-In a block of kind ``console``, a line ``auth# tctl status`` is typed on that machine, and the lines below it, up to
-the next such line, are what it says: each in this order, where ``...`` stands for anything, also for whole lines. A
-block with a caption like ``/etc/teleport.yaml on web1`` is a file. Comments tell what a person does elsewhere, or in
-another window:
+In a block of kind ``console``, a line ``auth# tctl status`` is typed on that machine, and the lines below it, up to the
+next such line, are what it says: each in this order, where ``...`` stands for anything, also for whole lines. A block
+with a caption like ``/etc/teleport.yaml on web1`` is a file. Comments tell what a person does elsewhere, or in another
+window:
 
 ``.. guide: accept alice``
     The link that was printed last is opened, and a password and a second factor are set.
@@ -47,8 +47,10 @@ _TYPED = re.compile(r"(?P<machine>[a-z]+[0-9]?)(?:[#$]) (?P<line>.*)")
 _LINK = re.compile(r"https://\S+/web/(?:invite|reset)/([0-9a-f]+)")
 _PIN = re.compile(r"sha256:[0-9a-f]{64}")
 _TOKEN = re.compile(r"(?:The invite token: |--token=)([0-9a-f]{32})")
-_REFERENCE = re.compile(r"reference ([0-9A-Z]{6,12})")
+_REFERENCE = re.compile(r"reference ([0-9a-z]{8})")
 _LOCK = re.compile(r"lock/([0-9a-f-]{36})")
+_STANDING_FOR = {"PIN": _PIN, "TOKEN": _TOKEN, "REF": _REFERENCE, "LOCK": _LOCK, "LINK": _LINK}
+"""What words of a page stand for: what was printed last of this form."""
 
 
 @frozen
@@ -143,7 +145,6 @@ class Reader:
     people: dict[str, Person] = field(factory=dict)
     seen: dict[str, str] = field(factory=dict)
     opened: ExitStack = field(factory=ExitStack)
-    last: str = ""
 
     def follow(self, page: str) -> None:
         """Does all that a page says.
@@ -190,8 +191,7 @@ class Reader:
 
     def look(self, text: str) -> None:
         """Notes what later lines of the page stand for."""
-        self.last = text
-        for name, pattern in (("PIN", _PIN), ("TOKEN", _TOKEN), ("REF", _REFERENCE), ("LOCK", _LOCK)):
+        for name, pattern in _STANDING_FOR.items():
             found = pattern.search(text)
             if found:
                 self.seen[name] = found[found.lastindex or 0]
@@ -205,13 +205,11 @@ class Reader:
 
     def accept(self, name: str) -> None:
         """Opens the last link as a program of the person's would, and sets password and second factor."""
-        found = _LINK.search(self.last)
-        if found is None:
-            raise Failed(f"There is no link in: {self.last}")
+        token = self.seen["LINK"]
         address = "https://proxy.example.com:3080/webapi/users/password/token"
-        opened = json.loads(check(self.world["laptop"].shell(f"curl -sSk {address}/{found[1]}")).text)
+        opened = json.loads(check(self.world["laptop"].shell(f"curl -sSk {address}/{token}")).text)
         person = self.people[name] = Person(opened["otp_secret"])
-        body = {"token": found[1], "password": _base64(PASSWORD), "second_factor_token": person.code()}
+        body = {"token": token, "password": _base64(PASSWORD), "second_factor_token": person.code()}
         ask = f"curl -sSk -X PUT -H 'content-type: application/json' -d {shlex.quote(json.dumps(body))} {address}"
         done = check(self.world["laptop"].shell(ask))
         if "error" in done.text:
@@ -220,10 +218,9 @@ class Reader:
     def on_terminal(self, machine: str, line: str) -> Done:
         """Types a line on a terminal, and answers what is asked."""
         words = self.world[machine].words(("/bin/bash", "-c", line))
-        home = "/home/alice" if machine == "laptop" else "/root"
         pid, terminal = pty.fork()
         if pid == 0:
-            os.execvpe(words[0], words, environment(HOME=home, TERM="dumb"))  # noqa: S606 - words, and no shell
+            os.execvpe(words[0], words, environment(HOME=self.world[machine].home, TERM="dumb"))  # noqa: S606 - words, and no shell
         said, last, answered = b"", time.monotonic() + DEADLINE_S * 2, 0
         with suppress(OSError):  # which is how a terminal ends
             while time.monotonic() < last:

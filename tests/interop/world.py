@@ -24,6 +24,9 @@ NETWORK = "10.42.0"
 OWN = ("/etc", "/var/lib", "/var/log", "/home", "/root", "/srv", "/opt")
 """Folders that each machine has for itself; what is there on the real one can be read."""
 
+_REAL = (".bashrc", ".bash_profile", ".profile", ".ssh", ".tsh", ".gitconfig", ".ansible")
+"""What the person at the real machine has at home, and no machine here."""
+
 _KEEPER = 'mount --make-rprivate / && hostname "$0" && ip link set lo up && echo up && exec sleep infinity'
 
 
@@ -49,7 +52,7 @@ class Machine:
 
     def words(self, command: Sequence[str]) -> list[str]:
         """The command line that runs a command on this machine."""
-        entering = ["nsenter", f"--target={self._keeper.pid}", "--net", "--mount", "--uts", f"--wd={self.home}"]
+        entering = ["nsenter", f"--target={self._keeper.pid}", "--net", "--mount", "--uts", f"--wdns={self.home}"]
         return [require("nsenter", "util-linux"), *entering[1:], "--", *command]
 
     @property
@@ -126,6 +129,7 @@ class World:
             work.mkdir(parents=True)
             options = f"lowerdir={place},upperdir={upper},workdir={work}"
             check(run(*machine.words(("mount", "-t", "overlay", "overlay", "-o", options, place))))
+        check(machine.run("rm", "-rf", *(f"/root/{of_real}" for of_real in _REAL)))
         keeper = str(machine._keeper.pid)
         cable = f"to-{name}"
         _inside(self._switch, "ip", "link", "add", cable, "type", "veth", "peer", "name", "eth0", "netns", keeper)

@@ -67,15 +67,19 @@ def credentials(user: str, second_factor: str, recovery: bool, ask: Ask = ask_se
 @contextmanager
 def progress(sentence: str) -> Iterator[None]:
     """Says on a terminal what takes so long, once it does, and takes that away again."""
-    shown = sys.stderr.isatty()
-    timer = Timer(PATIENCE_S, lambda: print(sentence, end="", flush=True, file=sys.stderr))
-    if shown:
-        timer.daemon = True
+    said: list[str] = []
+
+    def say() -> None:
+        said.append(sentence)
+        print(sentence, end="", flush=True, file=sys.stderr)
+
+    timer = Timer(PATIENCE_S, say)
+    timer.daemon = True
+    if sys.stderr.isatty():
         timer.start()
     try:
         yield
     finally:
         timer.cancel()
-        if shown and timer.finished.is_set():
-            timer.join(PATIENCE_S)
+        if said:
             print("\r\x1b[K", end="", flush=True, file=sys.stderr)
