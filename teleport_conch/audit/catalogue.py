@@ -218,3 +218,12 @@ _TYPES = (
 )
 
 EVENTS: Mapping[str, EventType] = {each.name: each for each in _TYPES}
+
+OF_HOSTS = frozenset(
+    (
+        *("auth", "session.rejected", "session.start", "session.join", "resize", "session.leave", "session.end"),
+        *("session.data", "subsystem", "exec", "port", "x11-forward", "agent-forward", "sftp", "sftp.more"),
+        *("sftp.unseen", "client.disconnect", "proxy.connect", "web.refused", "audit.lost"),
+    )
+)
+"""What happens on nodes and proxies. Of everything else auth alone knows, and no host is believed that tells it."""

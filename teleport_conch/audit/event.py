@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
-from teleport_conch.audit.catalogue import EVENTS, FIELDS, EventType, Shape
+from teleport_conch.audit.catalogue import EVENTS, FIELDS, OF_HOSTS, EventType, Shape
 from teleport_conch.errors import BadParameter
 
 Event = dict[str, object]
@@ -67,6 +67,8 @@ def check(value: object, server_id: str) -> Event:
     if not isinstance(value, dict) or not isinstance(value.get("event"), str) or value["event"] not in EVENTS:
         raise BadParameter("an event has to be an object with the name of an event that this cluster knows.")
     kind = EVENTS[value["event"]]
+    if kind.name not in OF_HOSTS:
+        raise BadParameter(f"the event {kind.name} is one of auth's own, which no host hands in.")
     if value.get("code") not in kind.codes or value.get("success", True) is not (value["code"] == kind.code_ok):
         raise BadParameter(f"the event {kind.name} has the wrong code.")
     if not _matches(_TIME, value.get("time")) or not _matches(_UID, value.get("uid")):

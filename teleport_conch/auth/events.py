@@ -70,7 +70,7 @@ class Events:
 
     def _remember(self, event: Event) -> None:
         reference = event.get("reference")
-        if isinstance(reference, str):
+        if isinstance(reference, str) and reference not in self._refusals:  # or a host could put others in its place
             self._refusals[reference] = event
             if len(self._refusals) > MAX_REMEMBERED_REFUSALS:
                 del self._refusals[next(iter(self._refusals))]

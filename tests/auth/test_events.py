@@ -28,6 +28,29 @@ class EventTests(ClusterTestCase):
         self.assertIn("is not from the host that sent it", answer.sentence)
         self.assertEqual(self.log.kept, [])
 
+    def test_what_auth_alone_knows(self) -> None:
+        """A host that was taken over does not write into the log that somebody got a certificate, or was removed."""
+        peer = self.host(self.join())
+        for name, fields in (("user.delete", {"name": "alice", "user": "bob"}), ("bot.create", {"name": "x"})):
+            about: dict[str, object] = {"roles": ["admin"], "user": "bob", "server_id": WEB1, **fields}
+            if name == "user.delete":
+                del about["roles"]
+            forged = build(name, True, about, NOW, "00000000-0000-4000-8000-000000000001")
+            answer = self.call(peer, "POST", "/v1/events", {"items": [event(1), forged]})
+            self.assertEqual((answer.status, answer.code), (400, "BAD_PARAMETER"))
+            self.assertIn(f"the event {name} is one of auth's own, which no host hands in.", answer.sentence)
+        self.assertEqual(self.log.kept, [])
+
+    def test_reference_of_another(self) -> None:
+        """What a reference leads to is the first event that had it."""
+        peer, other = self.host(self.join()), self.host(self.join(WEB2, "web2"))
+        for uuid, host, why in ((WEB1, peer, "the label env"), (WEB2, other, "nothing of interest")):
+            fields = {"user": "alice", "error": "no", "server_id": uuid, "reference": "7k2m9xqd", "trace": [why]}
+            told = build("auth", False, fields, NOW, f"00000000-0000-4000-8000-0000000000{uuid[:2]}")
+            self.assertEqual(self.call(host, "POST", "/v1/events", {"items": [told]}).status, 200)
+        found = self.call(self.admin(), "GET", "/v1/denials/7k2m9xqd")
+        self.assertEqual(found.body["trace"], ["the label env"])
+
     def test_no_events(self) -> None:
         """What is no list of events."""
         peer = self.host(self.join())
