@@ -14,7 +14,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from bench import access, beats, bulk, echo, listing, logins, memory, password_logins, signing, workers
+from bench import access, beats, bulk, echo, listing, logins, memory, password_logins, signing, typed, workers
 from bench.figures import Comparison, table
 from bench.programs import Broken
 
@@ -39,6 +39,8 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "cost": Benchmark(beats.compare_cost, 9),
     "listing": Benchmark(listing.compare, 15),
     "by-label": Benchmark(listing.compare_by_label, 9),
+    "status": Benchmark(partial(typed.compare, words=("status",)), 25),
+    "help": Benchmark(partial(typed.compare, words=("--help",)), 25),
     "exec": Benchmark(logins.compare_exec, 5),
     "exec-pam": Benchmark(partial(logins.compare_exec, pam=True), 5),
     "handshake": Benchmark(logins.compare_handshake, 5),

@@ -29,7 +29,7 @@ from attrs import field, frozen
 
 from teleport_conch import errors, wire
 from teleport_conch.certs import public_key, signatures
-from teleport_conch.certs.keys import split_line
+from teleport_conch.certs.public_key import split_line
 
 MAX_CERTIFICATE_BYTES = 1 << 16
 MAX_CERTIFICATE_CHARS = MAX_CERTIFICATE_BYTES * 2

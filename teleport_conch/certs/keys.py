@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 from collections.abc import Iterable
@@ -15,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from teleport_conch import wire
 from teleport_conch.certs import public_key
+from teleport_conch.certs.public_key import split_line
 from teleport_conch.errors import BadParameter, PinMalformed, PinMismatch
 
 PrivateKey = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
@@ -112,24 +112,6 @@ def public_line(blob: bytes, comment: str = "") -> str:
     """One line, as in ``id_ed25519.pub``: type, base64, comment."""
     line = f"{public_key.declared_type(blob)} {base64.b64encode(blob).decode('ascii')}"
     return f"{line} {comment}" if comment else line
-
-
-def split_line(line: str, max_chars: int) -> tuple[str, bytes]:
-    """The type and the blob that one line of text holds; what follows them is a comment.
-
-    :raises ValueError: it is not one line of that form; the message says what it is instead.
-    """
-    if len(line) > max_chars:
-        raise ValueError(f"a line of {len(line)} characters, where {max_chars} is the limit")
-    text = line.strip()
-    words = text.split(None, 2)
-    if len(words) < 2 or len(text.splitlines()) != 1:
-        raise ValueError("not one line with a type and a key")
-    try:
-        blob = binascii.a2b_base64(words[1].encode("ascii"), strict_mode=True)
-    except ValueError:
-        raise ValueError("a line whose second word is not base64") from None
-    return words[0], blob
 
 
 def blob_of_line(line: str) -> bytes:

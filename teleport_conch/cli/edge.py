@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from collections.abc import Callable
 
 from teleport_conch.cli.table import inert
@@ -31,6 +30,8 @@ def guarded(command: Callable[[], None], debug: bool) -> int:
         return FAILURE_EXIT
     except Exception as error:  # noqa: BLE001 - the edge: what nobody foresaw is said in a sentence, too
         if debug:
+            import traceback
+
             traceback.print_exc()
         complain(sentence_of(error))
         return FAILURE_EXIT

@@ -18,18 +18,20 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 from attrs import field, frozen
 
-from teleport_conch.certs import keys, names
+from teleport_conch.certs import names
 from teleport_conch.certs.certificate import SSHCertificate
-from teleport_conch.certs.identity import UserIdentity
-from teleport_conch.certs.public import PublicAuthority
-from teleport_conch.certs.tls import cluster_of, load_certificate_pem
 from teleport_conch.client import private_files
 from teleport_conch.errors import BadParameter, CertificateRefused, NotFound
 from teleport_conch.resources.fields import Fields
+
+if TYPE_CHECKING:  # what reads keys and TLS certificates is imported where it is needed: tsh status reads none
+    from teleport_conch.certs.identity import UserIdentity
+    from teleport_conch.certs.public import PublicAuthority
 
 CURRENT = "current-profile"
 KNOWN_HOSTS = "known_hosts"
@@ -185,6 +187,9 @@ class Home:
         :raises NotFound: they were removed.
         :raises BadParameter: they do not belong together.
         """
+        from teleport_conch.certs import keys
+        from teleport_conch.certs.identity import UserIdentity
+
         key = self.key(profile)
         paths = (key, self.certificate(profile), beside(key, "-x509.pem"))
         texts = [private_files.read(path) for path in paths]
@@ -195,8 +200,21 @@ class Home:
         identity = UserIdentity(profile.user, profile.cluster, pem, ssh.strip(), tls, (self.authority(profile),))
         return Login(profile, identity)
 
+    def shown(self, profile: Profile) -> SSHCertificate:
+        """The SSH certificate alone, for who only wants to see it.
+
+        :raises NotFound: it was removed.
+        """
+        text = private_files.read(self.certificate(profile))
+        if not text:
+            raise NotFound(f"{profile.user} is not logged in at {profile.proxy_host}. Log in with: tsh login")
+        return SSHCertificate.from_line(text.strip())
+
     def authority(self, profile: Profile) -> PublicAuthority:
         """The host authority of the cluster, as the last login was told it."""
+        from teleport_conch.certs import keys
+        from teleport_conch.certs.public import PublicAuthority
+
         lines = (private_files.read(self.known_hosts(profile)) or "").splitlines()
         blobs = tuple(keys.blob_of_line(line.split(None, 2)[2]) for line in lines if line.startswith("@cert-authority"))
         return PublicAuthority("host", profile.cluster, blobs, self.trusted(profile.proxy_host, profile.cluster))
@@ -213,6 +231,8 @@ class Home:
 
     def save(self, login: Login, ssh_config: str) -> None:
         """Keeps a login and makes it the current one. The private key is written first, and the profile last."""
+        from teleport_conch.certs import keys
+
         profile, identity = login.profile, login.identity
         for folder in (self.folder, self.folder / "keys", self.keys(profile.proxy_host)):
             private_files.make_folder(folder)
@@ -269,6 +289,8 @@ def patterns(profile: Profile) -> tuple[str, ...]:
 
 
 def _is_of(pem: str, cluster: str) -> bool:
+    from teleport_conch.certs.tls import cluster_of, load_certificate_pem
+
     try:
         return cluster_of(load_certificate_pem(pem)) == cluster
     except (CertificateRefused, BadParameter):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from attrs import define, field
 from cryptography.hazmat.primitives.asymmetric import rsa
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch.certs import keys
 from tests.interop.failing import Failed
@@ -25,7 +25,7 @@ SFTP_SERVER = "/usr/lib/openssh/sftp-server"
 KEY_TYPES = ("ed25519", "ecdsa", "rsa")
 
 
-def private_folder(case: TestCase) -> Path:
+def private_folder(case: SynchronousTestCase) -> Path:
     """A folder with a short name, as sockets need it, that goes when the test does."""
     folder = Path(tempfile.mkdtemp(prefix="conch-"))
     case.addCleanup(shutil.rmtree, folder, True)
@@ -67,7 +67,7 @@ def certify(authority: Path, public: Path, *options: str) -> Path:
     return public.with_name(f"{public.stem}-cert.pub")
 
 
-def start(case: TestCase, command: list[str], log: Path) -> int:
+def start(case: SynchronousTestCase, command: list[str], log: Path) -> int:
     """Starts a program, which is stopped when the test is over; its process."""
     with log.open("ab") as out:
         program = subprocess.Popen(command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, start_new_session=True)
@@ -128,7 +128,7 @@ class OpenSSHServer:
     def public(self, name: str) -> str:
         return (self.folder / f"{name}.pub").read_text().strip()
 
-    def start(self, case: TestCase, certified: bool = True, **further: object) -> None:
+    def start(self, case: SynchronousTestCase, certified: bool = True, **further: object) -> None:
         """Starts it; ``further`` options win over those here."""
         program = require("sshd", "openssh-server")
         if os.geteuid() == 0:
@@ -166,7 +166,7 @@ class OpenSSHServer:
         return self.log.read_text().count(text)
 
 
-def start_agent(case: TestCase, folder: Path, *keys: Path) -> Path:
+def start_agent(case: SynchronousTestCase, folder: Path, *keys: Path) -> Path:
     """An agent with these keys, and the certificates beside them; its socket."""
     path = folder / "agent.sock"
     start(case, [require("ssh-agent", "openssh-client"), "-D", "-a", str(path)], folder / "agent.log")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import re
 import time
 from base64 import b32decode
 from collections.abc import Mapping
@@ -75,7 +76,8 @@ class Tsher:
         return self.keys / f"{self.name}-cert.pub"
 
     def environment(self, **more: str) -> dict[str, str]:
-        return environment(TELEPORT_HOME=str(self.home), TELEPORT_LOGIN=self.login, **self.variables, **more)
+        own = {"TELEPORT_HOME": str(self.home), "TELEPORT_LOGIN": self.login}
+        return environment() | own | self.variables | more
 
     def tsh(self, *words: str, code: int = 0, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> Done:
         """Runs ``tsh`` where there is no terminal."""
@@ -122,6 +124,13 @@ def invited(cluster: Cluster, name: str, *words: str, logins: str = LOGIN, roles
 def token_in(text: str) -> str:
     """The secret of the link that stands in a text."""
     return text.partition("/web/invite/")[2].split()[0]
+
+
+def reference_in(text: str) -> str:
+    """What a refused person is told to ask the administrator with."""
+    found = re.search(r"[Rr]eference:? ([0-9a-zA-Z-]+)", text)
+    assert found is not None, text
+    return found[1]
 
 
 def accepted(cluster: Cluster, name: str, token: str) -> Tsher:

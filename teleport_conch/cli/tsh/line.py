@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from argparse import REMAINDER, SUPPRESS, ArgumentParser, ArgumentTypeError
 from collections.abc import Mapping
+from pathlib import Path
 
 from teleport_conch.cli.arguments import Parser, Parsers, commands
 from teleport_conch.config.durations import parse_duration
@@ -48,6 +49,7 @@ def tsh_parser(environment: Mapping[str, str] = os.environ) -> Parser:
     _add_ssh(found)
     _add_scp(found)
     _add_config(found)
+    _add_certificates(found)
     _leaf(found, "clusters", "List the clusters that can be reached.", "clusters.clusters").add_argument(
         "-q", "--quiet", action="store_true", help="without the heads of the columns"
     )
@@ -159,3 +161,16 @@ def _add_config(parsers: Parsers) -> None:
     inner = commands(proxy)
     ssh = _leaf(inner, "ssh", "Connect stdin and stdout to a node: what ProxyCommand runs.", "proxying.ssh")
     ssh.add_argument("destination", metavar="[LOGIN@]NODE[:PORT]", help="where to")
+
+
+def _add_certificates(parsers: Parsers) -> None:
+    inner = commands(parsers.add_parser("cert", help="what certificates say"))
+    text = "Say in words what an SSH certificate allows, and who looks at what."
+    explain = _leaf(inner, "explain", text, "cert.explain", "tsh cert explain ~/.ssh/id_ed25519-cert.pub")
+    explain.add_argument("file", nargs="?", default="", metavar="FILE", help="the certificate (your own); - for stdin")
+    example = "tsh bot --proxy=proxy.example.com --token-file=token --ca-pin=sha256:... --out=/var/lib/ci"
+    bot = _leaf(parsers, "bot", "Keep the certificates of a robot fresh in a folder.", "bot.bot", example)
+    bot.add_argument("--out", required=True, metavar="FOLDER", help="where its key, certificates and ssh_config go")
+    first = "a file with the token of 'tctl bots add', for the first time"
+    bot.add_argument("--token-file", type=Path, default=None, metavar="FILE", help=first)
+    bot.add_argument("--once", action="store_true", help="renew if that is due, and end: for a timer")

@@ -14,7 +14,7 @@ from teleport_conch.certs import keys
 from teleport_conch.certs.identity import UserIdentity
 from teleport_conch.cli.logs import begin_log, observer
 from teleport_conch.cli.running import run_to_end
-from teleport_conch.cli.tsh import places, status
+from teleport_conch.cli.tsh import openssh, places, status
 from teleport_conch.cli.tsh.places import ProxyAddress, parse_proxy
 from teleport_conch.cli.tsh.prompts import Ask, ask_secret, credentials, progress
 from teleport_conch.cli.tsh.ssh_config import for_tsh
@@ -58,7 +58,7 @@ def log_in(arguments: Namespace, home: Home, ask: Ask = ask_secret) -> Login:
     proxy, user = _whereto(arguments, home)
     work = _LoggingIn(cast(IReactorTime, reactor), arguments, home, proxy, user, ask)
     found = run_to_end(cast(IReactorCore, reactor), work.run)
-    home.save(found, for_tsh(home, found.profile))
+    home.save(found, for_tsh(home, found.profile, openssh.find("ssh") or "ssh"))
     if getattr(arguments, "agent", True):
         agent.renew(home, found)
     return found

@@ -8,6 +8,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 
 from teleport_conch.cli.arguments import USAGE_EXIT
 from teleport_conch.cli.edge import guarded
@@ -17,10 +18,16 @@ from teleport_conch.cli.tsh.line import tsh_parser
 def main(argv: Sequence[str] | None = None) -> None:
     """Exits with what the command says, with 1 for a failure, and with 2 for a line that cannot be understood."""
     gc.disable()  # as in tctl: a process of a moment
-    arguments = parse(sys.argv[1:] if argv is None else argv)
+    arguments = parse(_words(sys.argv) if argv is None else argv)
     code = guarded(partial(_execute, arguments), arguments.debug)
     gc.freeze()
     sys.exit(code)
+
+
+def _words(argv: Sequence[str]) -> Sequence[str]:
+    """What stands behind the program's name. A link to it that is called ``ssh`` or ``scp`` is that command."""
+    name = Path(argv[0]).name
+    return [name, *argv[1:]] if name in ("ssh", "scp") else argv[1:]
 
 
 def parse(argv: Sequence[str]) -> Namespace:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Callable, Sequence
 from typing import TextIO, cast
@@ -15,7 +14,6 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
 from teleport_conch.cli.table import inert
-from teleport_conch.errors import NotFound
 
 AT_ONCE = 32
 """How many programs run at the same time."""
@@ -29,7 +27,7 @@ FAILED = 255
 class Run:
     """What runs for one node.
 
-    :ivar words: the command line; the first word is the program.
+    :ivar words: the command line; the first word is the path of the program.
     """
 
     name: str
@@ -40,18 +38,15 @@ async def run_on_all(
     reactor: IReactorTime, runs: Sequence[Run], out: TextIO = sys.stdout, err: TextIO = sys.stderr
 ) -> int:
     """Runs all of them, and answers the highest exit status."""
-    program = shutil.which(runs[0].words[0])
-    if program is None:
-        raise NotFound(f"A command on several nodes needs OpenSSH's client: there is no program {runs[0].words[0]}.")
     slots = DeferredSemaphore(AT_ONCE)
     width = max(len(inert(run.name)) for run in runs)
-    started = [slots.run(_one, cast(IReactorProcess, reactor), program, run, width, (out, err)) for run in runs]
+    started = [slots.run(_one, cast(IReactorProcess, reactor), run, width, (out, err)) for run in runs]
     return max(await gatherResults(started, consumeErrors=True))
 
 
-def _one(reactor: IReactorProcess, program: str, run: Run, width: int, streams: tuple[TextIO, TextIO]) -> Deferred[int]:
+def _one(reactor: IReactorProcess, run: Run, width: int, streams: tuple[TextIO, TextIO]) -> Deferred[int]:
     protocol = _Prefixed(inert(run.name).ljust(width), *streams)
-    reactor.spawnProcess(protocol, program, list(run.words), env=None, childFDs={0: "w", 1: "r", 2: "r"})
+    reactor.spawnProcess(protocol, run.words[0], list(run.words), env=None, childFDs={0: "w", 1: "r", 2: "r"})
     return protocol.ended
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from argparse import Namespace
 
 from teleport_conch.cli.tsh import destination as destinations
-from teleport_conch.cli.tsh import places
+from teleport_conch.cli.tsh import openssh, places
 from teleport_conch.cli.tsh.session import current_login
 from teleport_conch.cli.tsh.ssh_config import ALIAS
 from teleport_conch.errors import BadParameter
@@ -20,7 +19,7 @@ def ssh(arguments: Namespace) -> None:
     if wanted.labels:
         raise BadParameter("Name one node: a connection has one other end.")
     login = current_login(arguments, home)
-    program = shutil.which("ssh")
+    program = openssh.find("ssh")
     if program is None:
         from teleport_conch.cli.tsh.own_client import splice  # loads an SSH engine
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 from argparse import Namespace
 from collections.abc import Sequence
 
 from attrs import frozen
 
 from teleport_conch.cli.tsh import destination as destinations
-from teleport_conch.cli.tsh import places
+from teleport_conch.cli.tsh import openssh, places
 from teleport_conch.cli.tsh.destination import Destination
 from teleport_conch.cli.tsh.session import current_login
 from teleport_conch.client.profiles import Home, Login
@@ -35,7 +34,7 @@ def scp(arguments: Namespace) -> None:
     home = places.home()
     login = current_login(arguments, home)
     words = words_for(home, login, arguments, found)
-    program = shutil.which("scp")
+    program = openssh.find("scp")
     if program is None:
         raise NotFound("There is no program scp here. Install OpenSSH's client.")
     os.execv(program, words)  # noqa: S606 - there is no shell to want

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from teleport_conch.cli.table import inert
 from teleport_conch.cli.tsh import destination as destinations
-from teleport_conch.cli.tsh import places
+from teleport_conch.cli.tsh import openssh, places
 from teleport_conch.cli.tsh.destination import Destination
 from teleport_conch.cli.tsh.many import Run, run_on_all
 from teleport_conch.cli.tsh.nodes import matching
@@ -41,7 +40,7 @@ def ssh(arguments: Namespace) -> None:
 def connect(home: Home, login: Login, arguments: Namespace, account: str, to: Destination) -> None:
     """Becomes OpenSSH's client, or does what it would do where there is none."""
     words = words_for(home, login, arguments, account, to.in_cluster(login.profile.cluster))
-    program = shutil.which("ssh")
+    program = openssh.find("ssh")
     if program is None:
         from teleport_conch.cli.tsh.own_client import run  # loads an SSH engine
 
@@ -102,8 +101,20 @@ def _on_all(home: Home, login: Login, arguments: Namespace, account: str, wanted
 
 
 def _words(home: Home, login: Login, arguments: Namespace, account: str, node: Server) -> Sequence[str]:
-    to = Destination(account, node.name)
-    return words_for(home, login, arguments, account, to.in_cluster(login.profile.cluster))
+    program, to = openssh.find("ssh"), Destination(account, node.name)
+    if program is None:
+        return _own_words(login, arguments, account, node.name)
+    return [program, *words_for(home, login, arguments, account, to.in_cluster(login.profile.cluster))[1:]]
+
+
+def _own_words(login: Login, arguments: Namespace, account: str, node: str) -> Sequence[str]:
+    """The command line of this program for one node."""
+    own = [sys.executable, "-m", "teleport_conch.cli.tsh.main", f"--proxy={login.profile.web_proxy_addr}", "ssh"]
+    own += ["-p", str(arguments.port)] if arguments.port else []
+    own += ["-A"] if arguments.forward_agent else []
+    own += ["-t"] * arguments.tty
+    command = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
+    return [*own, f"{account}@{node}", *command]
 
 
 def _no_node(wanted: Destination) -> NotFound:

@@ -53,7 +53,7 @@ Host *
     ServerAliveInterval 60
 
 Host !{alias} *
-    ProxyCommand ssh -F {own} -W [%h]:%p {alias}
+    ProxyCommand {ssh} -F {own} -W [%h]:%p {alias}
 """
 ALIAS = "teleport-proxy"
 """What the configuration of ``tsh ssh`` calls the proxy."""
@@ -97,8 +97,11 @@ def for_people(files: Files, profile: Profile, program: str) -> str:
     )
 
 
-def for_tsh(home: Home, profile: Profile) -> str:
-    """What ``tsh ssh`` gives to OpenSSH, and no file of the person besides."""
+def for_tsh(home: Home, profile: Profile, program: str = "ssh") -> str:
+    """What ``tsh ssh`` gives to OpenSSH, and no file of the person besides.
+
+    :param program: where OpenSSH's client is.
+    """
     files = Files.of(home, profile)
     host, _, port = profile.ssh_proxy_addr.rpartition(":")
     return _OWN.format(
@@ -108,6 +111,7 @@ def for_tsh(home: Home, profile: Profile) -> str:
         key=quoted(files.key),
         certificate=quoted(files.certificate),
         known_hosts=quoted(files.known_hosts),
+        ssh=in_shell(program),
         own=in_shell(home.ssh_config(profile).absolute()),
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from argparse import Namespace
@@ -12,7 +11,7 @@ from teleport_conch.certs.extensions import roles_of
 from teleport_conch.cli.instants import moment, span
 from teleport_conch.cli.table import inert
 from teleport_conch.cli.tsh import places
-from teleport_conch.client.profiles import Home, Login, Profile
+from teleport_conch.client.profiles import Home, Profile
 from teleport_conch.errors import TeleportError
 
 _NO_LOGIN = "-teleport-nologin-"
@@ -22,8 +21,10 @@ def status(arguments: Namespace) -> None:
     """The command. Exits with 1 where nobody is logged in."""
     home, now = places.home(), time.time()
     if getattr(arguments, "format", "text") == "json":
-        logins = [_login(home, profile) for profile in home.profiles()]
-        print(json.dumps([_as_json(login, now) for login in logins if login is not None], indent=2))
+        import json
+
+        found = [(each, shown) for each in home.profiles() if (shown := _certificate(home, each)) is not None]
+        print(json.dumps([_as_json(*each, now) for each in found], indent=2))
         return
     if not show(home, now):
         sys.exit(1)
@@ -36,18 +37,19 @@ def show(home: Home, now: float) -> bool:
     """
     current, found = home.current(), False
     for profile in home.profiles():
-        login = _login(home, profile)
-        if login is not None:
-            print(_text(login, profile.proxy_host == current, now))
+        certificate = _certificate(home, profile)
+        if certificate is not None:
+            print(_text(profile, certificate, profile.proxy_host == current, now))
             found = True
     if not found:
         print("Not logged in.")
     return found
 
 
-def _login(home: Home, profile: Profile) -> Login | None:
+def _certificate(home: Home, profile: Profile) -> SSHCertificate | None:
+    """What there is to say of a login: both of its certificates say the same, and end at the same second."""
     try:
-        return home.login(profile)
+        return home.shown(profile)
     except TeleportError:
         return None
 
@@ -56,8 +58,8 @@ def _logins(certificate: SSHCertificate) -> tuple[str, ...]:
     return tuple(login for login in certificate.principals if not login.startswith(_NO_LOGIN))
 
 
-def _text(login: Login, current: bool, now: float) -> str:
-    profile, certificate, end = login.profile, login.certificate, login.identity.not_after
+def _text(profile: Profile, certificate: SSHCertificate, current: bool, now: float) -> str:
+    end = float(certificate.valid_before)
     left = "[EXPIRED]" if end <= now else f"[valid for {span(end - now)}]"
     rows = (
         ("Profile URL:", f"https://{profile.web_proxy_addr}"),
@@ -78,15 +80,14 @@ def _extensions(certificate: SSHCertificate) -> list[str]:
     return [name for name, _ in certificate.extensions if name.startswith("permit-")]
 
 
-def _as_json(login: Login, now: float) -> dict[str, object]:
-    profile, certificate = login.profile, login.certificate
+def _as_json(profile: Profile, certificate: SSHCertificate, now: float) -> dict[str, object]:
     return {
         "profile_url": f"https://{profile.web_proxy_addr}",
         "user": certificate.key_id,
         "cluster": profile.cluster,
         "roles": list(roles_of(certificate)),
         "logins": list(_logins(certificate)),
-        "valid_until": login.identity.not_after,
-        "expired": login.expired_at(now),
+        "valid_until": float(certificate.valid_before),
+        "expired": certificate.valid_before <= now,
         "extensions": _extensions(certificate),
     }

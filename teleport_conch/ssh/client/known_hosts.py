@@ -87,7 +87,7 @@ class _Line:
 
     def key(self) -> bytes:
         """The blob of its key. Raises :class:`ValueError`."""
-        kind, blob = keys.split_line(self.rest, MAX_LINE_CHARS)
+        kind, blob = public_key.split_line(self.rest, MAX_LINE_CHARS)
         if public_key.declared_type(blob) != kind:
             raise ValueError("a line whose second word is another type than its key's")
         return blob
