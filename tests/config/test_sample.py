@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shlex
 import subprocess
 from collections.abc import Mapping
 from configparser import ConfigParser
@@ -12,6 +13,7 @@ from unittest import skipUnless
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from teleport_conch.cli.tsh.line import tsh_parser
 from teleport_conch.config.loading import load, parse
 from teleport_conch.config.sample import fresh_token, sample
 from teleport_conch.config.secret import Secret
@@ -19,7 +21,8 @@ from teleport_conch.config.settings import Settings
 from teleport_conch.errors import UnsafePath
 
 ETC = Path(__file__).parents[2] / "etc"
-UNITS = sorted((ETC / "systemd").glob("*.service"))
+ROBOT = ETC / "systemd" / "teleport-bot.service"
+UNITS = sorted(path for path in (ETC / "systemd").glob("*.service") if path != ROBOT)
 SERVICES: Mapping[str, set[str]] = {
     "teleport.yaml": {"auth", "proxy", "node"},
     "teleport-auth.yaml": {"auth"},
@@ -102,6 +105,16 @@ class UnitTests(SynchronousTestCase):
             self.assertEqual("CapabilityBoundingSet" in service, confined)
             self.assertEqual("Starts as root" in path.read_text(), not unprivileged)
 
+    def test_robot(self) -> None:
+        """A robot's unit renews once, as an account of its own, with flags that the program has; a timer starts it."""
+        service = self.read(ROBOT)
+        words = shlex.split(service["ExecStart"].replace("\\\n", " "))
+        self.assertEqual(words[0], "/usr/local/bin/tsh")
+        arguments = tsh_parser({}).parse_args(words[1:])
+        self.assertEqual((arguments.run, arguments.once), ("bot.bot", True))
+        self.assertEqual((service["Type"], service["User"], service["UMask"]), ("oneshot", "teleport-bot", "0077"))
+        self.assertIn("OnUnitActiveSec=10min", ROBOT.with_suffix(".timer").read_text())
+
     def test_restarts(self) -> None:
         """What a supervisor started outlives the unit's restart, and is exchanged by its reload."""
         for path in UNITS:
@@ -115,10 +128,13 @@ class UnitTests(SynchronousTestCase):
         """Systemd understands every line of each unit."""
         folder = Path(self.mktemp()).absolute()
         folder.mkdir()
-        for path in UNITS:
-            text = path.read_text().replace("/usr/local/bin/twist", "/bin/true")
+        units = [*UNITS, ROBOT, ROBOT.with_suffix(".timer")]
+        for path in units:
+            text = (
+                path.read_text().replace("/usr/local/bin/twist", "/bin/true").replace("/usr/local/bin/tsh", "/bin/true")
+            )
             (folder / path.name).write_text(text)
-        command = ["systemd-analyze", "verify", *(str(folder / path.name) for path in UNITS)]
+        command = ["systemd-analyze", "verify", *(str(folder / path.name) for path in units)]
         answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         complaints = [line for line in answer.stderr.splitlines() if str(folder) in line]
         self.assertEqual((answer.returncode, complaints), (0, []), answer.stderr)
