@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TextIO, cast
 
 from attrs import define, field, frozen
@@ -71,9 +71,10 @@ class _Prefixed(ProcessProtocol):
         self._say(childFD, lines)
 
     def _say(self, stream: int, lines: Sequence[bytes]) -> None:
-        write: Callable[[str], object] = (self._out if stream == 1 else self._err).write
+        out = self._out if stream == 1 else self._err
         for line in lines:
-            write(f"{self._prefix} | {line.decode('utf-8', 'replace').rstrip(chr(13))}\n")
+            text = line.decode("utf-8", "replace").rstrip("\r")
+            out.write(f"{self._prefix} | {_harmless(text) if out.isatty() else text}\n")
 
     def processEnded(self, reason: Failure) -> None:
         for stream, rest in self._left.items():
@@ -81,3 +82,8 @@ class _Prefixed(ProcessProtocol):
         problem = reason.value
         status = problem.exitCode if isinstance(problem, ProcessTerminated) else 0
         self.ended.callback(FAILED if status is None else status)
+
+
+def _harmless(text: str) -> str:
+    """A line for a terminal, which one node could have write over what others said, or more than that."""
+    return "\t".join(map(inert, text.split("\t")))

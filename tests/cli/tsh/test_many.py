@@ -13,6 +13,13 @@ from twisted.trial.unittest import TestCase
 from teleport_conch.cli.tsh.many import MAX_LINE_BYTES, Run, run_on_all
 
 
+class Screen(io.StringIO):
+    """A terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 class ManyTests(TestCase):
     def setUp(self) -> None:
         self.out, self.err = io.StringIO(), io.StringIO()
@@ -29,6 +36,15 @@ class ManyTests(TestCase):
         expected = ["a    | one", "a    | rest", "web1 | one", "web1 | rest"]
         self.assertEqual(sorted(self.out.getvalue().splitlines()), expected)
         self.assertEqual(sorted(self.err.getvalue().splitlines()), ["a    | two", "web1 | two"])
+
+    async def test_T111_output(self) -> None:
+        """No node writes on a terminal in the name of another, or what it would obey; files get what there is."""
+        run = Run("a", ["sh", "-c", r"printf 'ok\tso\033[2J\rweb1 | owned\n'"])
+        await self.run_all(run)
+        self.assertEqual(self.out.getvalue(), "a | ok\tso\x1b[2J\rweb1 | owned\n")
+        self.out = Screen()
+        await self.run_all(run)
+        self.assertEqual(self.out.getvalue(), "a | ok\tso\\x1b[2J\\rweb1 | owned\n")
 
     async def test_input(self) -> None:
         """Nobody shares the input: a program that reads finds its end."""
