@@ -35,6 +35,8 @@ KEPT_GENERATIONS = 3
 _CURRENT = "current"
 _NEXT_KEY = "next.key"
 _SSH_CONFIG = "ssh_config"
+FILES = (_SSH_CONFIG, KNOWN_HOSTS, _CURRENT, _NEXT_KEY)
+"""What lies in the folder beside the generations."""
 
 
 @frozen
