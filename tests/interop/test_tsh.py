@@ -202,6 +202,27 @@ class CopyTests(TshCase):
             self.assertIn(name, done.complaint)
 
 
+class OwnCopyTests(CopyTests):
+    """The same where there is no OpenSSH."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.variables = {"PATH": without_openssh()}
+
+    def test_progress(self) -> None:
+        """On a terminal each file has its line."""
+        (self.here / "shown").write_bytes(os.urandom(100_000))
+        with self.alice.on_terminal(
+            "scp", str(self.here / "shown"), f"web1:{self.there}", **self.variables
+        ) as terminal:
+            terminal.read_until(b"100%  100.0 KB")
+            self.assertEqual(terminal.ended(), 0)
+
+    def test_folder_without_r(self) -> None:
+        self.assertIn("is a folder; -r copies folders.", self.scp(str(self.here), "web1:", code=1))
+        self.assertIn("is a folder; -r copies folders.", self.scp(f"web1:{self.there}", str(self.here), code=1))
+
+
 class ConfigTests(TshCase):
     """What ``tsh config`` prints, given to programs that know nothing of ``tsh``."""
 

@@ -41,7 +41,7 @@ def run(home: Home, login: Login, arguments: Namespace, account: str, to: Destin
         nothing=arguments.no_command,
     )
     goal = Goal(to.in_cluster(login.profile.cluster), arguments.port or NODE_PORT, account)
-    return _in_reactor(arguments.debug, lambda reactor: running.run(Way(reactor, home, login), goal, wanted))
+    return in_reactor(arguments.debug, lambda reactor: running.run(Way(reactor, home, login), goal, wanted))
 
 
 def splice(home: Home, login: Login, to: Destination) -> int:
@@ -50,10 +50,11 @@ def splice(home: Home, login: Login, to: Destination) -> int:
     :raises TeleportError: why there is no connection.
     """
     goal = Goal(to.in_cluster(login.profile.cluster), to.port or NODE_PORT)
-    return _in_reactor(False, lambda reactor: running.splice(Way(reactor, home, login), goal))
+    return in_reactor(False, lambda reactor: running.splice(Way(reactor, home, login), goal))
 
 
-def _in_reactor(debug: bool, work: Callable[[Any], Awaitable[int]]) -> int:
+def in_reactor(debug: bool, work: Callable[[Any], Awaitable[int]]) -> int:
+    """What a coroutine answers that needs a reactor."""
     from twisted.internet import reactor
 
     begin_log(*([observer(sys.stderr, "debug")] if debug else []))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from argparse import Namespace
 from collections.abc import Sequence
 
@@ -13,7 +14,7 @@ from teleport_conch.cli.tsh import openssh, places
 from teleport_conch.cli.tsh.destination import Destination
 from teleport_conch.cli.tsh.session import current_login
 from teleport_conch.client.profiles import Home, Login
-from teleport_conch.errors import BadParameter, NotFound
+from teleport_conch.errors import BadParameter
 
 
 @frozen
@@ -33,11 +34,12 @@ def scp(arguments: Namespace) -> None:
         raise BadParameter("Both ends are on this computer: name a node as [LOGIN@]NODE:PATH.")
     home = places.home()
     login = current_login(arguments, home)
-    words = words_for(home, login, arguments, found)
     program = openssh.find("scp")
     if program is None:
-        raise NotFound("There is no program scp here. Install OpenSSH's client.")
-    os.execv(program, words)  # noqa: S606 - there is no shell to want
+        from teleport_conch.cli.tsh.own_scp import run  # loads an SSH engine
+
+        sys.exit(run(home, login, arguments, [(place.on, place.path) for place in found]))
+    os.execv(program, words_for(home, login, arguments, found))  # noqa: S606 - there is no shell to want
 
 
 def parse_place(text: str) -> Place:
