@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from attrs import Factory, field, frozen
 
 from teleport_conch.access.labels import ANY, EVERY_NODE, NO_NODE, LabelSelector
 from teleport_conch.access.options import check_keys
 from teleport_conch.access.rules import VERBS, Rule
-from teleport_conch.access.templates import Template, Traits, parse_login
+from teleport_conch.access.templates import Template, Traits, is_template, parse_login
+from teleport_conch.errors import BadParameter
 from teleport_conch.resources.fields import Fields
 
 MAX_LOGINS = 256
 MAX_LOGIN_CHARS = 1024
 MAX_RULES = 256
+MAX_REPLACEMENTS = 16
+"""In logins and labels together: each takes its time for each value of a trait."""
 
 _ByVerb = Mapping[tuple[str, str], tuple[Rule, ...]]
 
@@ -99,4 +102,11 @@ class Conditions:
         if fields.raw().get("node_labels") is not None:
             labels = fields.child("node_labels")
             selector = LabelSelector.from_json(labels.raw(), labels.where)
+        values = (value for _, each in selector.pairs for value in each)
+        _check_replacements(fields.where, (*logins, *values))
         return cls(logins, selector, tuple(map(Rule.from_json, fields.children("rules", max_items=MAX_RULES))))
+
+
+def _check_replacements(where: str, texts: Iterable[str]) -> None:
+    if sum(text.count("regexp.replace") for text in texts if is_template(text)) > MAX_REPLACEMENTS:
+        raise BadParameter(f"{where} has more than {MAX_REPLACEMENTS} times regexp.replace.")

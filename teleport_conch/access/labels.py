@@ -14,6 +14,8 @@ ANY = "*"
 MAX_KEYS = 64
 MAX_VALUES = 64
 MAX_VALUE_CHARS = 1024
+MAX_EXPRESSIONS = 128
+"""Of all keys together: each is compiled on every host of the cluster."""
 
 _Pairs = tuple[tuple[str, tuple[str, ...]], ...]
 _Matches = Callable[[str], bool]
@@ -61,6 +63,8 @@ def _compiled(selector: LabelSelector) -> tuple[Wanted, ...]:
         return ()
     if len(selector.pairs) > MAX_KEYS:
         raise BadParameter(f"{selector.where} has more than {MAX_KEYS} keys.")
+    if sum(is_expression(value) for _, values in selector.pairs for value in values) > MAX_EXPRESSIONS:
+        raise BadParameter(f"{selector.where} has more than {MAX_EXPRESSIONS} regular expressions.")
     return tuple(_wanted(key, values, selector.where) for key, values in selector.pairs)
 
 

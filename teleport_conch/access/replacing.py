@@ -1,14 +1,14 @@
 """``regexp.replace``: every match of a regular expression in a text is replaced, without backtracking.
 
 All alternatives are followed at once, in the order in which a backtracking engine would try them (Pike's construction),
-so that the captures are the ones people expect, and the work is bounded: the length of the text, squared, times the
-steps of the expression, all of which have a bound.
+so that the captures are the ones people expect. What would take more than :data:`MAX_WORK` has no outcome: whoever
+decides about people has no time for it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import IntEnum, auto
 
 from attrs import define, field, frozen
@@ -21,8 +21,26 @@ MAX_STEPS = 64
 MAX_TEXT_CHARS = 256
 """Longer texts are not looked at: no login and no label that people write is as long."""
 MAX_RESULT_CHARS = 1024
+MAX_WORK = 8192
+"""Steps that wait for a character, of all characters together: a few milliseconds. Usual expressions need hundreds."""
 
 _REFERENCE = re.compile(r"\$(?:(\$)|([0-9]{1,2})(?![0-9A-Za-z_])|\{([0-9]{1,2})\}|)")
+
+
+class _TooMuch(Exception):
+    """The work for one text is over."""
+
+
+@define
+class _Work:
+    """What is left of it."""
+
+    left: int = MAX_WORK
+
+    def spend(self, steps: int) -> None:
+        self.left -= steps
+        if self.left < 0:
+            raise _TooMuch
 
 
 class _Do(IntEnum):
@@ -136,8 +154,9 @@ class Expression:
         start = program.build(parser.parse(), 0)
         return cls(parser.groups, tuple(program.steps), start)
 
-    def find(self, text: str, at: int = 0) -> Slots | None:
+    def find(self, text: str, at: int = 0, work: _Work | None = None) -> Slots | None:
         """The first match from ``at`` on: begin and end of it, then of each group; -1 for a group that has no part."""
+        work = work or _Work()
         none, threads = (-1,) * (2 * self.groups + 1), _Threads()
         found: Slots | None = None
         for here in range(at, len(text) + 1):
@@ -145,6 +164,7 @@ class Expression:
                 threads.follow(self._steps, self._start, (here, *none), here, len(text))
             elif not threads.waiting:
                 break
+            work.spend(len(threads.waiting) + 1)
             threads, found = self._step(threads, text, here, found)
         return found
 
@@ -177,17 +197,27 @@ def compile_replacement(expression: str, replacement: str) -> Callable[[str], st
 
 
 def _replaced(expression: Expression, replacement: str, text: str) -> str | None:
-    if len(text) > MAX_TEXT_CHARS or expression.find(text) is None:
+    if len(text) > MAX_TEXT_CHARS:
         return None
-    pieces, copied, at = [], 0, 0
-    while at <= len(text) and (found := expression.find(text, at)) is not None:
+    try:
+        pieces = list(_pieces(expression, replacement, text, _Work()))
+    except _TooMuch:
+        return None
+    result = "".join(pieces)
+    return result if len(pieces) > 1 and len(result) <= MAX_RESULT_CHARS else None
+
+
+def _pieces(expression: Expression, replacement: str, text: str, work: _Work) -> Iterator[str]:
+    """What stands between the matches, and in their place; one piece where there is no match."""
+    copied, at = 0, 0
+    while at <= len(text) and (found := expression.find(text, at, work)) is not None:
         begin, end = found[:2]
-        pieces.append(text[copied:begin])
-        if end > copied or begin == 0:  # nothing is not a match right behind one
-            pieces.append(_filled(replacement, text, found))
+        yield text[copied:begin]
+        yield (
+            _filled(replacement, text, found) if end > copied or begin == 0 else ""
+        )  # nothing is not one behind another
         copied, at = end, max(end, at + 1)
-    result = "".join((*pieces, text[copied:]))
-    return result if len(result) <= MAX_RESULT_CHARS else None
+    yield text[copied:]
 
 
 def _filled(replacement: str, text: str, slots: Slots) -> str:

@@ -76,6 +76,10 @@ class LabelTests(SynchronousTestCase):
             ({"env": ("x" * 1025,)}, many),
             ({str(key): ("x",) for key in range(65)}, "node_labels has more than 64 keys."),
             (
+                {key: tuple(f"^{key}{number}$" for number in range(43)) for key in "abc"},
+                "node_labels has more than 128 regular expressions.",
+            ),
+            (
                 {"env": ("^(a$",)},
                 "node_labels.env[0]: the expression ^(a$ cannot be used: a parenthesis is not closed.",
             ),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from typing import SupportsIndex
 
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from teleport_conch.access.replacing import MAX_TEXT_CHARS, Expression, compile_replacement
+from teleport_conch.access.replacing import MAX_TEXT_CHARS, MAX_WORK, Expression, compile_replacement
 from teleport_conch.errors import BadParameter
 
 _ATOMS = st.sampled_from(["a", "b", ".", "[ab]", "[^a]", r"\d", "ab"])
@@ -24,6 +25,16 @@ _EXPRESSIONS = st.recursive(
     max_leaves=6,
 )
 _EDGES = st.sampled_from(["{}", "^{}", "{}$", "^{}$", "^(?:{})$"])
+
+
+class Counted(str):
+    """A text that counts how often one looks at a character of it."""
+
+    looked_at = 0
+
+    def __getitem__(self, at: SupportsIndex | slice) -> str:
+        self.looked_at += not isinstance(at, slice)
+        return super().__getitem__(at)
 
 
 class ReplacingTests(SynchronousTestCase):
@@ -62,6 +73,15 @@ class ReplacingTests(SynchronousTestCase):
         self.assertIsNone(replace("a" * MAX_TEXT_CHARS))
         self.assertEqual(compile_replacement("a", "b")("a" * MAX_TEXT_CHARS), "b" * MAX_TEXT_CHARS)
         self.assertIsNone(compile_replacement("a", "b")("a" * (MAX_TEXT_CHARS + 1)))
+
+    def test_too_much_work(self) -> None:
+        """Each match of these looks at all that follows it; that is begun and given up, and usual ones are not."""
+        for expression in ("a(a*b)?", "(a|aa)*b|a"):
+            replace, counted = compile_replacement(expression, "x"), Counted("a" * MAX_TEXT_CHARS)
+            self.assertIsNone(replace(counted), expression)
+            self.assertLess(counted.looked_at, MAX_WORK, expression)
+        dn = ",".join(f"ou=unit{number}" for number in range(20))
+        self.assertEqual(compile_replacement("^cn=([a-z.]+),.*$", "$1")(f"cn=a.smith,{dn}"), "a.smith")
 
     def test_refusals(self) -> None:
         """What is not known is refused with a reason."""

@@ -159,6 +159,15 @@ class RoleTests(SynchronousTestCase):
     def test_bad(self) -> None:
         """Unknown keys, wrong values and reserved names are refused, each with its sentence."""
         for value, sentence in (
+            (
+                role_json(
+                    allow={
+                        "logins": ['{{regexp.replace(external.a, "b", "c")}}'] * 9,
+                        "node_labels": {"env": ['{{regexp.replace(external.a, "b", "c")}}'] * 8},
+                    }
+                ),
+                "role.spec.allow has more than 16 times regexp.replace.",
+            ),
             (role_json(alow={}), "role.spec.'alow' is not known."),
             (role_json(deny={"login": ["root"]}), "role.spec.deny.'login' is not known."),
             (role_json(options={"forward-agent": True}), "role.spec.options.'forward-agent' is not known."),
