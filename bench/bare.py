@@ -22,7 +22,7 @@ from twisted.web.server import Site
 from zope.interface import implementer
 
 from bench.programs import LOOPBACK
-from teleport_conch.auth.tls import server_context
+from teleport_conch.auth.routes.tls import server_context
 from teleport_conch.certs import keys
 
 

@@ -19,8 +19,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 
 from bench.cluster import CLUSTER, announced
-from teleport_conch.auth.hosts import PREFIX, Registration
-from teleport_conch.auth.inventory import PREFIXES
+from teleport_conch.auth.hosts.hosts import PREFIX, Registration
+from teleport_conch.auth.hosts.inventory import PREFIXES
 from teleport_conch.resources.server import JoinRecord
 from teleport_conch.storage.sqlite import SQLiteBackend
 from teleport_conch.storage.writer import ThreadedReactor

@@ -48,6 +48,9 @@ HEIGHT = {room: -number for number, rooms in enumerate(LINES) for room in rooms}
 # The bottom line in itself: everything there may raise our errors, and resources are read with the bounded reader.
 WITHIN_A_LINE = {("config", "errors"), ("periodic", "errors"), ("resources", "errors"), ("resources", "wire")}
 
+# The rooms within auth, from top to bottom; above them stand the modules that put them together, below all its bounds.
+WITHIN_AUTH = ("routes", "people", "rules", "hosts", "state")
+
 # Rooms that may see less than what lies below them.
 ONLY = {
     "ssh": {"certs", "wire", "errors"},
@@ -104,12 +107,22 @@ def complaint(edge: Edge) -> str | None:
         return f"{unknown.pop()} has no place among the rooms"
     if owner is not None and upper not in (owner, room(edge.imported)):
         return f"only {owner} imports {edge.imported}"
+    if upper == lower == "auth":
+        return complaint_within_auth(edge)
     if upper == lower or (upper, lower) in WITHIN_A_LINE:
         return None
     if HEIGHT[upper] <= HEIGHT[lower]:
         return "imports go down only"
     if lower not in ONLY.get(upper, HEIGHT):
         return f"{upper} imports only {', '.join(sorted(ONLY[upper]))}"
+    return None
+
+
+def complaint_within_auth(edge: Edge) -> str | None:
+    """The same for an import within auth; whatever stands in none of its rooms is left to :func:`cycle`."""
+    upper, lower = ((*module.split("."), "")[1] for module in (edge.importer, edge.imported))
+    if {upper, lower} <= set(WITHIN_AUTH) and WITHIN_AUTH.index(upper) > WITHIN_AUTH.index(lower):
+        return "imports go down only"
     return None
 
 
@@ -172,6 +185,8 @@ class RuleTests(SynchronousTestCase):
             ("ssh.transport", "certs.trust"),
             ("certs.trust", "certs.certificate"),
             ("auth.signing", "certs.authority"),
+            ("auth.rules.locks", "auth.hosts.hosts"),
+            ("auth.rules.locks", "auth.limits"),
             ("resources.token", "errors"),
             ("resources.token", "wire"),
             ("proxy.service", "web.pages"),
@@ -183,6 +198,7 @@ class RuleTests(SynchronousTestCase):
         for importer, imported, why in (
             ("certs.trust", "ssh.transport", "imports go down only"),
             ("node.service", "proxy.service", "imports go down only"),
+            ("auth.hosts.joining", "auth.rules.locks", "imports go down only"),
             ("wire", "errors", "imports go down only"),
             ("ssh.transport", "resources", "ssh imports only certs, errors, wire"),
             (

@@ -21,19 +21,33 @@ UNITS = {**TIMES, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "beats": 1, "": 1}
 NO_BOUNDS = {
     *("auth.backup.VERSION_OF_CONTENTS", "storage.opening.SCHEMA_VERSION", "storage.opening.OLDEST_READER"),
     *("storage.opening.APPLICATION_ID", "storage.opening.REVISIONS_AHEAD", "storage.writer.WRITE_BYTES"),
-    *("auth.sealing.SALT_BYTES", "auth.sealing.PREFIX_BYTES", "auth.sealing.HEAD_BYTES", "auth.sealing.TAG_BYTES"),
-    *("auth.passwords.SALT_BYTES", "auth.passwords.HASH_BYTES", "auth.invites.TOKEN_BYTES"),
-    "auth.hashing_threads.NICENESS",
+    *(
+        "auth.state.sealing.SALT_BYTES",
+        "auth.state.sealing.PREFIX_BYTES",
+        "auth.state.sealing.HEAD_BYTES",
+        "auth.state.sealing.TAG_BYTES",
+    ),
+    *("auth.people.passwords.SALT_BYTES", "auth.people.passwords.HASH_BYTES", "auth.people.invites.TOKEN_BYTES"),
+    "auth.people.hashing_threads.NICENESS",
     *("client.ssh.running.NO_STATUS", "client.ssh.agent.SUCCESS", "client.ssh.agent.REQUEST_IDENTITIES"),
     *("client.ssh.agent.IDENTITIES_ANSWER", "client.ssh.agent.REMOVE_IDENTITY", "client.ssh.agent.ADD_ID_CONSTRAINED"),
-    "auth.bot_tokens.TOKEN_BYTES",
-    *("auth.limits.SCRYPT_LOG2_N", "auth.limits.SCRYPT_R", "auth.limits.SCRYPT_P", "auth.web_sessions.SECRET_BYTES"),
-    *("auth.second_factor.DIGITS", "auth.second_factor.SECRET_BYTES", "auth.second_factor.RECOVERY_CODES"),
-    "auth.second_factor.RECOVERY_BYTES",
-    *("auth.tokens.GENERATED_BYTES", "https.site.MAX_HEAD_LINES", "audit.log.FILE_MODE", "audit.log.FOLDER_MODE"),
+    "auth.people.bot_tokens.TOKEN_BYTES",
+    *(
+        "auth.limits.SCRYPT_LOG2_N",
+        "auth.limits.SCRYPT_R",
+        "auth.limits.SCRYPT_P",
+        "auth.people.web_sessions.SECRET_BYTES",
+    ),
+    *(
+        "auth.people.second_factor.DIGITS",
+        "auth.people.second_factor.SECRET_BYTES",
+        "auth.people.second_factor.RECOVERY_CODES",
+    ),
+    "auth.people.second_factor.RECOVERY_BYTES",
+    *("auth.hosts.tokens.GENERATED_BYTES", "https.site.MAX_HEAD_LINES", "audit.log.FILE_MODE", "audit.log.FOLDER_MODE"),
     *("proxy.dialing.DEFAULT_NODE_PORT", "proxy_protocol.FIELD_TYPE", "proxy_protocol.FIELD_VERSION"),
     *("proxy_protocol.NONCE_BYTES", "web.qr.BORDER", "web.qr.PIXELS"),
-    "auth.leases.ID_BYTES",
+    "auth.rules.leases.ID_BYTES",
 }
 """Versions, sizes of formats, modes and ports; and what follows from another bound."""
 

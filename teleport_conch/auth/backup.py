@@ -1,7 +1,7 @@
 """A copy of all that an auth server cannot do without, in one sealed file; and an auth server made of it.
 
 The file holds the database, the host's UUID and the identities of the services on this host. It is a tar archive inside
-(:mod:`~teleport_conch.auth.sealing` says how it is sealed)::
+(:mod:`~teleport_conch.auth.state.sealing` says how it is sealed)::
 
     manifest.json        {"version": 1, "cluster_name": ..., "created": POSIX seconds, "program": version}
     sqlite.db            the database as of one moment
@@ -28,12 +28,12 @@ from typing import cast
 from attrs import frozen
 
 from teleport_conch.audit.log import EventLog
-from teleport_conch.auth import configuration
 from teleport_conch.auth.founding import database_of, events_of
-from teleport_conch.auth.gate import LOCAL_ADMIN
 from teleport_conch.auth.offline import LogWriter
-from teleport_conch.auth.sealing import Sealer, Unsealer, check_passphrase
-from teleport_conch.auth.storing import decode
+from teleport_conch.auth.routes.gate import LOCAL_ADMIN
+from teleport_conch.auth.state import configuration
+from teleport_conch.auth.state.sealing import Sealer, Unsealer, check_passphrase
+from teleport_conch.auth.state.storing import decode
 from teleport_conch.client.identity_store import IdentityStore
 from teleport_conch.config.paths import DATABASE
 from teleport_conch.config.settings import Settings

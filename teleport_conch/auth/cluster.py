@@ -15,31 +15,33 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredLock
 from twisted.logger import Logger
 
 from teleport_conch.access.directory import Directory
-from teleport_conch.auth import authorities, bots, locks, roles, users
-from teleport_conch.auth.authorities import Authorities, open_authorities
-from teleport_conch.auth.bot_tokens import BotTokens
-from teleport_conch.auth.bots import Bots
-from teleport_conch.auth.callers import Judge
-from teleport_conch.auth.certificates import Certificates
 from teleport_conch.auth.clocks import Clocks
-from teleport_conch.auth.configuration import Configuration, FromFile, open_configuration
 from teleport_conch.auth.emitting import Emit
 from teleport_conch.auth.feed import Feed
-from teleport_conch.auth.hosts import Hosts
-from teleport_conch.auth.inventory import Inventory
-from teleport_conch.auth.joining import Joining
-from teleport_conch.auth.leases import Leases
+from teleport_conch.auth.hosts.hosts import Hosts
+from teleport_conch.auth.hosts.inventory import Inventory
+from teleport_conch.auth.hosts.joining import Joining
+from teleport_conch.auth.hosts.presence import HostKey, PresenceTable
+from teleport_conch.auth.hosts.principals import NameRules
+from teleport_conch.auth.hosts.sessions import Sessions
+from teleport_conch.auth.hosts.tokens import Tokens
 from teleport_conch.auth.limits import EXPIRE_S, PRESENCE_FLUSH_S, PRESENCE_SWEEP_S
-from teleport_conch.auth.locks import LockList
-from teleport_conch.auth.node_list import NodeList
-from teleport_conch.auth.passwords import Hashing, InPool, at_once
-from teleport_conch.auth.people import People, open_people
-from teleport_conch.auth.presence import HostKey, PresenceTable
-from teleport_conch.auth.principals import NameRules
-from teleport_conch.auth.roles import Roles
-from teleport_conch.auth.sessions import Sessions
-from teleport_conch.auth.tokens import Tokens
-from teleport_conch.auth.users import Users
+from teleport_conch.auth.people import bots, users
+from teleport_conch.auth.people.bot_tokens import BotTokens
+from teleport_conch.auth.people.bots import Bots
+from teleport_conch.auth.people.certificates import Certificates
+from teleport_conch.auth.people.passwords import Hashing, InPool, at_once
+from teleport_conch.auth.people.people import People, open_people
+from teleport_conch.auth.people.users import Users
+from teleport_conch.auth.rules import locks, roles
+from teleport_conch.auth.rules.callers import Judge
+from teleport_conch.auth.rules.leases import Leases
+from teleport_conch.auth.rules.locks import LockList
+from teleport_conch.auth.rules.node_list import NodeList
+from teleport_conch.auth.rules.roles import Roles
+from teleport_conch.auth.state import authorities
+from teleport_conch.auth.state.authorities import Authorities, open_authorities
+from teleport_conch.auth.state.configuration import Configuration, FromFile, open_configuration
 from teleport_conch.errors import Compacted, LimitExceeded, StorageError, TeleportError
 from teleport_conch.periodic import Beat, Periodic
 from teleport_conch.resources.cluster import ClusterConfig

@@ -15,9 +15,12 @@ from attrs import define, field, frozen
 from twisted.internet.defer import CancelledError, Deferred
 
 from teleport_conch.access import builtin
-from teleport_conch.auth import authorities, configuration, inventory, locks, roles, storing, users
-from teleport_conch.auth.inventory import Inventory
-from teleport_conch.auth.presence import HostKey
+from teleport_conch.auth.hosts import inventory
+from teleport_conch.auth.hosts.inventory import Inventory
+from teleport_conch.auth.hosts.presence import HostKey
+from teleport_conch.auth.people import users
+from teleport_conch.auth.rules import locks, roles
+from teleport_conch.auth.state import authorities, configuration, storing
 from teleport_conch.certs.public import PublicAuthority
 from teleport_conch.errors import BadParameter, Compacted, TeleportError
 from teleport_conch.resources.user import User

@@ -6,8 +6,8 @@ import math
 from pathlib import Path
 
 from teleport_conch.auth.cluster import Founding
-from teleport_conch.auth.principals import is_loopback
-from teleport_conch.auth.tokens import static_token
+from teleport_conch.auth.hosts.principals import is_loopback
+from teleport_conch.auth.hosts.tokens import static_token
 from teleport_conch.config.paths import DATABASE
 from teleport_conch.config.secret import read_token
 from teleport_conch.config.settings import AuthSettings, Settings

@@ -16,13 +16,13 @@ from attrs import define, frozen
 
 from teleport_conch.audit.event import build
 from teleport_conch.audit.log import EventLog
-from teleport_conch.auth import authorities, storing
-from teleport_conch.auth.certificates import EmergencyRequest, UserRequest
 from teleport_conch.auth.clocks import Clocks
 from teleport_conch.auth.cluster import Cluster, open_cluster
 from teleport_conch.auth.founding import database_of, events_of, founding_of
-from teleport_conch.auth.gate import LOCAL_ADMIN
+from teleport_conch.auth.people.certificates import EmergencyRequest, UserRequest
+from teleport_conch.auth.routes.gate import LOCAL_ADMIN
 from teleport_conch.auth.signing import sign_for
+from teleport_conch.auth.state import authorities, storing
 from teleport_conch.certs.public import PublicAuthority
 from teleport_conch.client.answers import Status, UserCertificates
 from teleport_conch.client.identity_store import IdentityStore

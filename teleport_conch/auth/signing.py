@@ -9,9 +9,9 @@ from teleport_conch.access.labels import EVERY_NODE
 from teleport_conch.access.options import Options
 from teleport_conch.access.roles import Role
 from teleport_conch.access.templates import Traits
-from teleport_conch.auth.certificates import DEFAULT_ROLES, LOGINS_TRAIT, UserCertificates, UserRequest
 from teleport_conch.auth.cluster import Cluster
-from teleport_conch.auth.people_certificates import Issued, Wanted
+from teleport_conch.auth.people.certificates import DEFAULT_ROLES, LOGINS_TRAIT, UserCertificates, UserRequest
+from teleport_conch.auth.people.people_certificates import Issued, Wanted
 from teleport_conch.certs import names
 
 
@@ -36,7 +36,8 @@ async def sign_for(cluster: Cluster, request: UserRequest, by: str) -> UserCerti
 
     Then a time that is left out is the one that a login would give, and one that is not is longer than that if need be.
 
-    :param by: who asks, for the event. Raises as :meth:`~teleport_conch.auth.certificates.Certificates.sign_user`.
+    :param by: who asks, for the event.
+    :raises: see :meth:`~teleport_conch.auth.people.certificates.Certificates.sign_user`.
     """
     user, now = cluster.users.usable(request.name), cluster.clocks.wall()
     if user is None or request.logins:

@@ -19,9 +19,9 @@ from zope.interface import implementer
 
 from teleport_conch.auth.clocks import Clocks
 from teleport_conch.auth.feed import Feed, News
+from teleport_conch.auth.hosts.presence import HostKey
 from teleport_conch.auth.limits import WATCH_HEARTBEAT_S, WATCH_QUEUE_LINES, WATCH_STALL_S
-from teleport_conch.auth.presence import HostKey
-from teleport_conch.auth.storing import encode
+from teleport_conch.auth.state.storing import encode
 from teleport_conch.errors import Compacted, LimitExceeded, TeleportError
 
 SERVERS_IN_SNAPSHOT = 500

@@ -21,14 +21,14 @@ from twisted.web.iweb import IResponse
 from twisted.web.server import Request
 
 from teleport_conch.audit.event import build
-from teleport_conch.auth.api import open_gate
-from teleport_conch.auth.callers import Peer, peer_of
 from teleport_conch.auth.clocks import Clocks
 from teleport_conch.auth.cluster import Cluster, Founding, open_cluster
 from teleport_conch.auth.events import Events
-from teleport_conch.auth.gate import Gate
-from teleport_conch.auth.hosts import Registration
-from teleport_conch.auth.presence import HostKey
+from teleport_conch.auth.hosts.hosts import Registration
+from teleport_conch.auth.hosts.presence import HostKey
+from teleport_conch.auth.routes.api import open_gate
+from teleport_conch.auth.routes.gate import Gate
+from teleport_conch.auth.rules.callers import Peer, peer_of
 from teleport_conch.certs import keys
 from teleport_conch.certs.tls import TLSIdentity, load_certificate_pem
 from teleport_conch.errors import TeleportError

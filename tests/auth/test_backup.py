@@ -12,7 +12,7 @@ from typing import cast
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch.auth.backup import restore
-from teleport_conch.auth.sealing import Sealer
+from teleport_conch.auth.state.sealing import Sealer
 from teleport_conch.errors import BadParameter
 
 PASSPHRASE = "correct horse battery \udcff"

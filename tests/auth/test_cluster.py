@@ -5,9 +5,9 @@ from __future__ import annotations
 from attrs import evolve
 from twisted.internet.defer import Deferred
 
-from teleport_conch.auth import storing
-from teleport_conch.auth.authorities import open_authorities, path
 from teleport_conch.auth.cluster import Cluster, Founding, open_cluster
+from teleport_conch.auth.state import storing
+from teleport_conch.auth.state.authorities import open_authorities, path
 from teleport_conch.certs.authority import Authority
 from teleport_conch.errors import NotFound, PrincipalForbidden, StorageCorrupt
 from teleport_conch.resources.cluster import ClusterConfig, ClusterName

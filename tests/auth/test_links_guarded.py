@@ -8,11 +8,11 @@ from teleport_conch.access.conditions import Conditions
 from teleport_conch.access.labels import EVERY_NODE
 from teleport_conch.access.roles import Role
 from teleport_conch.access.rules import READ_WRITE, Rule
-from teleport_conch.auth.callers import Peer
+from teleport_conch.auth.rules.callers import Peer
 from teleport_conch.certs.tls import TLSIdentity
 from teleport_conch.resources.user import User
 from tests.auth.fixture import CLUSTER, NOW, SSH_KEY, Answered
-from tests.auth.people import ALICE, PeopleTestCase
+from tests.auth.people.case import ALICE, PeopleTestCase
 
 KEEPER = Role("keeper", allow=Conditions(rules=(Rule(("user", "role"), READ_WRITE),)))
 DEPLOY = Role("deploy", allow=Conditions(logins=("deploy",), node_labels=EVERY_NODE))

@@ -9,10 +9,10 @@ import re
 from pathlib import Path
 
 from teleport_conch.access.roles import Role
-from teleport_conch.auth import passwords
-from teleport_conch.auth.callers import Peer
-from teleport_conch.auth.credentials import Credentials
-from teleport_conch.auth.second_factor import recovery_digest
+from teleport_conch.auth.people import passwords
+from teleport_conch.auth.people.credentials import Credentials
+from teleport_conch.auth.people.second_factor import recovery_digest
+from teleport_conch.auth.rules.callers import Peer
 from teleport_conch.errors import AccessDenied
 from teleport_conch.resources.cluster import ClusterConfig
 from teleport_conch.resources.lock import Lock
@@ -20,7 +20,7 @@ from teleport_conch.resources.preference import AuthPreference
 from teleport_conch.resources.session import ActiveSession
 from teleport_conch.resources.user import User
 from tests.auth.fixture import GATEWAY, NOW, SSH_KEY, TLS_KEY, WEB1, WEB2, ClusterTestCase, heartbeat
-from tests.auth.people import PASSWORD, code
+from tests.auth.people.case import PASSWORD, code
 
 REFERENCE = "7k2m9xqd"
 DOCS = Path(__file__).parents[2] / "docs" / "api.rst"

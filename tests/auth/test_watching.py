@@ -15,11 +15,12 @@ from teleport_conch.access.conditions import Conditions
 from teleport_conch.access.decision import Caller
 from teleport_conch.access.roles import Role
 from teleport_conch.access.rules import Rule
-from teleport_conch.auth import feed, storing, watching
-from teleport_conch.auth.authorities import path
-from teleport_conch.auth.configuration import GENERAL
+from teleport_conch.auth import feed, watching
 from teleport_conch.auth.feed import PREFIXES, check_kinds
-from teleport_conch.auth.presence import HostKey
+from teleport_conch.auth.hosts.presence import HostKey
+from teleport_conch.auth.state import storing
+from teleport_conch.auth.state.authorities import path
+from teleport_conch.auth.state.configuration import GENERAL
 from teleport_conch.auth.watching import WatchStream
 from teleport_conch.errors import AccessDenied, BadParameter, HostBarred, HostLocked, LimitExceeded, StorageError
 from teleport_conch.resources.lock import Lock

@@ -11,8 +11,8 @@ from uuid import uuid4
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from teleport_conch.auth import passwords
-from teleport_conch.auth.hashing_threads import HashingThreads
+from teleport_conch.auth.people import passwords
+from teleport_conch.auth.people.hashing_threads import HashingThreads
 from teleport_conch.certs.certificate import SSHCertificate
 from teleport_conch.certs.extensions import roles_of
 from teleport_conch.cli import reach
@@ -24,7 +24,7 @@ from teleport_conch.client.tls import client_options
 from teleport_conch.errors import AlreadyExists, BadParameter, NotFound, PrincipalForbidden, TeleportError
 from teleport_conch.resources.server import Presence, Server, State
 from teleport_conch.resources.user import LoginLock, User
-from tests.auth.people import code as totp_code
+from tests.auth.people.case import code as totp_code
 from tests.cli.auth_host import AuthHostTestCase, the_reactor
 
 GATE = Server("proxy", str(uuid4()), "gate", web_addr="10.0.0.7:3080", web_public_addrs=("proxy.example.com:3080",))

@@ -14,13 +14,13 @@ from twisted.internet.interfaces import IListeningPort, IReactorTime
 from twisted.trial.unittest import TestCase
 
 from teleport_conch.audit.log import EventLog
-from teleport_conch.auth.api import open_gate, site_of
 from teleport_conch.auth.clocks import Clocks
 from teleport_conch.auth.cluster import Cluster, Founding, open_cluster
-from teleport_conch.auth.entrance import entrance_to
 from teleport_conch.auth.events import Events
-from teleport_conch.auth.gate import Gate
-from teleport_conch.auth.tls import ServerTLS
+from teleport_conch.auth.routes.api import open_gate, site_of
+from teleport_conch.auth.routes.entrance import entrance_to
+from teleport_conch.auth.routes.gate import Gate
+from teleport_conch.auth.routes.tls import ServerTLS
 from teleport_conch.certs import keys, tls
 from teleport_conch.certs.identity import HostIdentity
 from teleport_conch.client.api import AuthClient

@@ -25,7 +25,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 from zope.interface import implementer
 
-from teleport_conch.auth.tls import server_context
+from teleport_conch.auth.routes.tls import server_context
 from tests.client import certificates
 
 Answer = Callable[[Request], bytes | int]

@@ -7,7 +7,7 @@ import base64
 from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.twofactor.totp import TOTP
 
-from teleport_conch.auth import passwords
+from teleport_conch.auth.people import passwords
 from teleport_conch.certs import keys
 from teleport_conch.certs.certificate import SSHCertificate
 from teleport_conch.certs.identity import UserIdentity

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import Clock
 
-from teleport_conch.auth.labels import check_labels, check_printable
+from teleport_conch.auth.hosts.labels import check_labels, check_printable
 from teleport_conch.node.labels import MAX_OUTPUT_BYTES, CommandLabels, LabelCommand
 from teleport_conch.resources.joining import Heartbeat
 from teleport_conch.resources.server import CommandLabel, Server

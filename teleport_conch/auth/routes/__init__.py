@@ -1,0 +1,1 @@
+"""How is auth called? The gate, and the routes behind it."""

@@ -1,0 +1,166 @@
+"""Routes of administrators, and those for what happens: tokens, certificates, sessions, events."""
+
+from __future__ import annotations
+
+import math
+
+from teleport_conch.access.builtin import EMERGENCY
+from teleport_conch.access.decision import Target
+from teleport_conch.auth.cluster import Cluster
+from teleport_conch.auth.emitting import Emit
+from teleport_conch.auth.events import Events
+from teleport_conch.auth.limits import EVENTS_IN_ANSWER, MAX_EVENTS_IN_REQUEST, MAX_LOGINS, TOKEN_TTL_S
+from teleport_conch.auth.people.certificates import LOGINS_TRAIT, EmergencyRequest, UserRequest
+from teleport_conch.auth.routes.gate import Answer, Call, Encoded, Gate, Needs
+from teleport_conch.auth.routes.guards import Guards
+from teleport_conch.auth.routes.host_routes import check_namespace
+from teleport_conch.auth.signing import good_for, sign_for
+from teleport_conch.auth.state.storing import encode_with
+from teleport_conch.errors import AccessDenied, BadParameter
+from teleport_conch.resources.fields import Fields
+from teleport_conch.resources.session import ActiveSession
+
+SESSIONS = "/v1/namespaces/<namespace>/sessions"
+MAX_KEY_CHARS = 16 << 10
+
+
+def add(gate: Gate, cluster: Cluster, events: Events, emit: Emit) -> None:
+    """Register the routes."""
+    _add_tokens(gate, cluster, emit)
+    _add_certificates(gate, cluster, Guards(cluster, emit))
+    _add_sessions(gate, cluster)
+    _add_events(gate, events)
+
+
+def _add_tokens(gate: Gate, cluster: Cluster, emit: Emit) -> None:
+    @gate.route("GET", "/v1/tokens", Needs("list", "token"))
+    async def tokens(call: Call) -> Answer:
+        return {"items": [token.to_json() for token in await cluster.tokens.all()]}
+
+    @gate.route("POST", "/v1/tokens", Needs("create", "token"))
+    async def create(call: Call) -> Answer:
+        fields = Fields(call.body(), "token")
+        secret, token = await cluster.tokens.create(
+            roles=fields.texts("roles", max_items=8, max_chars=32),
+            ttl_s=fields.number("ttl", default=0.0) or TOKEN_TTL_S,
+            created_by=call.by,
+            secret=fields.text("token", default="", max_chars=512),
+            node_name=fields.text("node_name", default="", max_chars=255),
+            principals=fields.texts("principals", max_items=32, max_chars=255),
+            labels=fields.text_map("labels", max_items=64),
+        )
+        about = {"token": token.id, "roles": token.roles, "user": call.by, "expires": token.expires_at}
+        emit("token.create", {**about, "node_name": token.node_name, "principals": token.principals})
+        return {"token": secret, "resource": token.to_json()}
+
+    @gate.route("DELETE", "/v1/tokens/<token>", Needs("delete", "token"))
+    async def remove(call: Call, token: str) -> Answer:
+        removed = await cluster.tokens.remove(token)
+        emit("token.delete", {"token": removed.id, "user": call.by})
+        return None
+
+
+def _add_certificates(gate: Gate, cluster: Cluster, guards: Guards) -> None:
+    @gate.route("POST", "/v1/ca/user/certs", Needs("create", "user_cert"))
+    async def sign_user(call: Call) -> Answer:
+        fields = Fields(call.body(), "request")
+        request = UserRequest(
+            name=fields.text("user", max_chars=255),
+            logins=fields.texts("logins", max_chars=255),
+            ssh_key=fields.text("public_ssh_key", max_chars=MAX_KEY_CHARS),
+            tls_key=fields.text("public_tls_key", default="", max_chars=MAX_KEY_CHARS),
+            roles=fields.texts("roles", max_items=32, max_chars=255),
+            ttl_s=fields.number("ttl", default=0.0),
+        )
+        guards.signs(call, "user_cert", *good_for(cluster, request))
+        signed = await sign_for(cluster, request, call.by)
+        certificates = {"cert": signed.ssh, "tls_cert": signed.tls}
+        return Encoded(encode_with(certificates, "authorities", cluster.authorities.public_text))
+
+    @gate.route("POST", "/v1/ca/emergency/certs", Needs("create", "emergency_cert"))
+    async def sign_emergency(call: Call) -> Answer:
+        fields = Fields(call.body(), "request")
+        request = EmergencyRequest(
+            name=fields.text("name", max_chars=64),
+            logins=fields.texts("logins", max_items=MAX_LOGINS, max_chars=255),
+            addresses=fields.texts("addresses", max_items=64, max_chars=64),
+            ssh_key=fields.text("public_ssh_key", max_chars=MAX_KEY_CHARS),
+            ttl_s=fields.number("ttl", default=0.0),
+        )
+        guards.signs(call, "emergency_cert", (EMERGENCY,), {LOGINS_TRAIT: request.logins})
+        return {"cert": cluster.certificates.sign_emergency(request, call.by)}
+
+    @gate.route("POST", "/v1/ca/host/certs", Needs("create", "host_cert"))
+    async def sign_host(call: Call) -> Answer:
+        fields = Fields(call.body(), "request")
+        principals = fields.texts("principals", max_items=32, max_chars=255)
+        key = fields.text("public_ssh_key", max_chars=MAX_KEY_CHARS)
+        ttl_s = fields.number("ttl", default=0.0)
+        return {"cert": cluster.certificates.sign_host(principals, key, ttl_s, call.by)}
+
+
+def _add_sessions(gate: Gate, cluster: Cluster) -> None:
+    @gate.route("GET", SESSIONS, Needs("list", "ssh_session", owner="*"))
+    async def sessions(call: Call, namespace: str) -> Answer:
+        check_namespace(namespace)
+        found = await cluster.sessions.all()
+        return {"items": [each.to_json() for each in found if call.may("list", "ssh_session", _whose(each))]}
+
+    @gate.route("POST", SESSIONS, Needs("create", "ssh_session", owner="*"))
+    async def put(call: Call, namespace: str) -> Answer:
+        check_namespace(namespace)
+        session = ActiveSession.from_json(call.body())
+        _check_own(call, session)
+        await cluster.sessions.put(session)
+        return None
+
+    @gate.route("DELETE", f"{SESSIONS}/<session_id>", Needs("delete", "ssh_session", owner="*"))
+    async def remove(call: Call, namespace: str, session_id: str) -> Answer:
+        check_namespace(namespace)
+        session = await cluster.sessions.get(session_id)
+        _check_own(call, session)
+        await cluster.sessions.remove(session)
+        return None
+
+
+def _whose(session: ActiveSession) -> Target:
+    parties, resource = (session.user,), session.to_json()
+    return Target(owner=session.server_id, user=session.user, participants=parties, resource=resource)
+
+
+def _check_own(call: Call, session: ActiveSession) -> None:
+    """Whose session runs where is what the host says on which it runs, and nobody else.
+
+    :raises AccessDenied: the caller is another.
+    """
+    if call.known.caller.host_uuid != session.server_id:
+        raise AccessDenied("A session is announced, and ended, by the host on which it runs.")
+
+
+def _add_events(gate: Gate, events: Events) -> None:
+    @gate.route("GET", "/v1/events", Needs("list", "event"))
+    async def search(call: Call) -> Answer:
+        start, end = _instant(call, "from", 0.0), _instant(call, "to", call.now + 1.0)
+        limit = int(_instant(call, "limit", EVENTS_IN_ANSWER))
+        return {"items": await events.search(start, end, call.queries("event"), limit)}
+
+    @gate.route("POST", "/v1/events", Needs("create", "event"))
+    async def take(call: Call) -> Answer:
+        host_uuid = call.known.caller.host_uuid
+        if not host_uuid:
+            raise AccessDenied("Events are handed in by the hosts on which they happened.")
+        values = Fields(call.body(), "request").raw().get("items")
+        if not isinstance(values, list):
+            raise BadParameter(f"request.items has to be a list of at most {MAX_EVENTS_IN_REQUEST} events.")
+        return {"message": "ok", "new": await events.take(values, host_uuid)}
+
+
+def _instant(call: Call, name: str, default: float) -> float:
+    text = call.query(name)
+    try:
+        value = float(text) if text else default
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise BadParameter(f"The parameter {name} has to be a number.")
+    return value

@@ -1,0 +1,339 @@
+"""The one way into the API: every route is registered here, with what it needs, and nothing else reaches a handler.
+
+A route names a verb and a kind, and whether the resource has to be the caller's own; the decision is
+:func:`teleport_conch.access.decision.decide`'s. Errors become answers here, and only here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import TypeVar, cast
+
+from attrs import define, field, frozen
+from klein import Klein
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import ITCPTransport
+from twisted.logger import Logger, LogLevel
+from twisted.web.server import Request
+
+from teleport_conch.access.decision import Action, Caller, Denial, Facts, Target, decide
+from teleport_conch.access.reference import new_reference
+from teleport_conch.access.remarks import Remark
+from teleport_conch.auth.clocks import Clocks
+from teleport_conch.auth.emitting import Emit
+from teleport_conch.auth.hosts.hosts import Hosts, Registration
+from teleport_conch.auth.rules.callers import Peer
+from teleport_conch.auth.rules.locks import LockList
+from teleport_conch.auth.state.storing import encode
+from teleport_conch.certs.options import check_listed
+from teleport_conch.errors import (
+    AccessDenied,
+    HostBarred,
+    NotFound,
+    TeleportError,
+    Unauthenticated,
+)
+from teleport_conch.https.bodies import decoded
+from teleport_conch.https.places import host_of
+from teleport_conch.https.routing import Routes
+from teleport_conch.https.throttle import Reports
+
+DONE = {"message": "ok"}
+
+
+@frozen
+class Streamed:
+    """In place of an answer: the handler wrote it itself."""
+
+
+@frozen
+class Encoded:
+    """An answer that is JSON already."""
+
+    text: bytes
+
+
+Answer = Mapping[str, object] | Encoded | Streamed | None
+"""What JSON can hold; None says that it is done."""
+Handler = Callable[..., Awaitable[Answer]]
+FindResource = Callable[[Mapping[str, str]], Mapping[str, object] | None]
+_Handler = TypeVar("_Handler", bound=Handler)
+
+_NO_FACTS = Facts()
+LOCAL_ADMIN = "tctl on the auth host"
+SERVICES_OF_AUTH = ("Admin", "Auth")
+"""Roles of auth's own identities, which it makes for itself and which nobody registers."""
+
+
+@frozen
+class Needs:
+    """What a route asks of its caller.
+
+    :ivar owner: the part of the path that is the UUID of the host which the resource belongs to; ``*`` for routes that
+        serve whoever may do this to resources of their own, and then look at each of them.
+    :ivar resource: finds the resource by the parts of the path, for roles with conditions about it; None from it where
+        there is none.
+    """
+
+    verb: str
+    kind: str
+    owner: str = ""
+    resource: FindResource | None = None
+    action: Action = field(init=False)
+
+    @action.default
+    def _action(self) -> Action:
+        return Action(self.verb, self.kind)
+
+
+ANYBODY = None
+"""In place of :class:`Needs`: a route for callers without a certificate."""
+
+
+@frozen
+class Route:
+    """One route of the table.
+
+    :ivar streams: its answer goes on until the client leaves. All others are worked on to their end even if the client
+        is gone by then, so that nothing is left half done.
+    """
+
+    method: str
+    path: str
+    needs: Needs | None
+    streams: bool = False
+
+
+@define(eq=False)
+class Call:
+    """One call of the API, past the gate.
+
+    :ivar peer: who calls; None on routes for anybody.
+    :ivar registration: of a host that joined.
+    :ivar address: where the call came from, without the port.
+    """
+
+    request: Request
+    peer: Peer | None
+    registration: Registration | None
+    address: str
+    now: float
+
+    @property
+    def known(self) -> Peer:
+        assert self.peer is not None, "a route for known callers only"
+        return self.peer
+
+    @property
+    def by(self) -> str:
+        """The caller as events and tokens name it."""
+        if self.known.role == "Admin":
+            return LOCAL_ADMIN
+        return self.known.identity.name if self.known.identity.kind == "user" else str(self.known.caller)
+
+    def may(self, verb: str, kind: str, target: Target) -> bool:
+        """Whether the caller may do this."""
+        try:
+            decide(self.known.caller, Action(verb, kind), target, _NO_FACTS, self.now)
+        except AccessDenied:
+            return False
+        return True
+
+    def body(self) -> object:
+        """The JSON of the request.
+
+        :raises BadParameter: it is none.
+        """
+        assert self.request.content is not None
+        return decoded(self.request.content.read())
+
+    def query(self, name: str, default: str = "") -> str:
+        """The last value of a parameter."""
+        return (self.queries(name) or [default])[-1]
+
+    def queries(self, name: str) -> list[str]:
+        values = self.request.args.get(name.encode("ascii"), [])
+        return [value.decode("utf-8", "replace") for value in values]
+
+
+@define(eq=False)
+class Gate:
+    """Registers routes, and stands before each of them.
+
+    :ivar _peer_of: who calls, by the connection of a request. Raises if its certificate is not believed.
+    """
+
+    _clocks: Clocks
+    _hosts: Hosts
+    _locks: LockList
+    _emit: Emit
+    _peer_of: Callable[[Request], Peer | None]
+    app: Klein = field(init=False, factory=Klein)
+    routes: dict[str, Route] = field(init=False, factory=dict)
+    _reports: Reports = field(init=False)
+    _log = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        self._reports = Reports.of(self._clocks.monotonic)
+
+    def resource(self) -> Routes:
+        """What answers requests by the routes."""
+        return Routes(self.app, self._no_route)
+
+    def route(
+        self, method: str, path: str, needs: Needs | None, streams: bool = False
+    ) -> Callable[[_Handler], _Handler]:
+        """Register a handler. It gets a :class:`Call` and the parts of the path, and answers what JSON can hold."""
+
+        def register(handler: _Handler) -> _Handler:
+            name = f"{method} {path}"
+            self.routes[name] = route = Route(method, path, needs, streams)
+
+            async def guarded(request: Request, **parts: str) -> bytes | None:
+                return await self._serve(route, handler, request, parts)
+
+            self.app.route(path, methods=[method], endpoint=name)(guarded)
+            return handler
+
+        return register
+
+    async def _serve(self, route: Route, handler: Handler, request: Request, parts: Mapping[str, str]) -> bytes | None:
+        try:
+            work = handler(self._admit(route, request, parts), **parts)
+            answer = await (_until_left(request, work) if route.streams else work)
+        except TeleportError as reason:
+            return self._refusal(request, reason)
+        except CancelledError:
+            return None  # the client is gone
+        except Exception:  # noqa: BLE001 - the edge: what nobody foresaw is logged, and its text is not answered
+            self._log.failure("A call of {route} failed.", route=f"{route.method} {route.path}")
+            return self._refusal(request, TeleportError("The auth server failed; its log says why."))
+        if isinstance(answer, Streamed):
+            return None
+        return self._write(request, 200, DONE if answer is None else answer)
+
+    def _admit(self, route: Route, request: Request, parts: Mapping[str, str]) -> Call:
+        address, now = address_of(request), self._clocks.wall()
+        if route.needs is None:
+            return Call(request, None, None, address, now)
+        peer = self.peer(request)
+        registration = self.registered(peer)
+        self.decide(peer, route.needs, parts, address)
+        return Call(request, peer, registration, address, now)
+
+    def peer(self, request: Request) -> Peer:
+        """Who calls.
+
+        :raises Unauthenticated: without a certificate. :raises CertificateRefused: with one that is not believed, or
+            may not be used from where the call comes from.
+        """
+        peer = self._peer_of(request)
+        if peer is None:
+            raise Unauthenticated("This call needs a certificate of the cluster; this one came without any.")
+        if peer.identity.source_address:
+            check_listed(peer.identity.source_address, address_of(request))
+        return peer
+
+    def registered(self, peer: Peer) -> Registration | None:
+        """The registration of a host; people and auth's own services have none.
+
+        :raises HostBarred: the host was removed, or joined again since.
+        :raises HostLocked: it is a node that is locked.
+        """
+        if peer.identity.kind == "user" or peer.role in SERVICES_OF_AUTH:
+            return None
+        registration = self._hosts.check(peer.identity)
+        self._locks.check_host(registration, self._clocks.wall())
+        return registration
+
+    def decide(self, peer: Peer, needs: Needs, parts: Mapping[str, str], address: str) -> None:
+        """:raises Denial: the caller may not do this; that is an event."""
+        try:
+            grant = decide(
+                peer.caller,
+                needs.action,
+                _target(peer.caller, needs, parts),
+                Facts(locks=self._locks.every),
+                self._clocks.wall(),
+            )
+        except Denial as reason:
+            self._remark(reason.trace.remarks)
+            self._denied(peer, needs, address, reason)
+            raise
+        self._remark(grant.remarks)
+
+    def _remark(self, remarks: Iterable[Remark]) -> None:
+        """What the rules of roles want logged."""
+        for remark in remarks:
+            self._log.emit(LogLevel.lookupByName(remark.level), "{remark}", remark=remark.text)
+
+    def _denied(self, peer: Peer, needs: Needs, address: str, reason: Denial) -> None:
+        if not self._reports.allow(address):
+            return
+        sentence = reason.sentence
+        reason.refer_to(new_reference(os.urandom))
+        fields: dict[str, object] = {
+            "verb": needs.verb,
+            "kind": needs.kind,
+            "error": sentence,
+            "reference": reason.facts["reference"],
+            "roles": peer.identity.roles,
+            "trace": reason.trace.lines(),
+            "addr.remote": address,
+        }
+        who = {"node_id": peer.identity.name} if peer.identity.kind == "host" else {"user": peer.identity.name}
+        self._emit("api.denied", {**fields, **who})
+
+    # Answers.
+
+    def begin(self, request: Request) -> None:
+        """Set the headers that every answer has."""
+        request.setHeader(b"content-type", b"application/json")
+        request.setHeader(b"cache-control", b"no-store")
+        request.setHeader(b"x-teleport-time", f"{self._clocks.wall():.3f}".encode("ascii"))
+
+    def _write(self, request: Request, status: int, answer: Mapping[str, object] | Encoded) -> bytes:
+        self.begin(request)
+        request.setResponseCode(status)
+        body = answer.text if isinstance(answer, Encoded) else encode(answer)
+        request.setHeader(b"content-length", b"%d" % len(body))
+        return body
+
+    def _refusal(self, request: Request, reason: TeleportError) -> bytes | None:
+        if request.startedWriting:
+            self._log.info("A watch was cut: {reason}", reason=reason.sentence)
+            if request.channel is not None:
+                cast(ITCPTransport, request.channel.transport).abortConnection()
+            return None
+        if isinstance(reason, HostBarred):
+            self._log.info("Refused a host that is barred: {reason}", reason=reason.sentence)
+        return self._write(request, reason.http_status, reason.to_json())
+
+    def _no_route(self, request: Request) -> bytes | None:
+        return self._refusal(request, NotFound("The API has no such route."))
+
+
+async def _until_left(request: Request, work: Awaitable[Answer]) -> Answer:
+    """What ``work`` answers; it is cancelled when the client leaves."""
+    answering = Deferred.fromCoroutine(_awaited(work))
+    request.notifyFinish().addErrback(lambda _: answering.cancel())
+    return await answering
+
+
+async def _awaited(work: Awaitable[Answer]) -> Answer:
+    return await work
+
+
+def address_of(request: Request) -> str:
+    """Where a request came from: the IP address, an IPv4 one in its own form."""
+    return host_of(request.getClientAddress())
+
+
+def _target(caller: Caller, needs: Needs, parts: Mapping[str, str]) -> Target:
+    """What a call is about, as far as its path says."""
+    resource = None if needs.resource is None else needs.resource(parts)
+    if needs.owner != "*":
+        return Target(owner=parts.get(needs.owner, ""), resource=resource)
+    person = caller.name if caller.kind == "user" else ""
+    return Target(owner=caller.host_uuid, user=person, participants=(person,) if person else (), resource=resource)

@@ -1,0 +1,191 @@
+"""Routes by which people come in: links, logins, web sessions, passwords. The proxy calls them for people.
+
+What a person typed goes through the proxy, which says from which address it came; nobody else is believed.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+
+from teleport_conch.auth.cluster import Cluster
+from teleport_conch.auth.emitting import Emit
+from teleport_conch.auth.people.people_certificates import Issued, Wanted
+from teleport_conch.auth.people.proving import Given
+from teleport_conch.auth.people.users import check_no_robot
+from teleport_conch.auth.routes.gate import Answer, Call, Encoded, Gate, Needs
+from teleport_conch.auth.routes.guards import Guards
+from teleport_conch.auth.state.storing import encode_with
+from teleport_conch.errors import BadParameter
+from teleport_conch.resources.fields import Fields
+
+USER = "/v1/users/<name>"
+MAX_KEY_CHARS = 16 << 10
+MAX_TYPED_CHARS = 4096
+MAX_TOKEN_CHARS = 256
+MAX_CODE_CHARS = 64
+_BY_PROXY = Needs("create", "user_login")
+
+
+def add(gate: Gate, cluster: Cluster, emit: Emit) -> None:
+    """Register the routes."""
+    _add_links(gate, cluster, emit)
+    _add_logins(gate, cluster)
+    _add_web_sessions(gate, cluster)
+    _add_lockout(gate, cluster, emit)
+
+
+def _add_links(gate: Gate, cluster: Cluster, emit: Emit) -> None:
+    people, guards = cluster.people, Guards(cluster, emit)
+
+    @gate.route("POST", f"{USER}/invites", Needs("update", "user"))
+    async def create(call: Call, name: str) -> Answer:
+        fields = Fields(call.body(), "request")
+        kind, ttl_s = fields.text("kind", max_chars=16), fields.number("ttl", default=0.0)
+        if kind == "renew":
+            raise BadParameter("A link of the kind renew is for who has password and second factor; ask for a reset.")
+        check_no_robot(name)
+        guards.gives(call, None, cluster.users.get(name))  # who sets another's password can be that person
+        token, invite = await people.link(name, kind, ttl_s, call.by)
+        return {"token": token, "kind": invite.kind, "expires": invite.expires_at}
+
+    @gate.route("POST", f"{USER}/web/invites", _BY_PROXY)
+    async def renewal(call: Call, name: str) -> Answer:
+        user = await people.proving.prove(_given(call, name, "renew"))
+        token, invite = await people.link(user.name, "renew", 0.0, user.name)
+        return {"token": token, "kind": invite.kind, "expires": invite.expires_at}
+
+    @gate.route("POST", "/v1/web/invites/open", _BY_PROXY)
+    async def opened(call: Call) -> Answer:
+        fields = Fields(call.body(), "request")
+        opened = await people.invites.open(fields.text("token", max_chars=MAX_TOKEN_CHARS), _address(call, fields))
+        invite = opened.invite
+        return {
+            "user": invite.user,
+            "kind": invite.kind,
+            "expires": invite.expires_at,
+            "second_factor": opened.second_factor,
+            "otp_secret": invite.otp_secret if opened.otp_uri else "",
+            "otp_uri": opened.otp_uri,
+        }
+
+    @gate.route("POST", "/v1/web/invites/accept", _BY_PROXY)
+    async def accept(call: Call) -> Answer:
+        fields = Fields(call.body(), "request")
+        user, codes = await people.accept(
+            fields.text("token", max_chars=MAX_TOKEN_CHARS),
+            fields.text("password", default="", max_chars=MAX_TYPED_CHARS),
+            fields.text("otp_token", default="", max_chars=MAX_CODE_CHARS),
+            _address(call, fields),
+        )
+        return {"user": user, "recovery_codes": list(codes)}
+
+
+def _add_logins(gate: Gate, cluster: Cluster) -> None:
+    people = cluster.people
+
+    @gate.route("POST", f"{USER}/ssh/authenticate", _BY_PROXY)
+    async def log_in(call: Call, name: str) -> Answer:
+        fields = Fields(call.body(), "request")
+        ssh_key, tls_key, ttl_s = _keys(fields)
+        user = await people.proving.prove(_given(call, name, "local", fields))
+        roles = cluster.directory.roles_of(user.name, user.roles, call.now, call.now)
+        wanted = Wanted(user.name, roles, user.traits, ssh_key, tls_key, ttl_s, _address(call, fields), user.expires_at)
+        return _answer(cluster, user.name, people.certificates.issue(wanted, "local"))
+
+    @gate.route("POST", "/v1/ca/user/renew", Needs("create", "user_cert", owner="*"))
+    async def renew(call: Call) -> Answer:
+        identity = call.known.identity
+        if identity.kind != "user" or identity.generation:
+            raise BadParameter(
+                "Certificates are renewed in this way by people; hosts and robots have ways of their own."
+            )
+        ssh_key, tls_key, ttl_s = _keys(Fields(call.body(), "request"))
+        wanted = Wanted(
+            identity.name,
+            call.known.caller.roles,
+            identity.traits,
+            ssh_key,
+            tls_key,
+            ttl_s,
+            call.address,
+            identity.not_after,
+            identity.principals,
+            identity.source_address,
+        )
+        return _answer(cluster, identity.name, people.certificates.issue(wanted, "renew"))
+
+    @gate.route("PUT", f"{USER}/web/password", _BY_PROXY)
+    async def change_password(call: Call, name: str) -> Answer:
+        fields = Fields(call.body(), "request")
+        given = _given(call, name, "password", fields, "old_password")
+        await people.change_password(given, fields.text("new_password", default="", max_chars=MAX_TYPED_CHARS))
+        return None
+
+
+def _add_web_sessions(gate: Gate, cluster: Cluster) -> None:
+    people = cluster.people
+
+    @gate.route("POST", f"{USER}/web/sessions", _BY_PROXY)
+    async def begin(call: Call, name: str) -> Answer:
+        user = await people.proving.prove(_given(call, name, "web"))
+        secret, session = await people.sessions.begin(user)
+        return {"session": secret, "expires": session.ends_at}
+
+    @gate.route("POST", "/v1/web/sessions/open", _BY_PROXY)
+    async def use(call: Call) -> Answer:
+        fields = Fields(call.body(), "request")
+        _address(call, fields)
+        user, session = await people.sessions.use(fields.text("session", default="", max_chars=MAX_TOKEN_CHARS))
+        return {"user": user.name, "roles": list(user.roles), "expires": session.expires_at}
+
+    @gate.route("POST", "/v1/web/sessions/close", _BY_PROXY)
+    async def end(call: Call) -> Answer:
+        fields = Fields(call.body(), "request")
+        await people.sessions.end(fields.text("session", default="", max_chars=MAX_TOKEN_CHARS))
+        return None
+
+
+def _add_lockout(gate: Gate, cluster: Cluster, emit: Emit) -> None:
+    @gate.route("DELETE", f"{USER}/lockout", Needs("update", "user"))
+    async def lift(call: Call, name: str) -> Answer:
+        await cluster.people.unlock(cluster.users.get(name))
+        emit("user.unlock", {"name": name, "user": call.by})
+        return None
+
+
+def _given(call: Call, name: str, method: str, fields: Fields | None = None, typed_in: str = "") -> Given:
+    fields = fields or Fields(call.body(), "request")
+    return Given(
+        name,
+        fields.text(typed_in or "password", default="", max_chars=MAX_TYPED_CHARS),
+        fields.text("otp_token", default="", max_chars=MAX_CODE_CHARS),
+        fields.text("recovery_code", default="", max_chars=MAX_CODE_CHARS),
+        _address(call, fields),
+        method,
+    )
+
+
+def _address(call: Call, fields: Fields) -> str:
+    """The address of a person's machine in its usual form: what a proxy says, and who is none has their own only."""
+    if call.known.role != "Proxy":
+        return call.address
+    text = fields.text("client_address", max_chars=64)
+    try:
+        found = ipaddress.ip_address(text)
+    except ValueError:
+        raise BadParameter(f"{fields.where}.client_address has to be an IP address.") from None
+    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(found).partition("%")[0]
+
+
+def _keys(fields: Fields) -> tuple[str, str, float]:
+    ssh_key = fields.text("public_ssh_key", max_chars=MAX_KEY_CHARS)
+    tls_key = fields.text("public_tls_key", max_chars=MAX_KEY_CHARS)
+    return ssh_key, tls_key, fields.number("ttl", default=0.0)
+
+
+def _answer(cluster: Cluster, name: str, issued: Issued) -> Answer:
+    about = {"user": name, "roles": list(issued.roles), "expires": issued.expires_at}
+    certificates = {"cert": issued.ssh, "tls_cert": issued.tls}
+    return Encoded(encode_with({**about, **certificates}, "authorities", cluster.authorities.public_text))

@@ -1,0 +1,1 @@
+"""What does auth keep, and under which revision?"""

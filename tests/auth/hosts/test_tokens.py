@@ -1,0 +1,158 @@
+"""Join tokens: what they allow, and what is said to who shows one that is no good."""
+
+from __future__ import annotations
+
+from teleport_conch.auth import limits
+from teleport_conch.auth.hosts.tokens import static_token
+from teleport_conch.auth.state import storing
+from teleport_conch.errors import (
+    AlreadyExists,
+    BadParameter,
+    NotFound,
+    PrincipalForbidden,
+    TokenExpired,
+    TokenRole,
+    TokenType,
+    TokenUnknown,
+)
+from teleport_conch.resources.token import token_digest
+from tests.auth.fixture import NOW, ClusterTestCase
+
+HOST = '"web1" [1111]'
+STATIC = "a-static-token-of-the-file"
+
+
+class TokenTests(ClusterTestCase):
+    static_tokens = (static_token(("node", "proxy"), STATIC, "configuration", NOW),)
+
+    def test_create(self) -> None:
+        """The secret is 32 hexadecimal digits, and is not in what is kept."""
+        secret, token = self.now(self.cluster.tokens.create(roles=("Node",), ttl_s=1800, created_by="alice"))
+        self.assertRegex(secret, "^[0-9a-f]{32}$")
+        self.assertEqual((token.roles, token.created_by, token.expires_at), (("Node",), "alice", NOW + 1800))
+        for item in self.now(self.backend.range("")):
+            self.assertNotIn(secret.encode(), item.value + item.key.encode())
+
+    def test_many_hosts_one_token(self) -> None:
+        """A token can be used until it expires, by any number of hosts, for each of its roles."""
+        secret = self.token()
+        for role in ("Node", "Node", "Proxy"):
+            self.assertEqual(self.now(self.cluster.tokens.redeem(secret, role, HOST)).created_by, "alice")
+
+    def test_90_expired(self) -> None:
+        """An expired token is told from an unknown one for a week."""
+        secret = self.token(ttl_s=1800.0)
+        self.clock.advance(1800)
+        reason = self.refused(self.cluster.tokens.redeem(secret, "Node", HOST), TokenExpired)
+        self.assertEqual(reason.code, "TOKEN_EXPIRED")
+        self.assertEqual(
+            reason.sentence,
+            '"web1" [1111] can not join the cluster with role Node: the token expired 0 seconds ago.'
+            " Make a new one with 'tctl nodes add'.",
+        )
+        self.clock.advance(limits.EXPIRED_TOKENS_KEPT_S - 1)
+        self.refused(self.cluster.tokens.redeem(secret, "Node", HOST), TokenExpired)
+        self.clock.advance(1)
+        self.refused(self.cluster.tokens.redeem(secret, "Node", HOST), TokenUnknown)
+
+    def test_90_unknown(self) -> None:
+        """A token that never was."""
+        reason = self.refused(self.cluster.tokens.redeem("0123456789abcdef", "Node", HOST), TokenUnknown)
+        self.assertEqual(reason.code, "TOKEN_UNKNOWN")
+        self.assertEqual(
+            reason.sentence,
+            '"web1" [1111] can not join the cluster with role Node, the token is not valid: there is none like it,'
+            " or it was removed. Make one with 'tctl nodes add'.",
+        )
+        self.assertEqual(reason.http_status, 403)
+
+    def test_90_revoked(self) -> None:
+        """A token that was removed is unknown at once, by its id or its secret."""
+        for by_id in (True, False):
+            secret = self.token()
+            name = token_digest(secret)[:12] if by_id else secret
+            self.assertEqual(self.now(self.cluster.tokens.remove(name)).digest, token_digest(secret))
+            self.refused(self.cluster.tokens.redeem(secret, "Node", HOST), TokenUnknown)
+
+    def test_90_wrong_role(self) -> None:
+        """A token for proxies lets in no node; the answer says which roles it is good for."""
+        secret = self.token(roles=("proxy",))
+        reason = self.refused(self.cluster.tokens.redeem(secret, "Node", HOST), TokenRole)
+        self.assertEqual((reason.code, reason.http_status), ("TOKEN_ROLE", 400))
+        self.assertIn('the token does not allow "Node" role. It is good for Proxy.', reason.sentence)
+        self.assertEqual(reason.facts["allowed"], ["Proxy"])
+
+    def test_91_another_secret(self) -> None:
+        """A secret of another kind is no join token, even where both lie in one place under their digests."""
+        secret = "an-invitation-for-bob"
+        value = storing.encode({"kind": "reset_password_token", "metadata": {"name": "bob"}})
+        self.now(self.backend.put(f"tokens/{token_digest(secret)}", value))
+        reason = self.refused(self.cluster.tokens.redeem(secret, "Node", HOST), TokenType)
+        self.assertIn("this is a secret for something else, not a join token", reason.sentence)
+        self.assertNotIn(token_digest(secret)[:12], [token.id for token in self.now(self.cluster.tokens.all())])
+
+    def test_91_what_people_mistake(self) -> None:
+        """The CA pin, and the id of a token, are recognised and named."""
+        pin = self.refused(self.cluster.tokens.redeem("sha256:" + "0" * 64, "Node", HOST), TokenType)
+        self.assertIn("this is a CA pin, not a join token", pin.sentence)
+        identity = token_digest(self.token())[:12]
+        reason = self.refused(self.cluster.tokens.redeem(identity, "Node", HOST), TokenType)
+        self.assertIn("this is the id of a token, not the token", reason.sentence)
+
+    def test_static(self) -> None:
+        """A static token never expires, is listed first, and cannot be removed."""
+        self.clock.advance(1e9)
+        self.assertEqual(self.now(self.cluster.tokens.redeem(STATIC, "Proxy", HOST)).created_by, "configuration")
+        first = self.now(self.cluster.tokens.all())[0]
+        self.assertTrue(first.static)
+        for name in (STATIC, first.id):
+            reason = self.refused(self.cluster.tokens.remove(name), BadParameter)
+            self.assertIn(f"token {first.id} is statically configured and cannot be removed", reason.sentence)
+            self.assertNotIn(STATIC, reason.sentence)
+
+    def test_list(self) -> None:
+        """Those that can be used, the first to expire first."""
+        for ttl_s in (3600.0, 600.0, 60.0):
+            self.token(ttl_s=ttl_s)
+        self.clock.advance(61)
+        expiries = [token.expires_at for token in self.now(self.cluster.tokens.all())]
+        self.assertEqual(expiries, [None, NOW + 600, NOW + 3600])
+
+    def test_chosen_value(self) -> None:
+        """The administrator may choose the value, once; when the first has expired, again."""
+        self.assertEqual(self.token(secret="correct-horse"), "correct-horse")
+        reason = self.refused(
+            self.cluster.tokens.create(roles=("node",), ttl_s=60, created_by="bob", secret="correct-horse"),
+            AlreadyExists,
+        )
+        self.assertEqual(reason.sentence, "A token with this value exists already; choose another one.")
+        self.clock.advance(1800)
+        self.token(secret="correct-horse")
+        self.refused(
+            self.cluster.tokens.create(roles=("node",), ttl_s=60, created_by="bob", secret=STATIC), AlreadyExists
+        )
+
+    def test_refused_at_creation(self) -> None:
+        """Values that can be guessed or not be typed, times out of bounds, roles and names that there are not."""
+        for options, kind, sentence in (
+            ({"secret": "short"}, BadParameter, "A token has 8 to 512 characters."),
+            ({"secret": "with space"}, BadParameter, "printable ASCII"),
+            ({"secret": "/etc/token-file"}, BadParameter, "without spaces and slashes"),
+            ({"ttl_s": 59.0}, BadParameter, "lives for 1 minute to 48 hours, and not 59 seconds"),
+            ({"ttl_s": 172801.0}, BadParameter, "1 minute to 48 hours"),
+            ({"ttl_s": -1.0}, BadParameter, "1 minute to 48 hours"),
+            ({"ttl_s": float("nan")}, BadParameter, "1 minute to 48 hours"),
+            ({"roles": ()}, BadParameter, "at least one role"),
+            ({"roles": ("admin",)}, BadParameter, "the roles node, proxy, auth, and not 'admin'"),
+            ({"principals": ("*.example.com",)}, PrincipalForbidden, "is not a host name"),
+            ({"node_name": "web1,web2"}, PrincipalForbidden, "is not a host name"),
+            ({"labels": {"en v": "prod"}}, BadParameter, "has other characters"),
+        ):
+            usual: dict[str, object] = {"roles": ("node",), "ttl_s": 60.0, "created_by": "alice"}
+            creating = self.cluster.tokens.create(**{**usual, **options})  # type: ignore[arg-type]
+            self.assertIn(sentence, self.refused(creating, kind).sentence)
+
+    def test_remove_unknown(self) -> None:
+        """The sentence does not repeat what may be somebody's secret."""
+        reason = self.refused(self.cluster.tokens.remove("not-a-token-of-ours"), NotFound)
+        self.assertEqual(reason.sentence, "There is no such token; 'tctl tokens ls' lists them by their ids.")
