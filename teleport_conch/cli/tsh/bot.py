@@ -38,6 +38,10 @@ MOST_RETRY_S = 300.0
 JITTER = 0.1
 """Share of a wait by which it may be longer or shorter."""
 _MAY_PASS = (ConnectionProblem, LimitExceeded)
+_RISK = (
+    "WARNING: this proxy was not verified. Whoever stands in between reads the token, and can be this robot. The pin"
+    " that 'tctl status' prints on the auth server makes it safe: --ca-pin=sha256:..."
+)
 
 
 def bot(arguments: Namespace) -> None:
@@ -80,6 +84,8 @@ class Joining:
         if not token:
             raise BadParameter(f"There is no token in {self._token_file}.")
         proxy = await verified(self._clock, self._proxy.web, self._pin, insecure=self._insecure)
+        if not proxy.is_verified:
+            _say(_RISK)
         authorities = await self._authorities(proxy)
         auth = AuthClient(self._clock, [self._proxy.web], ServerPolicy(authorities))
         try:
