@@ -14,6 +14,7 @@ from twisted.web.server import Request
 from teleport_conch.auth import limits
 from teleport_conch.auth.clocks import Clocks
 from teleport_conch.auth.rules.callers import Judge, Peer, Verdict
+from teleport_conch.errors import CertificateMalformed
 from teleport_conch.https.site import BoundedChannel, BoundedRequest, BoundedSite
 
 
@@ -42,16 +43,25 @@ class APIChannel(BoundedChannel):
 
     def verdict(self) -> Verdict:
         """What is thought of the certificate that the client showed, now."""
-        self._verdict = self.site.judge.judge(self._certificate, self._verdict)
+        try:
+            self._verdict = self.site.judge.judge(self._certificate, self._verdict)
+        except CertificateMalformed as reason:
+            self._verdict = Verdict(None, reason, (), float("inf"))
         return self._verdict
 
     @cached_property
     def _certificate(self) -> x509.Certificate | None:
-        """What the client showed in the handshake; it shows nothing after it."""
+        """What the client showed in the handshake; it shows nothing after it.
+
+        :raises CertificateMalformed: OpenSSL takes it, and it cannot be read.
+        """
         if not ISSLTransport.providedBy(self.transport):
             return None
         shown = self.transport.getPeerCertificate()
-        return shown.to_cryptography() if isinstance(shown, X509) else None
+        try:
+            return shown.to_cryptography() if isinstance(shown, X509) else None
+        except (ValueError, TypeError, x509.InvalidVersion):
+            raise CertificateMalformed("The certificate cannot be read.") from None
 
     def body_limit(self) -> int:
         """How many bytes a body may have, by who sends it."""

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 
+from cryptography.hazmat.primitives.serialization import Encoding
+from OpenSSL.crypto import FILETYPE_ASN1, X509, load_certificate
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import ISSLTransport
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from teleport_conch.auth import limits
 from teleport_conch.auth.routes.gate import ANYBODY, Call
 from teleport_conch.auth.routes.site import APIChannel, APISite
 from teleport_conch.auth.rules.callers import Verdict
+from teleport_conch.errors import CertificateMalformed
 from teleport_conch.https.limits import DISCARDED_BYTES, DISCARDING_S, IDLE_S
 from tests.auth.fixture import ClusterTestCase
 
@@ -39,6 +44,18 @@ class _Wire(StringTransport):
 
     def setTcpNoDelay(self, enabled: bool) -> None:
         """There is no TCP."""
+
+
+@implementer(ISSLTransport)
+class _TLSWire(_Wire):
+    """One over which the client showed a certificate."""
+
+    def __init__(self, shown: bytes) -> None:
+        super().__init__()
+        self._shown = shown
+
+    def getPeerCertificate(self) -> X509:
+        return load_certificate(FILETYPE_ASN1, self._shown)
 
 
 class SiteTestCase(ClusterTestCase):
@@ -290,3 +307,18 @@ class LogTests(SiteTestCase):
         self.assertEqual(lines, [])
         self.assertNotIn(secret, str(self.emitted.events))
         self.site.stopFactory()
+
+
+class ShownTests(SiteTestCase):
+    def test_unreadable(self) -> None:
+        """A certificate that OpenSSL takes and nobody can read is refused, and is no failure of ours."""
+        good = self.certificate().public_bytes(Encoding.DER)
+        for there, instead in ((b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x07"), (b"\x17\x0d2", b"\x17\x0d:")):
+            self.assertIn(there, good)
+            self.channel = APIChannel()
+            self.channel.site = self.site
+            self.channel.transport = _TLSWire(good.replace(there, instead, 1))  # type: ignore[assignment]  # it is one
+            verdict = self.channel.verdict()
+            self.assertIsInstance(verdict.refusal, CertificateMalformed)
+            self.assertEqual(verdict.peer, None)
+            self.assertEqual(self.channel.body_limit(), 64 << 10)
