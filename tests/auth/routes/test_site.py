@@ -12,7 +12,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import ISSLTransport
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import directlyProvides
 
 from teleport_conch.auth import limits
 from teleport_conch.auth.routes.gate import ANYBODY, Call
@@ -46,13 +46,13 @@ class _Wire(StringTransport):
         """There is no TCP."""
 
 
-@implementer(ISSLTransport)
 class _TLSWire(_Wire):
     """One over which the client showed a certificate."""
 
     def __init__(self, shown: bytes) -> None:
         super().__init__()
         self._shown = shown
+        directlyProvides(self, ISSLTransport)
 
     def getPeerCertificate(self) -> X509:
         return load_certificate(FILETYPE_ASN1, self._shown)
@@ -317,7 +317,7 @@ class ShownTests(SiteTestCase):
             self.assertIn(there, good)
             self.channel = APIChannel()
             self.channel.site = self.site
-            self.channel.transport = _TLSWire(good.replace(there, instead, 1))  # type: ignore[assignment]  # it is one
+            self.channel.transport = _TLSWire(good.replace(there, instead, 1))
             verdict = self.channel.verdict()
             self.assertIsInstance(verdict.refusal, CertificateMalformed)
             self.assertEqual(verdict.peer, None)
