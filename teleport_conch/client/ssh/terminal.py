@@ -94,7 +94,7 @@ class Window:
     def take(self, reactor: Any) -> None:
         """Makes the terminal raw, and follows its size."""
         self._before = termios.tcgetattr(self._fd)
-        tty.setraw(self._fd)
+        tty.setraw(self._fd, termios.TCSADRAIN)  # what was typed already is for the program
         signal.signal(signal.SIGWINCH, lambda *_: reactor.callFromThread(self._tell))
 
     def give_back(self) -> None:
@@ -185,7 +185,10 @@ class Keyboard:
             self._channel.close()
 
     def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:  # noqa: B008 - as Twisted has it
-        """The reactor is done with the descriptor."""
+        """A pipe whose other end is closed: the reactor asks to read no more of it, and has taken it out."""
+        if self._reading:
+            self._reading = False
+            self._channel.send_eof()
 
 
 class Taken:
