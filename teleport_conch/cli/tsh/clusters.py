@@ -8,7 +8,8 @@ from twisted.internet.interfaces import IReactorTime
 
 from teleport_conch.cli.table import table
 from teleport_conch.cli.tsh import places
-from teleport_conch.cli.tsh.session import current_login, with_auth
+from teleport_conch.cli.tsh.calls import with_auth
+from teleport_conch.cli.tsh.session import current_login
 from teleport_conch.client.api import AuthClient
 from teleport_conch.errors import ConnectionProblem
 

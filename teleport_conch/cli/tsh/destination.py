@@ -8,11 +8,13 @@ from collections.abc import Mapping
 
 from attrs import field, frozen
 
-from teleport_conch.cli.tsh.nodes import parse_labels
 from teleport_conch.errors import BadParameter
 
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252})|\[?[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*\]?")
 _LOGIN = re.compile(r"[A-Za-z0-9_.@\\$][A-Za-z0-9_.@\\$+-]{0,254}")
+
+
+_KEY = re.compile(r"[A-Za-z0-9_/.*][A-Za-z0-9_/.*-]*")
 
 
 @frozen
@@ -70,3 +72,15 @@ def _split(text: str) -> tuple[str, int]:
     if not (port.isascii() and port.isdigit() and int(port) < 1 << 16):
         raise BadParameter(f"{port[:16]!a} is not a port.")
     return host, int(port)
+
+
+def parse_labels(text: str) -> Mapping[str, str]:
+    """Reads ``env=prod,role=db``.
+
+    :raises BadParameter: a part of it has no ``=``.
+    """
+    pairs = [part.partition("=") for part in text.split(",") if part]
+    for key, equals, _ in pairs:
+        if not equals or not _KEY.fullmatch(key.strip()):
+            raise BadParameter(f"{key[:64]!a} is not a label: write label=value, with commas between several.")
+    return {key.strip(): value.strip() for key, _, value in pairs}

@@ -159,6 +159,7 @@ def _add_config(parsers: Parsers) -> None:
     config.add_argument("--os", dest="system", choices=SYSTEMS, help="for another system than this one")
     proxy = parsers.add_parser("proxy", help="connections for other programs")
     inner = commands(proxy)
+    _leaf(inner, "login", "Log in again where the certificates have ended: what Match exec runs.", "proxying.login")
     ssh = _leaf(inner, "ssh", "Connect stdin and stdout to a node: what ProxyCommand runs.", "proxying.ssh")
     ssh.add_argument("destination", metavar="[LOGIN@]NODE[:PORT]", help="where to")
 

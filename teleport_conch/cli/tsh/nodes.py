@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import sys
 from argparse import Namespace
@@ -13,16 +12,16 @@ from twisted.internet.interfaces import IReactorTime
 
 from teleport_conch.cli.table import inert, table
 from teleport_conch.cli.tsh import places
+from teleport_conch.cli.tsh.calls import with_auth
+from teleport_conch.cli.tsh.destination import parse_labels
 from teleport_conch.cli.tsh.prompts import progress
-from teleport_conch.cli.tsh.session import current_login, with_auth
+from teleport_conch.cli.tsh.session import current_login
 from teleport_conch.client.api import AuthClient
-from teleport_conch.errors import BadParameter
 from teleport_conch.resources.server import Server
 
 LABELS_IN_LINE = 2
 """How many labels stand in one line of the table, as Teleport's has it."""
 MIN_LABELS_WIDTH = 16
-_KEY = re.compile(r"[A-Za-z0-9_/.*][A-Za-z0-9_/.*-]*")
 
 
 def listing(arguments: Namespace) -> None:
@@ -43,18 +42,6 @@ async def matching(client: AuthClient, labels: Mapping[str, str], search: str = 
     """The nodes with all of these labels that somebody may log in to, sorted by their names."""
     found = await client.nodes(labels, search)
     return sorted(found, key=lambda node: (node.hostname, node.name))
-
-
-def parse_labels(text: str) -> Mapping[str, str]:
-    """Reads ``env=prod,role=db``.
-
-    :raises BadParameter: a part of it has no ``=``.
-    """
-    pairs = [part.partition("=") for part in text.split(",") if part]
-    for key, equals, _ in pairs:
-        if not equals or not _KEY.fullmatch(key.strip()):
-            raise BadParameter(f"{key[:64]!a} is not a label: write label=value, with commas between several.")
-    return {key.strip(): value.strip() for key, _, value in pairs}
 
 
 def _width() -> int | None:

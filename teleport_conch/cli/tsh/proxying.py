@@ -8,9 +8,14 @@ from argparse import Namespace
 
 from teleport_conch.cli.tsh import destination as destinations
 from teleport_conch.cli.tsh import openssh, places
-from teleport_conch.cli.tsh.session import current_login
+from teleport_conch.cli.tsh.session import current_login, current_profile
 from teleport_conch.cli.tsh.ssh_config import ALIAS
 from teleport_conch.errors import BadParameter
+
+
+def login(arguments: Namespace) -> None:
+    """What ``Match exec`` runs: OpenSSH reads the certificate when it has started the ProxyCommand, and not later."""
+    current_profile(arguments, places.home())
 
 
 def ssh(arguments: Namespace) -> None:
@@ -18,12 +23,12 @@ def ssh(arguments: Namespace) -> None:
     home, wanted = places.home(), destinations.parse(arguments.destination, with_port=True)
     if wanted.labels:
         raise BadParameter("Name one node: a connection has one other end.")
-    login = current_login(arguments, home)
     program = openssh.find("ssh")
     if program is None:
         from teleport_conch.cli.tsh.own_client import splice  # loads an SSH engine
 
-        sys.exit(splice(home, login, wanted))
+        sys.exit(splice(home, current_login(arguments, home), wanted))
+    profile = current_profile(arguments, home)
     where = f"[{wanted.host}]:{wanted.port or 3022}"
-    config = str(home.ssh_config(login.profile).absolute())
+    config = str(home.ssh_config(profile).absolute())
     os.execv(program, ["ssh", "-F", config, "-W", where, "--", ALIAS])  # noqa: S606 - there is no shell to want

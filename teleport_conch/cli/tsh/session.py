@@ -5,20 +5,10 @@ from __future__ import annotations
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Awaitable, Callable
-from typing import TypeVar, cast
 
-from twisted.internet.interfaces import IReactorCore, IReactorTime
-
-from teleport_conch.cli.logs import begin_log, observer
-from teleport_conch.cli.running import run_to_end
 from teleport_conch.cli.tsh import places
-from teleport_conch.client.api import AuthClient
-from teleport_conch.client.profiles import Home, Login
-from teleport_conch.client.tls import client_options
+from teleport_conch.client.profiles import Home, Login, Profile
 from teleport_conch.errors import NotFound
-
-_Value = TypeVar("_Value")
 
 MARGIN_S = 5.0
 """A certificate that ends sooner is not worth beginning with, in seconds."""
@@ -29,20 +19,25 @@ def current_login(arguments: Namespace, home: Home) -> Login:
 
     :raises TeleportError: there is none, and it cannot be made.
     """
-    login = _found(arguments, home)
-    if login is not None and not login.expired_at(time.time() + MARGIN_S):
-        return login
-    if login is None and not arguments.proxy:
+    return home.login(current_profile(arguments, home))
+
+
+def current_profile(arguments: Namespace, home: Home) -> Profile:
+    """The same, for who needs no more than to know that it is good."""
+    if _is_good(arguments, home):
+        return places.chosen_profile(arguments, home)
+    if not arguments.proxy:
         places.chosen_profile(arguments, home)  # whose refusal says what to do
     again_by_itself(arguments, home)
-    return home.login(places.chosen_profile(arguments, home))
+    return places.chosen_profile(arguments, home)
 
 
-def _found(arguments: Namespace, home: Home) -> Login | None:
+def _is_good(arguments: Namespace, home: Home) -> bool:
     try:
-        return home.login(places.chosen_profile(arguments, home))
+        certificate = home.shown(places.chosen_profile(arguments, home))
     except NotFound:
-        return None
+        return False
+    return certificate.valid_before > time.time() + MARGIN_S
 
 
 def again_by_itself(arguments: Namespace, home: Home) -> None:
@@ -58,22 +53,3 @@ def again_by_itself(arguments: Namespace, home: Home) -> None:
     done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=sys.stderr, check=False)
     if done.returncode:
         raise SystemExit(done.returncode)
-
-
-def with_auth(
-    arguments: Namespace, login: Login, run: Callable[[IReactorTime, AuthClient], Awaitable[_Value]]
-) -> _Value:
-    """What ``run`` answers, with the API of auth, which the proxy leads to."""
-    from twisted.internet import reactor as installed
-
-    begin_log(*([observer(sys.stderr, "debug")] if arguments.debug else []))
-    reactor = cast(IReactorTime, installed)
-
-    async def work() -> _Value:
-        client = AuthClient(reactor, [login.profile.web_proxy_addr], client_options(login.identity))
-        try:
-            return await run(reactor, client)
-        finally:
-            await client.close()
-
-    return run_to_end(cast(IReactorCore, installed), work)

@@ -14,11 +14,12 @@ from twisted.internet.interfaces import IReactorTime
 from teleport_conch.cli.table import inert
 from teleport_conch.cli.tsh import destination as destinations
 from teleport_conch.cli.tsh import openssh, places
+from teleport_conch.cli.tsh.calls import with_auth
 from teleport_conch.cli.tsh.destination import Destination
 from teleport_conch.cli.tsh.many import Run, run_on_all
 from teleport_conch.cli.tsh.nodes import matching
 from teleport_conch.cli.tsh.prompts import progress
-from teleport_conch.cli.tsh.session import current_login, with_auth
+from teleport_conch.cli.tsh.session import current_login
 from teleport_conch.client.api import AuthClient
 from teleport_conch.client.profiles import Home, Login
 from teleport_conch.errors import NotFound

@@ -28,6 +28,9 @@ Host *.{cluster} {proxy}
     StrictHostKeyChecking yes
     UpdateHostKeys no
 
+# Who has to log in again is asked before the certificate is read
+Match host *.{cluster},{proxy} exec "{program} proxy login {flags}"
+
 # All but the proxy are reached through it
 Host *.{cluster} !{proxy}
     Port 3022
@@ -86,13 +89,16 @@ def for_people(files: Files, profile: Profile, program: str) -> str:
     :param program: how ``tsh`` is called, for a shell.
     :raises BadParameter: a path cannot be written in it.
     """
-    command = f"{program} proxy ssh --proxy={_web(profile)} --cluster={profile.cluster} '%h:%p'"
+    flags = f"--proxy={_web(profile)} --cluster={profile.cluster}"
+    command = f"{program} proxy ssh {flags} '%h:%p'"
     return _TEXT.format(
         proxy=profile.proxy_host,
         cluster=profile.cluster,
         key=quoted(files.key),
         certificate=quoted(files.certificate),
         known_hosts=quoted(files.known_hosts),
+        program=program,
+        flags=flags,
         command=command,
     )
 

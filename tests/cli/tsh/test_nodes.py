@@ -6,7 +6,8 @@ import json
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from teleport_conch.cli.tsh.nodes import parse_labels, shown
+from teleport_conch.cli.tsh.destination import parse_labels
+from teleport_conch.cli.tsh.nodes import shown
 from teleport_conch.errors import BadParameter
 from teleport_conch.resources.server import Server
 

@@ -1,0 +1,37 @@
+"""Calls to auth, to which the proxy leads."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from collections.abc import Awaitable, Callable
+from typing import TypeVar, cast
+
+from twisted.internet.interfaces import IReactorCore, IReactorTime
+
+from teleport_conch.cli.logs import begin_log, observer
+from teleport_conch.cli.running import run_to_end
+from teleport_conch.client.api import AuthClient
+from teleport_conch.client.profiles import Login
+from teleport_conch.client.tls import client_options
+
+_Value = TypeVar("_Value")
+
+
+def with_auth(
+    arguments: Namespace, login: Login, run: Callable[[IReactorTime, AuthClient], Awaitable[_Value]]
+) -> _Value:
+    """What ``run`` answers, with the API of auth, which the proxy leads to."""
+    from twisted.internet import reactor as installed
+
+    begin_log(*([observer(sys.stderr, "debug")] if arguments.debug else []))
+    reactor = cast(IReactorTime, installed)
+
+    async def work() -> _Value:
+        client = AuthClient(reactor, [login.profile.web_proxy_addr], client_options(login.identity))
+        try:
+            return await run(reactor, client)
+        finally:
+            await client.close()
+
+    return run_to_end(cast(IReactorCore, installed), work)
