@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -142,5 +141,5 @@ def unpacked_all(fields: Fields, key: str) -> tuple[str, ...]:
 def _decoded(text: str, where: str) -> str:
     try:
         return base64.b64decode(text, validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # which is what binascii and Unicode raise, too
         raise BadParameter(f"{where} has to be base64 of a text.") from None

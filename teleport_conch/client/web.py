@@ -7,14 +7,12 @@ computer trusts for the web.
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Sequence
 
 from attrs import field, frozen
 from twisted.internet.interfaces import IReactorTime
 
-from teleport_conch.certs import keys, names
+from teleport_conch.certs import keys, names, public
 from teleport_conch.certs.names import PROXY_SERVER_NAME
 from teleport_conch.certs.public import PublicAuthority
 from teleport_conch.certs.tls import load_certificate_pem
@@ -33,7 +31,6 @@ from teleport_conch.resources.fields import Fields
 TIMEOUT_S = 30.0
 #: Certificates that a proxy may show as those of the cluster's authority; rotation needs two.
 MAX_AUTHORITIES = 16
-_MAX_CERTIFICATE_CHARS = 1 << 15
 _NS = 1_000_000_000
 
 
@@ -102,33 +99,15 @@ class SignedIn:
         if not authorities:
             raise BadParameter(f"missing parameter {fields.where}.host_signers")
         user = fields.text("username", max_chars=255)
-        return cls(user, _unpacked(fields, "cert"), _unpacked(fields, "tls_cert"), authorities)
+        return cls(user, public.unpacked(fields, "cert"), public.unpacked(fields, "tls_cert"), authorities)
 
 
 def _authority(signer: Fields) -> PublicAuthority:
-    lines = _all_unpacked(signer, "checking_keys")
+    lines = public.unpacked_all(signer, "checking_keys")
     cluster = signer.text("domain_name", max_chars=255)
-    return PublicAuthority("host", cluster, tuple(map(keys.blob_of_line, lines)), _all_unpacked(signer, "tls_certs"))
-
-
-def _unpacked(fields: Fields, key: str) -> str:
-    return _decoded(fields.text(key, max_chars=_MAX_CERTIFICATE_CHARS), f"{fields.where}.{key}")
-
-
-def _all_unpacked(fields: Fields, key: str) -> tuple[str, ...]:
-    found = fields.texts(key, max_items=MAX_AUTHORITIES, max_chars=_MAX_CERTIFICATE_CHARS)
-    return tuple(_decoded(text, f"{fields.where}.{key}") for text in found)
-
-
-def _decoded(text: str, where: str) -> str:
-    try:
-        return base64.b64decode(text, validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
-        raise BadParameter(f"{where} has to be base64 of a text.") from None
-
-
-def _packed(text: str) -> str:
-    return base64.b64encode(text.encode()).decode("ascii")
+    return PublicAuthority(
+        "host", cluster, tuple(map(keys.blob_of_line, lines)), public.unpacked_all(signer, "tls_certs")
+    )
 
 
 class ProxyWeb:
@@ -156,8 +135,8 @@ class ProxyWeb:
         body = {
             "user": wish.user,
             **credentials.to_json(),
-            "pub_key": _packed(wish.ssh_key),
-            "tls_pub_key": _packed(wish.tls_key),
+            "pub_key": public.packed(wish.ssh_key),
+            "tls_pub_key": public.packed(wish.tls_key),
             "ttl": round(wish.ttl_s * _NS),
         }
         return SignedIn.from_json(await self._call("POST", "/webapi/ssh/certs", body))

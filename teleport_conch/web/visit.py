@@ -66,9 +66,9 @@ class Visit:
 
 
 def header(request: Request, name: str) -> str:
-    """A header, empty where there is none."""
-    value = request.getHeader(name)
-    return value if isinstance(value, str) else ""
+    """A header, empty where there is none. Bytes that are no text stay different from any that is."""
+    value = request.getHeader(name.encode("ascii"))
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else ""
 
 
 def bearer(request: Request) -> str:

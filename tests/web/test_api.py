@@ -73,6 +73,7 @@ class LoginTests(WebTestCase):
             {"user": 7},
             {"user": "x" * 256},
             {"pub_key": "not base64!"},
+            {"tls_pub_key": "\u202e"},
             {"ttl": -1},
             {"ttl": 10**40},
             {"otp_token": "1" * 513},

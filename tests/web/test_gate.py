@@ -172,6 +172,16 @@ class HeaderTests(WebTestCase):
         self.assertEqual((answer.status, answer.code), (401, "UNAUTHENTICATED"))
 
 
+class OddBytesTests(WebTestCase):
+    def test_98_headers(self) -> None:
+        """Headers that are no text are answered like any others that say nothing."""
+        for name, status in ((f"Cookie: {SESSION_COOKIE}=", 303), ("Origin: ", 303), ("X: ", 303)):
+            answer = self.raw(f"GET /web/account HTTP/1.1\r\nHost: {HOST}\r\n{name}".encode() + b"\xff\xfe\r\n\r\n")
+            self.assertEqual(answer.status, status, name)
+        head = f"DELETE /webapi/sessions HTTP/1.1\r\nHost: {HOST}\r\nCookie: {SESSION_COOKIE}=5e55a\r\n"
+        self.assertEqual(self.raw(head.encode() + b"Authorization: Bearer \xff\r\n\r\n").code, "CROSS_SITE")
+
+
 class SiteTests(WebTestCase):
     """Threat 100: other sites, which can make a browser send anything but our tokens."""
 
