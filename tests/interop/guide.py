@@ -46,7 +46,7 @@ _BLOCK = re.compile(
 _TYPED = re.compile(r"(?P<machine>[a-z]+[0-9]?)(?:[#$]) (?P<line>.*)")
 _LINK = re.compile(r"https://\S+/web/(?:invite|reset)/([0-9a-f]+)")
 _PIN = re.compile(r"sha256:[0-9a-f]{64}")
-_TOKEN = re.compile(r"(?:The invite token: |--token=)([0-9a-f]{32})")
+_TOKEN = re.compile(r"--token=([0-9a-f]{32})|^ +([0-9a-f]{32})$", re.MULTILINE)
 _REFERENCE = re.compile(r"reference ([0-9a-z]{8})")
 _LOCK = re.compile(r"lock/([0-9a-f-]{36})")
 _STANDING_FOR = {"PIN": _PIN, "TOKEN": _TOKEN, "REF": _REFERENCE, "LOCK": _LOCK, "LINK": _LINK}
