@@ -241,6 +241,16 @@ class RenewalTests(BotTestCase):
         self.renew(second)
         self.assertEqual(self.renew(first, key).code, "IDENTITY_COPIED")
 
+    def test_backup_put_back(self) -> None:
+        """Auth that was put back from a backup goes on with what robots have by now; the next copy is noticed again."""
+        answer = self.join_bot(self.make())
+        saved = self.cluster.bots.shelf.get("ci").value
+        third = self.renew(self.renew(answer))
+        self.now(self.cluster.bots.shelf.replace(saved))
+        fourth = self.renew(third)
+        self.assertEqual((fourth.status, fourth.body["generation"], self.bot().generation), (200, 4, 4))
+        self.assertEqual(self.renew(third).code, "IDENTITY_COPIED")
+
     def test_key_of_another(self) -> None:
         """A thief who knows the robot's SSH key, which is no secret, is no robot that did not hear the answer."""
         token = self.make()
