@@ -10,12 +10,13 @@ from teleport_conch.cli.tsh.line import tsh_parser
 _BASH = """\
 # Completion of tsh for bash: eval "$(tsh completion bash)"
 _tsh() {{
-    local word=${{COMP_WORDS[COMP_CWORD]}} path="" each longer
-    for each in "${{COMP_WORDS[@]:1:COMP_CWORD-1}}"; do
-        longer=${{path:+$path/}}$each
-        case " {commands} " in *" $longer "*) path=$longer ;; esac
+    local word="${{COMP_WORDS[$COMP_CWORD]}}" found="" longer at=1
+    while [ "$at" -lt "$COMP_CWORD" ]; do
+        longer="${{found:+$found/}}${{COMP_WORDS[$at]}}"
+        case " {commands} " in *" $longer "*) found=$longer ;; esac
+        at=$((at + 1))
     done
-    case $path in
+    case $found in
 {cases}
     esac
 }}
