@@ -26,6 +26,7 @@ from teleport_conch.resources.user import User
 from teleport_conch.storage.backend import IBackend
 
 LONG_CERTIFICATES = "long_certificates/"
+CHANGED_MEANWHILE = "The password was changed by somebody else at the same time; log in again."
 
 
 @define(eq=False)
@@ -67,14 +68,16 @@ class People:
         :raises PasswordRefused: the new one is no good.
         :raises: see :meth:`~teleport_conch.auth.people.proving.Proving.prove`.
         """
-        data = check_new(new, given.name)
+        data, before = check_new(new, given.name), await self.vault.find(given.name)
         user = await self.proving.prove(given)
-        kept = await self.hashing.make(data)
         credentials = await self.vault.find(user.name)
+        if _is_another(before, credentials):
+            raise LoginRefused(CHANGED_MEANWHILE)
+        kept = await self.hashing.make(data)
         try:
             await self.vault.swap(user.name, evolve(credentials, password=kept))
         except (CompareFailed, NotFound):
-            raise LoginRefused("The password was changed by somebody else at the same time; log in again.") from None
+            raise LoginRefused(CHANGED_MEANWHILE) from None
         await self.sessions.end_all(user.name)
         self._emit("user.password_change", {"user": user.name, "method": "password", "addr.remote": given.address})
 
@@ -102,6 +105,12 @@ class People:
         await self.invites.drop(user)
         await self.sessions.end_all(user)
         await self.attempts.forget(self.attempts.counter(user, known=True))
+
+
+def _is_another(before: Credentials, after: Credentials) -> bool:
+    """Whether the password was reset or changed while somebody proved to have it; the same may be hashed anew."""
+    was_current = before.password is not None and before.password.is_current
+    return after.password is None or (was_current and after.password != before.password)
 
 
 async def open_people(

@@ -155,6 +155,8 @@ class Proving:
             data = prepared(given.password)
             credentials = evolve(credentials, password=await self._hashing.make(data or b""))
         elif proof.factor == second_factor.OFF:
+            if (await self._vault.find(user.name)).revision != credentials.revision:
+                raise _Wrong("the user was reset at the same time")
             return
         try:
             await self._vault.swap(user.name, credentials)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from twisted.internet.defer import Deferred
 
 from teleport_conch.auth.people import invites
+from teleport_conch.auth.people.credentials import Credentials
+from teleport_conch.auth.people.passwords import Hashing
 from teleport_conch.errors import InviteUsed
 from teleport_conch.resources.user import User
 from tests.auth.fixture import NOW, Answered
@@ -317,6 +322,24 @@ class PasswordTests(PeopleTestCase):
         self.assertEqual(self.change(new_password="password1234").code, "PASSWORD_REFUSED")
         self.assertEqual(self.change(new_password="").code, "PASSWORD_REFUSED")
         self.assertEqual(self.log_in().status, 200)
+
+    def test_reset_meanwhile(self) -> None:
+        """Whoever had the old one sets no password after a reset, however long the new one takes to hash."""
+        for method in ("verify", "make"):
+            with self.subTest(method):
+                self.setUp()
+                self.settle()
+                usual = getattr(Hashing, method)
+
+                async def slow(hashing: Hashing, *given: object, usual: Callable[..., Any] = usual) -> object:
+                    found: object = await usual(hashing, *given)
+                    await self.cluster.people.vault.put("alice", Credentials())
+                    return found
+
+                self.patch(Hashing, method, slow)
+                self.assertEqual(self.change().code, "LOGIN_REFUSED")
+                self.patch(Hashing, method, usual)
+                self.assertEqual(self.now(self.cluster.people.vault.find("alice")).password, None)
 
     def test_of_another(self) -> None:
         """With one's own password nobody changes another's."""

@@ -6,6 +6,7 @@ from attrs import evolve
 from twisted.internet.defer import Deferred
 
 from teleport_conch.auth.people import attempts, passwords
+from teleport_conch.auth.people.credentials import Credentials
 from teleport_conch.auth.people.proving import Given
 from teleport_conch.errors import LoginRefused
 from teleport_conch.resources.lock import Lock
@@ -372,6 +373,23 @@ class SecondFactorOffTests(PeopleTestCase):
         self.assertEqual(self.accept(token).body["recovery_codes"], [])
         self.assertEqual(self.log_in(otp_token="").status, 200)
         self.assertEqual(self.log_in(password="x" * 12, otp_token="").sentence, REFUSED)
+
+    def test_reset_meanwhile(self) -> None:
+        """A reset makes the password worthless for a login that is under way, too."""
+        for part in (self.cluster.people.proving, self.cluster.people.invites):
+            self.patch(part, "_required", lambda: "off")
+        self.add()
+        self.accept(self.invite())
+        usual = passwords.Hashing.verify
+
+        async def slow(hashing: passwords.Hashing, typed: str, kept: passwords.PasswordHash | None) -> bool:
+            right = await usual(hashing, typed, kept)
+            await self.cluster.people.vault.put("alice", Credentials())
+            return right
+
+        self.patch(passwords.Hashing, "verify", slow)
+        self.assertEqual(self.log_in(otp_token="").sentence, REFUSED)
+        self.assertEqual(self.errors(), ["the user was reset at the same time"])
 
     def test_switched_on(self) -> None:
         """Who has none then is refused, and an administrator is told what to do."""
