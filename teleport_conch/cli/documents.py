@@ -15,6 +15,8 @@ from teleport_conch.errors import BadParameter, TeleportError
 MAX_FILE_CHARS = 4 << 20
 MAX_DOCUMENTS = 1000
 MAX_DEPTH = 32
+MAX_VALUES = 200_000
+"""Of one document, those that an alias stands for counted each time: few lines of YAML can stand for billions."""
 
 _PATH = re.compile(r"[a-z_]+(?:\.[A-Za-z0-9_*/-]+|\[[0-9]+\])+")
 _INSTANTS = ("expires",)
@@ -108,9 +110,13 @@ class _Reader:
     def __init__(self, number: int) -> None:
         self._number = number
         self._construct = yaml.SafeLoader("").construct_object
+        self._left = MAX_VALUES
         self.lines: dict[str, int] = {}
 
     def value(self, node: yaml.Node, path: str, depth: int = 0) -> object:
+        self._left -= 1
+        if self._left < 0:
+            raise self._refusal(node, f"it has more than {MAX_VALUES} values")
         self.lines.setdefault(path, node.start_mark.line + 1)
         if depth > MAX_DEPTH:
             raise self._refusal(node, "it is nested too deeply")

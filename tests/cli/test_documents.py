@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from itertools import pairwise
 
 import yaml
 from hypothesis import given
@@ -98,6 +99,10 @@ class ReadingTests(SynchronousTestCase):
         self.assertIn("nested too deeply", self.sentence("kind: user\nspec: " + "[" * 40 + "]" * 40 + "\n"))
         self.assertIn("at most 1000 documents", self.sentence("kind: user\n---\n" * 1001))
         self.assertIn("characters", self.sentence("#" * (5 << 20)))
+        nine = ((name, ", ".join([f"*{before}"] * 9)) for before, name in pairwise("abcdefghij"))
+        levels = "".join(f"{name}: &{name} [{names}]\n" for name, names in nine)
+        laughs = f"kind: user\na: &a [x, x, x, x, x, x, x, x, x]\n{levels}"
+        self.assertIn("it has more than 200000 values", self.sentence(laughs))
 
     def test_no_objects_of_python(self) -> None:
         """YAML makes plain values here and runs nothing."""
