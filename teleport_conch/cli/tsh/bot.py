@@ -10,6 +10,7 @@ import random
 import sys
 import time
 from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
@@ -18,6 +19,7 @@ from twisted.internet.interfaces import IReactorCore, IReactorTime
 from twisted.internet.task import deferLater
 
 from teleport_conch.certs import keys
+from teleport_conch.certs.certificate import BACKDATED_S
 from teleport_conch.certs.identity import UserIdentity
 from teleport_conch.cli.logs import begin_log, observer
 from teleport_conch.cli.running import run_to_end
@@ -35,6 +37,8 @@ from teleport_conch.errors import BadParameter, CertificateExpired, ConnectionPr
 
 FIRST_RETRY_S = 2.0
 MOST_RETRY_S = 300.0
+LEAST_WAIT_S = 5.0
+"""Between two renewals, also where a wrong clock has it that the next one is due already."""
 JITTER = 0.1
 """Share of a wait by which it may be longer or shorter."""
 _MAY_PASS = (ConnectionProblem, LimitExceeded)
@@ -53,7 +57,7 @@ def bot(arguments: Namespace) -> None:
     with folder.locked():
         proxy = _proxy(arguments, folder)
         joining = Joining(clock, proxy, arguments.ca_pin, arguments.token_file, arguments.insecure)
-        keeping = Keeping(clock, folder, joining, spread(random.random, JITTER))
+        keeping = Keeping(clock, folder, joining, spread(random.random, JITTER), time.time)
         run_to_end(cast(IReactorCore, reactor), keeping.once if arguments.once else keeping.forever)
 
 
@@ -124,12 +128,16 @@ def _public(key: str) -> tuple[str, str]:
 
 @define
 class Keeping:
-    """Renews, and waits."""
+    """Renews, and waits.
+
+    :ivar _now: POSIX seconds.
+    """
 
     _clock: IReactorTime
     _folder: BotFolder
     _joining: Joining
     _jitter: Jitter
+    _now: Callable[[], float]
     _backoff: Backoff = field(init=False)
 
     @_backoff.default
@@ -144,12 +152,11 @@ class Keeping:
     async def forever(self) -> None:
         """Renews each time that it is due, until auth refuses, or nothing is left to renew with."""
         while True:
-            wait_s = self._due_s()
-            if wait_s > 0:
-                await deferLater(self._clock, wait_s)
+            await deferLater(self._clock, max(0.0, self._due_s()))
             try:
                 await self._renew()
                 self._backoff.reset()
+                await deferLater(self._clock, LEAST_WAIT_S)
             except _MAY_PASS as problem:
                 await self._wait_after(problem)
 
@@ -165,8 +172,8 @@ class Keeping:
         login = self._folder.login()
         if login is None:
             return 0.0
-        begin, end = login.certificate.valid_after, login.identity.not_after
-        return self._jitter((end - begin) / 2) - (time.time() - begin)
+        issued, end = login.certificate.valid_after + BACKDATED_S, login.identity.not_after
+        return self._jitter((end - issued) / 2) - (self._now() - issued)
 
     async def _renew(self) -> None:
         login, key = self._folder.login(), self._folder.next_key()
@@ -175,7 +182,7 @@ class Keeping:
         _say(f"{fresh.profile.user} has certificates of generation {generation}.")
 
     async def _again(self, login: Login, key: str) -> tuple[Login, int]:
-        if login.expired_at(time.time()):
+        if login.expired_at(self._now()):
             raise CertificateExpired(
                 "The certificates of this robot ended before they were renewed. Make a new one with 'tctl bots add',"
                 f" and start it with the new token, and an empty folder in place of {self._folder.path}."
