@@ -198,6 +198,7 @@ _TYPES = (
     _event("node.unreachable", "TJ004W", "node_id node_name addr error"),
     # What lets others in.
     _event("token.create", "TJ010I", "token roles user", "expires node_name principals"),
+    _event("token.update", "TJ012I", "token roles user", "expires node_name principals"),
     _event("token.delete", "TJ011I", "token user"),
     _event("cert.create", "TJ020I/TJ020W", "cert_type name", "serial logins principals roles expires method"),
     # Who may do what.

@@ -186,6 +186,12 @@ def check(documents: Sequence[Document], readers: Mapping[str, Callable[[object]
     """
     for document in documents:
         reader = readers.get(document.kind)
+        if document.kind in ("node", "proxy"):
+            raise document.explained(
+                BadParameter(
+                    f"A {document.kind} makes itself: it joins with a token, and says its labels and addresses."
+                )
+            )
         if reader is None:
             raise document.explained(
                 BadParameter(

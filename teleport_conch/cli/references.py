@@ -15,7 +15,7 @@ KINDS = (
 #: Of these, what can be removed.
 REMOVABLE = ("user", "role", "lock", "node", "proxy", "token")
 #: Of these, what can be edited.
-EDITABLE = ("user", "role", "lock", "cluster_config", "cluster_auth_preference")
+EDITABLE = ("user", "role", "lock", "token", "cluster_config", "cluster_auth_preference")
 #: Of these, what there is one of, and what that one is called.
 SINGLE = {"cluster_config": "cluster-config", "cluster_auth_preference": "cluster-auth-preference"}
 

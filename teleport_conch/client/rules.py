@@ -11,6 +11,7 @@ from attrs import frozen
 from teleport_conch.access.roles import Role
 from teleport_conch.client.answers import as_object, items
 from teleport_conch.client.exchange import Call
+from teleport_conch.client.tokens import TokenDocuments
 from teleport_conch.client.transport import Transport
 from teleport_conch.errors import AlreadyExists
 from teleport_conch.resources.cluster import ClusterConfig
@@ -128,6 +129,11 @@ class Rules:
     def locks(self) -> Collection[Lock]:
         """Those in force, and maybe some that have just expired."""
         return Collection(self.transport, "/v1/locks", Lock.from_json)
+
+    @property
+    def tokens(self) -> TokenDocuments:
+        """Those with which hosts join."""
+        return TokenDocuments(self.transport)
 
     @property
     def configuration(self) -> Single[ClusterConfig]:

@@ -23,7 +23,8 @@ class JoinToken:
 
     ``digest`` finds it and :attr:`id` names it. ``node_name``, ``principals`` and ``labels`` bind what a host that
     uses the token may be called and carry; empty means that the token does not bind them. ``expires_at`` is POSIX
-    seconds, None for a static token.
+    seconds, None for a static token. ``revision`` is the one that was read from storage, and that an update is checked
+    against; empty for no check.
     """
 
     digest: str
@@ -34,6 +35,7 @@ class JoinToken:
     node_name: str = ""
     principals: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(factory=dict)
+    revision: str = field(default="", eq=False, kw_only=True)
 
     @property
     def id(self) -> str:
@@ -45,10 +47,11 @@ class JoinToken:
         return self.expires_at is None
 
     def to_json(self) -> dict[str, object]:
+        revision = {"id": self.revision} if self.revision else {}
         return {
             "kind": "token",
             "version": "v2",
-            "metadata": {"name": self.id, "expires": self.expires_at},
+            "metadata": {"name": self.id, "expires": self.expires_at, **revision},
             "spec": {
                 "digest": self.digest,
                 "roles": list(self.roles),
@@ -72,4 +75,5 @@ class JoinToken:
             node_name=spec.text("node_name", default="", max_chars=255),
             principals=spec.texts("principals"),
             labels=spec.text_map("labels", max_items=64),
+            revision=metadata.text("id", default="", max_chars=18),
         )

@@ -42,6 +42,7 @@ MATRIX = {
     "DELETE /v1/proxies/<uuid>": (401, 403, 403, 403, 200),
     "GET /v1/tokens": (401, 403, 403, 403, 200),
     "POST /v1/tokens": (401, 403, 403, 403, 200),
+    "PUT /v1/tokens/<token>": (401, 403, 403, 403, 200),
     "DELETE /v1/tokens/<token>": (401, 403, 403, 403, 200),
     "GET /v1/authorities/<kind>": (401, 403, 200, 200, 200),
     "GET /v1/configuration": (401, 403, 200, 200, 200),
@@ -153,6 +154,7 @@ class MatrixTests(ClusterTestCase):
             "DELETE /v1/presence/<kind>/<uuid>": {"instance": "one"},
             "POST /v1/namespaces/<namespace>/nodes/<uuid>/reachability": {"error": "no route"},
             "POST /v1/tokens": {"roles": ["node"]},
+            "PUT /v1/tokens/<token>": {"roles": ["node"]},
             "POST /v1/ca/user/certs": {"user": "bob", "logins": ["root"], "ttl": 60, "public_ssh_key": SSH_KEY},
             "POST /v1/ca/emergency/certs": {
                 "name": "ops",

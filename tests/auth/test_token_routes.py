@@ -29,6 +29,33 @@ class TokenRouteTests(ClusterTestCase):
         answer = self.call(self.admin(), "POST", "/v1/tokens", {"roles": ["node", "proxy"]})
         self.assertEqual(JoinToken.from_json(answer.body["resource"]).expires_at, NOW + 1800)
 
+    def test_replace(self) -> None:
+        """Roles and end change, the secret stays; a revision that is not the newest is refused, and so is nonsense."""
+        secret, admin = self.token(), self.admin()
+        (listed,) = self.call(admin, "GET", "/v1/tokens").items
+        before = JoinToken.from_json(listed)
+        body = {"roles": ["proxy"], "expires": NOW + 7200, "id": before.revision}
+        after = JoinToken.from_json(self.call(admin, "PUT", f"/v1/tokens/{before.id}", body).body)
+        self.assertEqual((after.roles, after.expires_at, after.digest), (("Proxy",), NOW + 7200, before.digest))
+        self.assertEqual(self.emitted.events[-1].name, "token.update")
+        self.assertEqual(self.now(self.cluster.tokens.redeem(secret, "Proxy", "web1")).id, before.id)
+        for path, change, status, code in (
+            (before.id, body, 412, "COMPARE_FAILED"),
+            (before.id, {"roles": []}, 400, "BAD_PARAMETER"),
+            (before.id, {"roles": ["king"]}, 400, "BAD_PARAMETER"),
+            (before.id, {"roles": ["node"], "expires": NOW + 1}, 400, "BAD_PARAMETER"),
+            ("0123456789ab", {"roles": ["node"]}, 404, "NOT_FOUND"),
+        ):
+            answer = self.call(admin, "PUT", f"/v1/tokens/{path}", change)
+            self.assertEqual((answer.status, answer.code), (status, code), change)
+        kept = JoinToken.from_json(self.call(admin, "PUT", f"/v1/tokens/{before.id}", {"roles": ["node"]}).body)
+        self.assertEqual(kept.expires_at, NOW + 7200)
+
+    def test_create_until(self) -> None:
+        """An instant in place of a time to live."""
+        answer = self.call(self.admin(), "POST", "/v1/tokens", {"roles": ["node"], "expires": NOW + 900})
+        self.assertEqual(JoinToken.from_json(answer.body["resource"]).expires_at, NOW + 900)
+
     def test_remove_by_secret(self) -> None:
         """A secret in the path is found, and repeated nowhere."""
         secret = self.token()

@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from attrs import define
+from attrs import define, evolve
 
 from teleport_conch.auth.clocks import Clocks
 from teleport_conch.auth.hosts.labels import check_labels
@@ -36,7 +36,7 @@ from teleport_conch.errors import (
     TokenUnknown,
 )
 from teleport_conch.resources.token import ROLES, JoinToken, token_digest
-from teleport_conch.storage.backend import IBackend
+from teleport_conch.storage.backend import IBackend, Item
 
 PREFIX = "tokens/"
 GENERATED_BYTES = 16
@@ -91,35 +91,45 @@ class Tokens:
             ``principals`` (the only ones beside those that follow from name and UUID) and ``labels``.
         :return: the secret, which is not kept, and the token.
         """
-        now = self._clocks.wall()
         secret = secret or binascii.hexlify(self._random(GENERATED_BYTES)).decode("ascii")
         _check_secret(secret)
-        token = JoinToken(
-            digest=token_digest(secret),
-            roles=tuple(dict.fromkeys(map(role_named, roles))),
-            created_by=created_by,
-            created_at=now,
-            expires_at=now + _ttl(ttl_s),
-            node_name=names.host_name(node_name) if node_name else "",
-            principals=tuple(dict.fromkeys(map(names.host_name, principals))),
-            labels=check_labels(labels or {}),
-        )
-        if not token.roles:
-            raise BadParameter("missing parameter roles: a join token is for at least one role")
-        await self._keep(token)
-        return secret, token
+        now, bound = self._clocks.wall(), (node_name, tuple(principals), labels or {})
+        token = _checked(JoinToken(token_digest(secret), tuple(roles), created_by, now, now + _ttl(ttl_s), *bound))
+        return secret, await self._keep(token)
 
-    async def _keep(self, token: JoinToken) -> None:
-        assert token.expires_at is not None
+    async def replace(self, name: str, wanted: JoinToken, revision: int | None) -> JoinToken:
+        """Change what a token allows and until when; its secret stays.
+
+        :param name: its id or its secret.
+        :param wanted: whose roles, end, name, principals and labels it gets.
+        :raises NotFound: there is none. :raises BadParameter: it is static, or would be no good.
+        :raises CompareFailed: it is not of that revision any more.
+        """
+        self._check_not_static(name, "changed")
+        item, before = await self._stored(name)
+        if wanted.expires_at is not None and wanted.expires_at != before.expires_at:
+            _ttl(wanted.expires_at - self._clocks.wall())
+        else:
+            wanted = evolve(wanted, expires_at=before.expires_at)
+        digest, by, at = before.digest, before.created_by, before.created_at
+        token = _checked(evolve(wanted, digest=digest, created_by=by, created_at=at, revision=""))
+        value, until = storing.encode(token.to_json()), _kept_until(token)
+        stored = await self._backend.compare_and_swap(
+            item.key, item.revision if revision is None else revision, value, until
+        )
+        return evolve(token, revision=str(stored.revision))
+
+    async def _keep(self, token: JoinToken) -> JoinToken:
         if len(await storing.everything(self._backend, PREFIX)) >= MAX_TOKENS:
             raise LimitExceeded(f"There are {MAX_TOKENS} join tokens; remove some with 'tctl tokens rm'.")
-        key, kept_until = PREFIX + token.digest, token.expires_at + EXPIRED_TOKENS_KEPT_S
+        key, value, until = PREFIX + token.digest, storing.encode(token.to_json()), _kept_until(token)
         try:
             if self._static_with(token.digest) or not await self._expired(key):
                 raise AlreadyExists("A token with this value exists already; choose another one.")
-            await self._backend.put(key, storing.encode(token.to_json()), kept_until)
+            stored = await self._backend.put(key, value, until)
         except NotFound:
-            await self._backend.create(key, storing.encode(token.to_json()), kept_until)
+            stored = await self._backend.create(key, value, until)
+        return evolve(token, revision=str(stored.revision))
 
     async def _expired(self, key: str) -> bool:
         token = JoinToken.from_json(json.loads((await self._backend.get(key)).value))
@@ -131,7 +141,7 @@ class Tokens:
         for item in await storing.everything(self._backend, PREFIX):
             value = json.loads(item.value)
             if value.get("kind") == "token":
-                found.append(JoinToken.from_json(value))
+                found.append(evolve(JoinToken.from_json(value), revision=str(item.revision)))
         usable = [token for token in found if (token.expires_at or 0.0) > now]
         return self._static + tuple(sorted(usable, key=lambda token: token.expires_at or 0.0))
 
@@ -141,19 +151,25 @@ class Tokens:
         :raises NotFound: there is none; the sentence does not repeat what may be a secret.
         :raises BadParameter: the token is static.
         """
+        self._check_not_static(name, "removed")
+        item, token = await self._stored(name)
+        await self._backend.delete(item.key)
+        return token
+
+    def _check_not_static(self, name: str, done: str) -> None:
         for token in self._static:
             if name == token.id or hmac.compare_digest(token.digest, token_digest(name)):
                 raise BadParameter(
-                    f"token {token.id} is statically configured and cannot be removed: take it out of"
-                    " auth_service.tokens and restart the auth server"
+                    f"token {token.id} is statically configured and cannot be {done}: edit auth_service.tokens and"
+                    " restart the auth server"
                 )
+
+    async def _stored(self, name: str) -> tuple[Item, JoinToken]:
         prefix = PREFIX + (name if _ID.fullmatch(name) else token_digest(name))
         items = await self._backend.range(prefix, limit=1)
         if not items:
             raise NotFound("There is no such token; 'tctl tokens ls' lists them by their ids.")
-        token = JoinToken.from_json(json.loads(items[0].value))
-        await self._backend.delete(items[0].key)
-        return token
+        return items[0], JoinToken.from_json(json.loads(items[0].value))
 
     async def redeem(self, secret: str, role: str, host: str) -> JoinToken:
         """The token that a host showed, once it is good for the role.
@@ -208,6 +224,27 @@ class Tokens:
             f"{refused}, the token is not valid: there is none like it, or it was removed."
             " Make one with 'tctl nodes add'."
         )
+
+
+def _checked(token: JoinToken) -> JoinToken:
+    """The same with roles and names as they are written in certificates.
+
+    :raises BadParameter: what it says cannot be.
+    """
+    if not token.roles:
+        raise BadParameter("missing parameter roles: a join token is for at least one role")
+    return evolve(
+        token,
+        roles=tuple(dict.fromkeys(map(role_named, token.roles))),
+        node_name=names.host_name(token.node_name) if token.node_name else "",
+        principals=tuple(dict.fromkeys(map(names.host_name, token.principals))),
+        labels=check_labels(token.labels),
+    )
+
+
+def _kept_until(token: JoinToken) -> float:
+    assert token.expires_at is not None
+    return token.expires_at + EXPIRED_TOKENS_KEPT_S
 
 
 def _check_secret(secret: str) -> None:

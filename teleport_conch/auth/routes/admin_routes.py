@@ -14,11 +14,13 @@ from teleport_conch.auth.people.certificates import LOGINS_TRAIT, EmergencyReque
 from teleport_conch.auth.routes.gate import Answer, Call, Encoded, Gate, Needs
 from teleport_conch.auth.routes.guards import Guards
 from teleport_conch.auth.routes.host_routes import check_namespace
+from teleport_conch.auth.routes.resource_routes import MAX_REVISION_DIGITS, revision_of
 from teleport_conch.auth.signing import good_for, sign_for
 from teleport_conch.auth.state.storing import encode_with
 from teleport_conch.errors import AccessDenied, BadParameter
 from teleport_conch.resources.fields import Fields
 from teleport_conch.resources.session import ActiveSession
+from teleport_conch.resources.token import JoinToken
 
 SESSIONS = "/v1/namespaces/<namespace>/sessions"
 MAX_KEY_CHARS = 16 << 10
@@ -40,24 +42,47 @@ def _add_tokens(gate: Gate, cluster: Cluster, emit: Emit) -> None:
     @gate.route("POST", "/v1/tokens", Needs("create", "token"))
     async def create(call: Call) -> Answer:
         fields = Fields(call.body(), "token")
+        wanted, ttl_s = _wanted(fields), fields.number("ttl", default=0.0) or TOKEN_TTL_S
         secret, token = await cluster.tokens.create(
-            roles=fields.texts("roles", max_items=8, max_chars=32),
-            ttl_s=fields.number("ttl", default=0.0) or TOKEN_TTL_S,
+            roles=wanted.roles,
+            ttl_s=ttl_s if wanted.expires_at is None else wanted.expires_at - cluster.clocks.wall(),
             created_by=call.by,
             secret=fields.text("token", default="", max_chars=512),
-            node_name=fields.text("node_name", default="", max_chars=255),
-            principals=fields.texts("principals", max_items=32, max_chars=255),
-            labels=fields.text_map("labels", max_items=64),
+            node_name=wanted.node_name,
+            principals=wanted.principals,
+            labels=wanted.labels,
         )
-        about = {"token": token.id, "roles": token.roles, "user": call.by, "expires": token.expires_at}
-        emit("token.create", {**about, "node_name": token.node_name, "principals": token.principals})
+        emit("token.create", _about(token, call))
         return {"token": secret, "resource": token.to_json()}
+
+    @gate.route("PUT", "/v1/tokens/<token>", Needs("update", "token"))
+    async def replace(call: Call, token: str) -> Answer:
+        fields = Fields(call.body(), "token")
+        revision = fields.text("id", default="", max_chars=MAX_REVISION_DIGITS)
+        changed = await cluster.tokens.replace(token, _wanted(fields), revision_of(revision))
+        emit("token.update", _about(changed, call))
+        return changed.to_json()
 
     @gate.route("DELETE", "/v1/tokens/<token>", Needs("delete", "token"))
     async def remove(call: Call, token: str) -> Answer:
         removed = await cluster.tokens.remove(token)
         emit("token.delete", {"token": removed.id, "user": call.by})
         return None
+
+
+def _wanted(fields: Fields) -> JoinToken:
+    """What somebody wants a token to be, who may leave all but the roles out."""
+    return JoinToken(
+        *("", fields.texts("roles", max_items=8, max_chars=32), "", 0.0, fields.instant("expires")),
+        node_name=fields.text("node_name", default="", max_chars=255),
+        principals=fields.texts("principals", max_items=32, max_chars=255),
+        labels=fields.text_map("labels", max_items=64),
+    )
+
+
+def _about(token: JoinToken, call: Call) -> dict[str, object]:
+    about = {"token": token.id, "roles": token.roles, "user": call.by, "expires": token.expires_at}
+    return {**about, "node_name": token.node_name, "principals": token.principals}
 
 
 def _add_certificates(gate: Gate, cluster: Cluster, guards: Guards) -> None:

@@ -82,7 +82,7 @@ class Kind(Generic[_Value]):
         async with _held(self.writing):
             change = Change(call, name, self._find(name), None)
             await self.check(change)
-            await self.shelf.remove(name, _revision(call.query("id")))
+            await self.shelf.remove(name, revision_of(call.query("id")))
         await self.changed(change)
         return None
 
@@ -142,10 +142,10 @@ def revision_in(document: object, kind: str) -> int | None:
 
     :raises BadParameter: it is none.
     """
-    return _revision(Fields(document, kind).child("metadata").text("id", ""))
+    return revision_of(Fields(document, kind).child("metadata").text("id", ""))
 
 
-def _revision(text: str) -> int | None:
+def revision_of(text: str) -> int | None:
     if not text:
         return None
     if not text.isascii() or not text.isdigit() or len(text) > MAX_REVISION_DIGITS:

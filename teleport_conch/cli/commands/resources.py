@@ -90,7 +90,7 @@ def _name_of(document: Mapping[str, object]) -> object:
 async def _tokens(connection: Connection, name: str) -> Found:
     tokens = [token for token in await connection.client.tokens() if name in ("", token.id)]
     _check_found(tokens, "token", name)
-    return Found([token.to_json() for token in tokens], lambda: token_table(tokens, connection.now()))
+    return Found([written(token.to_json()) for token in tokens], lambda: token_table(tokens, connection.now()))
 
 
 async def _authorities(connection: Connection, name: str) -> Found:

@@ -23,14 +23,17 @@ from teleport_conch.cli.references import Reference
 from teleport_conch.cli.table import inert
 from teleport_conch.cli.views import plan_table
 from teleport_conch.client.rules import Collection, Rules, Single
+from teleport_conch.client.tokens import TokenDocuments, id_of
 from teleport_conch.errors import AlreadyExists, BadParameter, TeleportError
 
 _EDITORS = ("VISUAL", "EDITOR")
 
-COLLECTIONS: Mapping[str, Callable[[Rules], Collection[Any] | Single[Any]]] = {
+Documents = Collection[Any] | Single[Any] | TokenDocuments
+COLLECTIONS: Mapping[str, Callable[[Rules], Documents]] = {
     "user": lambda rules: rules.users,
     "role": lambda rules: rules.roles,
     "lock": lambda rules: rules.locks,
+    "token": lambda rules: rules.tokens,
     "cluster_config": lambda rules: rules.configuration,
     "cluster_auth_preference": lambda rules: rules.preference,
 }
@@ -70,15 +73,16 @@ def _text(file: Path | None) -> str:
         raise BadParameter(f"{file or 'The input'} is not text in UTF-8.") from None
 
 
-async def _create(collection: Collection[Any] | Single[Any], document: Document, force: int) -> str:
+async def _create(collection: Documents, document: Document, force: int) -> str:
     try:
         return await _put(collection, document, force)
     except TeleportError as reason:
         raise document.explained(reason) from None
 
 
-async def _put(collection: Collection[Any] | Single[Any], document: Document, force: int) -> str:
-    kind, name = document.kind, inert(document.name)
+async def _put(collection: Documents, document: Document, force: int) -> str:
+    kind = document.kind
+    name = inert(id_of(document.value) if kind == "token" else document.name)  # as a token's own name may be its secret
     try:
         await collection.create(document.value)
     except AlreadyExists as there:
