@@ -51,3 +51,7 @@ class ImportsTests(SynchronousTestCase):
     def test_config(self) -> None:
         """An ssh_config needs no event loop, either."""
         self.assertEqual(self.loaded("config") & {"twisted"}, set())
+
+    def test_proxy_login(self) -> None:
+        """What OpenSSH runs at each connection has no event loop where nobody has to log in again."""
+        self.assertEqual(self.loaded("proxy", "login") & set(HEAVY), set())
