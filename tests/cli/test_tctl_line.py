@@ -147,7 +147,10 @@ class RefusalTests(LineTestCase):
             (("edit", "role"), "Say which one to edit: tctl edit role/NAME"),
             (
                 ("edit", "node/web1"),
-                "A node cannot be edited; 'tctl edit' knows user, role, lock, cluster_config, cluster_auth_preference.",
+                (
+                    "A node cannot be edited; 'tctl edit' knows user, role, lock, token, cluster_config,"
+                    " cluster_auth_preference."
+                ),
             ),
             (
                 ("lock", "--ttl=1h"),
