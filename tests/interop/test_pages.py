@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import os
 import time
-from base64 import b32decode
 from functools import cache
 from pathlib import Path
 
@@ -16,9 +13,7 @@ from tests.interop.browser import Browser
 from tests.interop.case import InteropTests
 from tests.interop.cluster import LOGIN, Cluster
 from tests.interop.services import LOCALHOST
-
-PASSWORD = "correct horse battery staple"
-STEP_S = 30
+from tests.interop.tsh import PASSWORD, STEP_S, code_at
 
 
 @cache
@@ -28,10 +23,7 @@ def cluster() -> Cluster:
 
 def code_of(secret: str, at: float | None = None) -> str:
     """The six digits of RFC 6238 for a secret as the page shows it."""
-    key = b32decode(secret.replace(" ", "").upper())
-    digest = hmac.digest(key, int((at or time.time()) // STEP_S).to_bytes(8, "big"), hashlib.sha1)
-    start = digest[-1] & 15
-    return f"{(int.from_bytes(digest[start : start + 4], 'big') & 0x7FFFFFFF) % 1_000_000:06d}"
+    return code_at(secret, int((at or time.time()) // STEP_S))
 
 
 class PageCase(InteropTests):
