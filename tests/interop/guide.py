@@ -28,11 +28,10 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from attrs import define, field, frozen
-from cryptography.hazmat.primitives.hashes import SHA1
-from cryptography.hazmat.primitives.twofactor.totp import TOTP
 
 from tests.interop.failing import Failed
 from tests.interop.programs import DEADLINE_S, Done, check, environment, eventually
+from tests.interop.tsh import SecondFactor
 from tests.interop.world import World
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guide"
@@ -117,32 +116,12 @@ def _line(line: str) -> str:
     return r"\s*".join(r"[^\n]*".join(map(re.escape, word.split("..."))) for word in line.split())
 
 
-@define
-class Person:
-    """Somebody who logs in with a password and a second factor."""
-
-    secret: str = ""
-    used: int = 0
-
-    def code(self) -> str:
-        """A code that was not used before; it may be that of the next half minute, which counts already."""
-        step = max(int(time.time() // 30), self.used + 1)
-        while step * 30 > time.time() + 30:
-            time.sleep(1.0)
-        self.used = step
-        return TOTP(_base32(self.secret), 6, SHA1(), 30).generate(step * 30).decode()  # noqa: S303 - as every app has it
-
-
-def _base32(text: str) -> bytes:
-    return base64.b32decode(text + "=" * (-len(text) % 8))
-
-
 @define(eq=False)
 class Reader:
     """Somebody who works through pages, on the machines that they speak of."""
 
     world: World
-    people: dict[str, Person] = field(factory=dict)
+    people: dict[str, SecondFactor] = field(factory=dict)
     seen: dict[str, str] = field(factory=dict)
     opened: ExitStack = field(factory=ExitStack)
 
@@ -208,7 +187,7 @@ class Reader:
         token = self.seen["LINK"]
         address = "https://proxy.example.com:3080/webapi/users/password/token"
         opened = json.loads(check(self.world["laptop"].shell(f"curl -sSk {address}/{token}")).text)
-        person = self.people[name] = Person(opened["otp_secret"])
+        person = self.people[name] = SecondFactor(opened["otp_secret"])
         body = {"token": token, "password": _base64(PASSWORD), "second_factor_token": person.code()}
         ask = f"curl -sSk -X PUT -H 'content-type: application/json' -d {shlex.quote(json.dumps(body))} {address}"
         done = check(self.world["laptop"].shell(ask))
