@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections import deque
-
-from attrs import define, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.conch.ssh import connection as conch
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch.ssh.connection.channel import Channel
-from teleport_conch.ssh.connection.service import Connection
 from tests.ssh import messages
-from tests.ssh.connections import ConnectionCase
-from tests.ssh.recording import RecordingChannel, RecordingOwner, RecordingProducer, RecordingTCP
+from tests.ssh.connections import ConnectionCase, joined
+from tests.ssh.recording import RecordingChannel, RecordingOwner, RecordingProducer
 
 CHANNEL_MESSAGES = {
     conch.MSG_CHANNEL_WINDOW_ADJUST: lambda number: messages.adjust(number, 5),
@@ -271,39 +267,6 @@ class EndTests(ConnectionCase):
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
 
-@define
-class Pipe:
-    """One direction between two connections: messages wait until the other side reads them."""
-
-    transport: RecordingTCP = field(factory=RecordingTCP)
-    waiting: deque[tuple[int, bytes]] = field(factory=deque)
-    longest: int = 0
-
-    def push(self) -> None:
-        """Everything has been sent already."""
-
-    def sendPacket(self, messageType: int, payload: bytes, *more: bytes | memoryview) -> None:
-        self.waiting.append((messageType, b"".join((payload, *more))))
-        if len(self.waiting) > 4:
-            self._tell("pauseProducing")
-        self.longest = max(self.longest, len(self.waiting))
-
-    def sendDisconnect(self, reason: int, desc: bytes) -> None:
-        raise AssertionError(desc)
-
-    def deliver(self, connection: Connection) -> bool:
-        """Hands one message over; whether there was one."""
-        if not self.waiting:
-            self._tell("resumeProducing")
-        if self.waiting:
-            connection.packetReceived(*self.waiting.popleft())
-            return True
-        return False
-
-    def _tell(self, what: str) -> None:
-        getattr(self.transport.producer, what)()
-
-
 class Source(RecordingChannel):
     """Writes a number of bytes, as fast as it may, and then ends."""
 
@@ -357,18 +320,12 @@ class Sink(Channel):
 class TransferTests(SynchronousTestCase):
     def test_eight_megabytes(self) -> None:
         """All of 8,000,000 bytes pass a small window and a transport that is full most of the time."""
-        near, far = Connection(RecordingOwner()), Connection(RecordingOwner())
-        there, back = Pipe(), Pipe()
-        near.transport, far.transport = there, back
-        near.serviceStarted()
-        far.serviceStarted()
+        owner = RecordingOwner()
+        pair = joined(RecordingOwner(), owner)
         source, sink = Source(8_000_000), Sink(5000)
-        owner = far.owner
-        assert isinstance(owner, RecordingOwner)
         owner.answers[b"data"] = lambda: sink
-        near.open(b"data", source)
-        while any([there.deliver(far), back.deliver(near)]):
-            pass
+        pair.near.open(b"data", source)
+        pair.deliver()
         self.assertEqual((sink.count, sink.ended, source.left), (8_000_000, True, 0))
         self.assertEqual((source.told, sink.connection), (["opened", "stop", "closed"], None))
-        self.assertLess(there.longest, 10)
+        self.assertLess(pair.there.longest, 10)
