@@ -163,14 +163,17 @@ class _Client:
         return median(times)
 
     async def echo(self, sessions: int, seconds: int) -> float:
+        """Whoever types waits until all have logged in: what logins cost others has rows of its own."""
         times: list[float] = []
-        typists = [self._type(number / sessions, seconds, times) for number in range(sessions)]
+        everybody = asyncio.Barrier(sessions)
+        typists = [self._type(everybody, number / sessions, seconds, times) for number in range(sessions)]
         await asyncio.gather(*typists)
         return quantiles(times, n=100)[98]
 
-    async def _type(self, delay: float, seconds: int, times: list[float]) -> None:
+    async def _type(self, everybody: asyncio.Barrier, delay: float, seconds: int, times: list[float]) -> None:
         connection = await self.connect()
         process = await connection.create_process("cat", term_type="xterm", encoding=None)
+        await everybody.wait()
         await asyncio.sleep(1 + delay)
         for _ in range(seconds):
             started = time.perf_counter()
@@ -179,6 +182,7 @@ class _Client:
             took = time.perf_counter() - started
             times.append(took)
             await asyncio.sleep(max(0.0, 1 - took))
+        await everybody.wait()
         connection.close()
         await connection.wait_closed()
 
