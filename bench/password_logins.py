@@ -139,7 +139,7 @@ class _Person:
 
 
 def _unverified() -> ssl.SSLContext:
-    """The proxy's certificate is its own, and what is sent here is no secret. One that reads no authorities costs little."""
+    """The proxy's certificate is its own, and what is sent here is no secret. To read no authorities costs little."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context

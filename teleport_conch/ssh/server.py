@@ -15,11 +15,12 @@ from teleport_conch.ssh.login.policy import LoginPolicy
 from teleport_conch.ssh.login.userauth import UserAuth
 from teleport_conch.ssh.transport import algorithms
 from teleport_conch.ssh.transport.base import Transport
-from teleport_conch.ssh.transport.exchange import KeyExchange, Offer, ServerExchange
+from teleport_conch.ssh.transport.exchange import KeyExchange, Offer
 from teleport_conch.ssh.transport.goodbye import cancel
 from teleport_conch.ssh.transport.hostkeys import HostKeys
 from teleport_conch.ssh.transport.keepalive import KeepAlive, KeepAliveRhythm
 from teleport_conch.ssh.transport.messages import MSG_SERVICE_ACCEPT, parse_string
+from teleport_conch.ssh.transport.server_exchange import ServerExchange
 
 VERSION = b"SSH-2.0-OpenSSH_9.9 Teleport"
 """OpenSSH's client uses its extensions, such as the end of write, only with servers that are called like it; see

@@ -18,7 +18,8 @@ from teleport_conch.certs.signatures import Signature, verify
 from teleport_conch.ssh.factory import ServerFactory
 from teleport_conch.ssh.transport.algorithms import ED25519
 from teleport_conch.ssh.transport.base import Transport
-from teleport_conch.ssh.transport.exchange import ClientExchange, KeyExchange, Offer
+from teleport_conch.ssh.transport.client_exchange import ClientExchange
+from teleport_conch.ssh.transport.exchange import KeyExchange, Offer
 from teleport_conch.ssh.transport.hostkeys import HostKeys
 from tests.ssh.in_memory import MemoryTCP, offer_everything, sample_host_keys
 from tests.ssh.logins import SamplePolicy, ed25519_client

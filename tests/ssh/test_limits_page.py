@@ -27,7 +27,6 @@ NO_BOUNDS = {
     "transport.ciphers": {"MAC_ERROR", "LENGTH_BYTES", "AES_BLOCK_BYTES", "TAG_BYTES"},
     "client.session": {"OUT", "ERR"},
     "transport.compression": {"COMPRESSION_ERROR", "LEVEL"},
-    "transport.exchange": {"HOST_KEY_NOT_VERIFIABLE"},
     "processes.exit_status": {"UNKNOWN_CODE"},
     "transport.greeting": {"PROTOCOL_VERSION_NOT_SUPPORTED"},
     "client.host_offer": {"DEFAULT_PORT"},
@@ -43,7 +42,7 @@ NO_BOUNDS = {
     "sftp.listing": {"HALF_A_YEAR_S"},
     "sftp.messages": {"VERSION"},
     "processes.terminal": {"DEFAULT_ROWS", "DEFAULT_COLS"},
-    "transport.violation": {"PROTOCOL_ERROR", "KEY_EXCHANGE_FAILED"},
+    "transport.violation": {"PROTOCOL_ERROR", "KEY_EXCHANGE_FAILED", "HOST_KEY_NOT_VERIFIABLE"},
     "connection.window": {"MAX_WINDOW_BYTES"},
     "forwarding.x11": {"COOKIE_BYTES", "FIRST_DISPLAY"},
 }  # fmt: skip

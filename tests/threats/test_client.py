@@ -20,8 +20,8 @@ from teleport_conch.ssh.client.known_hosts import (
     KnownHostsVerifier,
 )
 from teleport_conch.ssh.connection.channel import Channel, ChannelRefused
-from teleport_conch.ssh.transport.exchange import ServerExchange
 from teleport_conch.ssh.transport.hostkeys import host_keys
+from teleport_conch.ssh.transport.server_exchange import ServerExchange
 from tests.certs import samples
 from tests.ssh.client_pair import KNOWN, NAME, ClientCase, EchoChannel, client_options
 from tests.ssh.hosts import CA_BLOB, NOW, OTHER_BLOB, line

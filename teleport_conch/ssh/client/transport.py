@@ -19,7 +19,8 @@ from teleport_conch.ssh.plain_text import plain_text
 from teleport_conch.ssh.session.owners import OpensNothing
 from teleport_conch.ssh.transport import algorithms
 from teleport_conch.ssh.transport.base import Transport
-from teleport_conch.ssh.transport.exchange import ClientExchange, HostKeyChanged, KeyExchange, Offer
+from teleport_conch.ssh.transport.client_exchange import ClientExchange, HostKeyChanged
+from teleport_conch.ssh.transport.exchange import KeyExchange, Offer
 from teleport_conch.ssh.transport.keepalive import KeepAlive, KeepAliveRhythm
 from teleport_conch.ssh.transport.messages import MSG_SERVICE_ACCEPT, MSG_SERVICE_REQUEST
 from teleport_conch.ssh.transport.rekeying import RekeyLimits

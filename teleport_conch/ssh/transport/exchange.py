@@ -1,4 +1,4 @@
-"""The exchanges of keys of one connection, in either role: the order of messages, and which keys serve when.
+"""The exchanges of keys of one connection, what both roles do alike: the order of messages, and which keys serve when.
 
 RFC 4253, sections 7 to 9; OpenSSH's PROTOCOL, section 1.10 (strict key exchange). The arithmetic is in
 :mod:`~teleport_conch.ssh.transport.kex`, and what two offers have in common in
@@ -8,25 +8,18 @@ before nor behind it.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Coroutine
 from typing import ClassVar, Protocol, TypeVar
 
 from attrs import frozen
 from twisted.internet.defer import Deferred
 
-from teleport_conch import wire
 from teleport_conch.ssh.transport import algorithms, kex
 from teleport_conch.ssh.transport.ciphers import Keys, Opener, key_sizes
 from teleport_conch.ssh.transport.compression import DELAYED, NONE
-from teleport_conch.ssh.transport.hostkeys import HostKey, HostKeys
 from teleport_conch.ssh.transport.kex import Transcript
 from teleport_conch.ssh.transport.messages import MSG_KEXINIT, MSG_NEWKEYS
 from teleport_conch.ssh.transport.negotiation import (
-    COOKIE_BYTES,
-    EXT_INFO_CLIENT,
-    STRICT_CLIENT,
-    STRICT_SERVER,
     Agreement,
     EachWay,
     KexInit,
@@ -38,7 +31,6 @@ from teleport_conch.wire import Reader
 
 MSG_REQUEST = 30
 MSG_REPLY = 31
-HOST_KEY_NOT_VERIFIABLE = 9
 
 Names = tuple[bytes, ...]
 _Each = TypeVar("_Each")
@@ -53,12 +45,6 @@ class NotDue(ProtocolViolation):
 
 class NotStrict(ProtocolViolation):
     """A peer that speaks strict key exchange, and does not begin with it: somebody put a message in front."""
-
-
-class HostKeyChanged(ProtocolViolation):
-    """The server shows another host key than the one that was verified."""
-
-    reason: ClassVar[int] = HOST_KEY_NOT_VERIFIABLE
 
 
 @frozen
@@ -257,88 +243,3 @@ class KeyExchange:
             self._party.writer.deflate()
         if incoming == DELAYED:
             self._party.reader.inflate()
-
-
-class ServerExchange(KeyExchange):
-    """The server's role.
-
-    :param host_keys: what the offer's names of host keys stand for.
-    """
-
-    is_client = False
-    markers = (STRICT_SERVER,)
-
-    def __init__(self, party: Party, offer: Offer, host_keys: HostKeys) -> None:
-        super().__init__(party, offer)
-        self._host_keys = host_keys
-
-    def _method_message(self, agreement: Agreement, number: int, content: Reader) -> None:
-        if number != MSG_REQUEST:
-            raise NotDue(number)
-        client_public = content.string()
-        content.end()
-        self._answered = True
-        host_key = self._host_keys[agreement.host_key]
-        server_public, secret = kex.METHODS[agreement.kex].respond(client_public)
-        transcript = self._transcript(agreement.kex, host_key.blob, client_public, server_public, secret)
-        self._party.wait_for(self._answer(agreement, host_key, transcript))
-
-    async def _answer(self, agreement: Agreement, host_key: HostKey, transcript: Transcript) -> None:
-        signature = await host_key.sign(transcript)
-        self._party.transmit(MSG_REPLY, *map(wire.string, (host_key.blob, transcript.server_public, signature)))
-        self._send_new_keys(agreement, transcript)
-
-    def _cookie(self) -> bytes:
-        """Of whoever holds the keys, who may want to know it again."""
-        for key in self._host_keys.values():
-            return key.cookie()
-        return os.urandom(COOKIE_BYTES)
-
-
-class HostCheck(Protocol):
-    """Decides whether a server is the one that was meant."""
-
-    async def __call__(self, algorithm: bytes, blob: bytes, signature: bytes, exchange_hash: bytes) -> None:
-        """Takes the host key or certificate in ``blob``, which was agreed upon as ``algorithm``, and its signature.
-
-        :raises TeleportError: it is not to be trusted, or did not sign.
-        """
-
-
-class ClientExchange(KeyExchange):
-    """The client's role.
-
-    :param check: is asked about the host key of each exchange; that of the first one must not change.
-    """
-
-    is_client = True
-    markers = (EXT_INFO_CLIENT, STRICT_CLIENT)
-
-    def __init__(self, party: Party, offer: Offer, check: HostCheck) -> None:
-        super().__init__(party, offer)
-        self._check = check
-        self._half: kex.Half | None = None
-
-    def _agreed(self, method: kex.Method) -> None:
-        self._half = method.start()
-        self._party.transmit(MSG_REQUEST, wire.string(self._half.public))
-
-    def _method_message(self, agreement: Agreement, number: int, content: Reader) -> None:
-        if number != MSG_REPLY or self._half is None:
-            raise NotDue(number)
-        blob, server_public, signature = content.string(), content.string(), content.string()
-        content.end()
-        self._answered = True
-        if self.host_key_blob and blob != self.host_key_blob:
-            raise HostKeyChanged("the host key changed during the connection")
-        half, self._half = self._half, None
-        secret = half.finish(server_public)
-        transcript = self._transcript(agreement.kex, blob, half.public, server_public, secret)
-        self._party.wait_for(self._verify(agreement, transcript, signature))
-
-    async def _verify(self, agreement: Agreement, transcript: Transcript, signature: bytes) -> None:
-        await self._check(agreement.host_key, transcript.host_key, signature, transcript.digest)
-        self._send_new_keys(agreement, transcript)
-
-    def _cookie(self) -> bytes:
-        return os.urandom(COOKIE_BYTES)

@@ -7,10 +7,9 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from teleport_conch.errors import TeleportError
-from teleport_conch.ssh.transport.exchange import HOST_KEY_NOT_VERIFIABLE
 from teleport_conch.ssh.transport.messages import MSG_DISCONNECT, Disconnect
 from teleport_conch.ssh.transport.tcp import TCPTransport
-from teleport_conch.ssh.transport.violation import PROTOCOL_ERROR, ProtocolViolation
+from teleport_conch.ssh.transport.violation import HOST_KEY_NOT_VERIFIABLE, PROTOCOL_ERROR, ProtocolViolation
 from teleport_conch.wire import WireError
 
 GOODBYE_S = 2.0

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 PROTOCOL_ERROR = 2
 KEY_EXCHANGE_FAILED = 3
+HOST_KEY_NOT_VERIFIABLE = 9
 
 
 class ProtocolViolation(Exception):

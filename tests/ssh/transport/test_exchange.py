@@ -15,11 +15,12 @@ from teleport_conch.certs import keys
 from teleport_conch.errors import AccessDenied
 from teleport_conch.ssh.connection.service import Connection
 from teleport_conch.ssh.transport.algorithms import ED25519, server_sig_algs
-from teleport_conch.ssh.transport.exchange import Names, Offer, ServerExchange
+from teleport_conch.ssh.transport.exchange import Names, Offer
 from teleport_conch.ssh.transport.hostkeys import HostKey, LocalHostKey
 from teleport_conch.ssh.transport.kex import METHODS, Transcript
 from teleport_conch.ssh.transport.negotiation import KexInit
 from teleport_conch.ssh.transport.rekeying import RekeyLimits
+from teleport_conch.ssh.transport.server_exchange import ServerExchange
 from tests.ssh import messages
 from tests.ssh.ends import OFFER, Ends
 from tests.ssh.in_memory import sample_host_keys
