@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from attrs import evolve, field, frozen
 
+from teleport_conch.access.builtin import USER_ROLES
 from teleport_conch.access.holding import SUPERUSER, Call, Holding, OnNodes, covers, described
 from teleport_conch.access.labels import EVERY_NODE
 from teleport_conch.access.locks import NO_LOCKS, Locks
@@ -98,6 +99,24 @@ def check_way_in(before: Everybody, after: Everybody, now: float) -> None:
         )
 
 
+def check_letting_in(maker: Caller, host_roles: Iterable[str], now: float) -> None:
+    """
+    :param host_roles: those that a token lets hosts in with.
+    :raises NotHeld: one of them is a proxy's or an auth server's, and the maker does not hold all that ``admin``
+        gives: a proxy hears the passwords of everybody, whereas a node has nothing but itself.
+    """
+    powerful = [role for role in host_roles if role != "Node"]
+    if not powerful or _holds_everything(maker):
+        return
+    own, admin = Holding.of_person(live_roles(maker, now), maker.traits), _of(Person((USER_ROLES["admin"],)), now)
+    lacking = (*_logins(own, Holding(), admin), *_calls(own, Holding(), admin))
+    if lacking:
+        raise NotHeld(
+            f"Only who holds all that the role admin gives lets hosts in with the role {powerful[0]}, and {maker} does"
+            f" not hold: {_named(lacking)}."
+        )
+
+
 def administers(caller: Caller, facts: Facts, now: float) -> bool:
     """Whether somebody may make and change roles and users, on no condition."""
     return all(explain(caller, action, Target(), facts, now).allowed for action in _ADMINISTRATION)
@@ -112,15 +131,23 @@ def _of(person: Person, now: float) -> Holding:
 
 
 def _check(editor: Caller, before: Holding, after: Holding, now: float) -> None:
-    if editor.kind == "host" and any(role.name == "Admin" for role in editor.roles):
+    if _holds_everything(editor):
         return
     own = Holding.of_person(live_roles(editor, now), editor.traits)
     excess = (*_logins(own, before, after), *_calls(own, before, after), *_options(own, before, after))
+    if excess:
+        raise NotHeld(f"Nobody gives what they do not hold, and {editor} does not hold: {_named(excess)}.")
+
+
+def _holds_everything(caller: Caller) -> bool:
+    """Whether it is ``tctl`` on the auth host."""
+    return caller.kind == "host" and any(role.name == "Admin" for role in caller.roles)
+
+
+def _named(excess: Iterable[str]) -> str:
     found = list(dict.fromkeys(excess))
-    if found:
-        more = f"; and {len(found) - MAX_NAMED} more" if len(found) > MAX_NAMED else ""
-        named = "; ".join(shown(each) for each in found[:MAX_NAMED])
-        raise NotHeld(f"Nobody gives what they do not hold, and {editor} does not hold: {named}{more}.")
+    more = f"; and {len(found) - MAX_NAMED} more" if len(found) > MAX_NAMED else ""
+    return "; ".join(shown(each) for each in found[:MAX_NAMED]) + more
 
 
 def _logins(own: Holding, before: Holding, after: Holding) -> Iterator[str]:

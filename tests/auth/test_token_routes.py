@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from teleport_conch.access.conditions import Conditions
+from teleport_conch.access.labels import EVERY_NODE
+from teleport_conch.access.roles import Role
+from teleport_conch.access.rules import READ_WRITE, Rule
 from teleport_conch.resources.token import JoinToken
-from tests.auth.fixture import NOW, ClusterTestCase
+from tests.auth.fixture import NOW, Answered, ClusterTestCase
 
 
 class TokenRouteTests(ClusterTestCase):
@@ -63,3 +67,54 @@ class TokenRouteTests(ClusterTestCase):
         again = self.call(self.admin(), "DELETE", f"/v1/tokens/{secret}")
         self.assertEqual(again.status, 404)
         self.assertNotIn(secret, str((again.body, self.emitted.events)))
+
+
+class PeoplesTokenTests(ClusterTestCase):
+    """Tokens that people make, by the rules of their roles."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        joiner = Role("joiner", allow=Conditions(rules=(Rule(("token",), READ_WRITE),)))
+        everything = Conditions(("root",), EVERY_NODE, (Rule(("*",), ("*",)),))
+        shut = Role("shut", deny=Conditions(rules=(Rule(("role",), ("update",)),)))
+        for role in (joiner, Role("everything", allow=everything), shut):
+            self.now(self.cluster.roles.shelf.create(role))
+
+    def assert_refused(self, answer: Answered, sentence: str) -> None:
+        self.assertEqual((answer.status, answer.code), (403, "NOT_HELD"))
+        self.assertIn(sentence, answer.sentence)
+
+    def test_nodes(self) -> None:
+        """The rule is enough for tokens that let nodes in."""
+        made = self.call(self.user("joiner"), "POST", "/v1/tokens", {"roles": ["node"]})
+        self.assertEqual(made.status, 200, made.body)
+
+    def test_proxies(self) -> None:
+        """It is not for proxies and auth servers, however they are written; who tries is an event."""
+        for roles, named in ((["proxy"], "Proxy"), (["node", " AUTH "], "Auth"), (["Node", "Proxy"], "Proxy")):
+            answer = self.call(self.user("joiner"), "POST", "/v1/tokens", {"roles": roles})
+            self.assert_refused(
+                answer,
+                f"Only who holds all that the role admin gives lets hosts in with the role {named}, and user alice does"
+                " not hold: the login root on every node; ",
+            )
+            self.assertEqual(self.emitted.events[-1].fields["kind"], "token")
+        self.assertEqual(self.call(self.admin(), "GET", "/v1/tokens").items, [])
+
+    def test_replaced(self) -> None:
+        """Nor is a node's token made a proxy's, nor a proxy's one prolonged or unbound."""
+        for before in (["node"], ["proxy"]):
+            made = self.call(self.admin(), "POST", "/v1/tokens", {"roles": before, "node_name": "gate"})
+            token = JoinToken.from_json(made.body["resource"])
+            answer = self.call(self.user("joiner"), "PUT", f"/v1/tokens/{token.id}", {"roles": ["proxy"]})
+            self.assert_refused(answer, "with the role Proxy")
+        narrower = self.call(self.user("joiner"), "PUT", f"/v1/tokens/{token.id}", {"roles": ["node"]})
+        self.assertEqual(narrower.status, 200)
+
+    def test_administrators(self) -> None:
+        """Who holds everything that admin gives makes any; not so who is denied some of it."""
+        for roles in (("admin",), ("everything",), ("joiner", "admin")):
+            made = self.call(self.user(*roles), "POST", "/v1/tokens", {"roles": ["proxy"]})
+            self.assertEqual(made.status, 200, made.body)
+        answer = self.call(self.user("admin", "shut"), "POST", "/v1/tokens", {"roles": ["proxy"]})
+        self.assert_refused(answer, "does not hold: update on role.")

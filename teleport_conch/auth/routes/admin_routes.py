@@ -9,6 +9,7 @@ from teleport_conch.access.decision import Target
 from teleport_conch.auth.cluster import Cluster
 from teleport_conch.auth.emitting import Emit
 from teleport_conch.auth.events import Events
+from teleport_conch.auth.hosts.tokens import role_named
 from teleport_conch.auth.limits import EVENTS_IN_ANSWER, MAX_EVENTS_IN_REQUEST, MAX_LOGINS, TOKEN_TTL_S
 from teleport_conch.auth.people.certificates import LOGINS_TRAIT, EmergencyRequest, UserRequest
 from teleport_conch.auth.routes.gate import Answer, Call, Encoded, Gate, Needs
@@ -28,13 +29,14 @@ MAX_KEY_CHARS = 16 << 10
 
 def add(gate: Gate, cluster: Cluster, events: Events, emit: Emit) -> None:
     """Register the routes."""
-    _add_tokens(gate, cluster, emit)
-    _add_certificates(gate, cluster, Guards(cluster, emit))
+    guards = Guards(cluster, emit)
+    _add_tokens(gate, cluster, guards, emit)
+    _add_certificates(gate, cluster, guards)
     _add_sessions(gate, cluster)
     _add_events(gate, events)
 
 
-def _add_tokens(gate: Gate, cluster: Cluster, emit: Emit) -> None:
+def _add_tokens(gate: Gate, cluster: Cluster, guards: Guards, emit: Emit) -> None:
     @gate.route("GET", "/v1/tokens", Needs("list", "token"))
     async def tokens(call: Call) -> Answer:
         return {"items": [token.to_json() for token in await cluster.tokens.all()]}
@@ -43,6 +45,7 @@ def _add_tokens(gate: Gate, cluster: Cluster, emit: Emit) -> None:
     async def create(call: Call) -> Answer:
         fields = Fields(call.body(), "token")
         wanted, ttl_s = _wanted(fields), fields.number("ttl", default=0.0) or TOKEN_TTL_S
+        guards.lets_in(call, wanted.roles)
         secret, token = await cluster.tokens.create(
             roles=wanted.roles,
             ttl_s=ttl_s if wanted.expires_at is None else wanted.expires_at - cluster.clocks.wall(),
@@ -58,8 +61,9 @@ def _add_tokens(gate: Gate, cluster: Cluster, emit: Emit) -> None:
     @gate.route("PUT", "/v1/tokens/<token>", Needs("update", "token"))
     async def replace(call: Call, token: str) -> Answer:
         fields = Fields(call.body(), "token")
-        revision = fields.text("id", default="", max_chars=MAX_REVISION_DIGITS)
-        changed = await cluster.tokens.replace(token, _wanted(fields), revision_of(revision))
+        wanted, revision = _wanted(fields), fields.text("id", default="", max_chars=MAX_REVISION_DIGITS)
+        guards.lets_in(call, wanted.roles)
+        changed = await cluster.tokens.replace(token, wanted, revision_of(revision))
         emit("token.update", _about(changed, call))
         return changed.to_json()
 
@@ -72,8 +76,9 @@ def _add_tokens(gate: Gate, cluster: Cluster, emit: Emit) -> None:
 
 def _wanted(fields: Fields) -> JoinToken:
     """What somebody wants a token to be, who may leave all but the roles out."""
+    roles = tuple(map(role_named, fields.texts("roles", max_items=8, max_chars=32)))
     return JoinToken(
-        *("", fields.texts("roles", max_items=8, max_chars=32), "", 0.0, fields.instant("expires")),
+        *("", roles, "", 0.0, fields.instant("expires")),
         node_name=fields.text("node_name", default="", max_chars=255),
         principals=fields.texts("principals", max_items=32, max_chars=255),
         labels=fields.text_map("labels", max_items=64),

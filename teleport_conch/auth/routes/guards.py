@@ -1,4 +1,4 @@
-"""What speaks against a change of a role, a user or a lock, beside what is wrong in itself.
+"""What speaks against a change of a role, a user or a lock, or against a token, beside what is wrong in itself.
 
 Nobody gives what they do not hold (an event says who tried), a role that somebody has is not removed, and the last way
 to administer the cluster stays open, unless the caller forces it (``?force=1``).
@@ -13,7 +13,14 @@ from typing import TypeVar
 from attrs import define, evolve, frozen
 
 from teleport_conch.access.decision import Caller
-from teleport_conch.access.escalation import Everybody, Person, check_person, check_role, check_way_in
+from teleport_conch.access.escalation import (
+    Everybody,
+    Person,
+    check_letting_in,
+    check_person,
+    check_role,
+    check_way_in,
+)
 from teleport_conch.access.locks import Locks
 from teleport_conch.access.reference import new_reference
 from teleport_conch.access.roles import Role
@@ -70,6 +77,17 @@ class Guards:
         :raises NotHeld: the caller does not hold what it would be good for.
         """
         self._check_given(call, kind, None, Person(tuple(roles), traits))
+
+    def lets_in(self, call: Call, host_roles: Iterable[str]) -> None:
+        """
+        :param host_roles: those of a token, as certificates have them.
+        :raises NotHeld: the caller lets in nodes, and no proxies and auth servers.
+        """
+        try:
+            check_letting_in(call.known.caller, host_roles, call.now)
+        except NotHeld as reason:
+            self._tell(call, "token", reason)
+            raise
 
     def _check_given(self, call: Call, kind: str, before: Person | None, after: Person | None) -> None:
         try:
