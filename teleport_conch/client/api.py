@@ -244,12 +244,14 @@ class AuthClient:
     async def sessions(self) -> tuple[ActiveSession, ...]:
         return items(await self._get(_SESSIONS), ActiveSession.from_json)
 
-    async def put_session(self, session: ActiveSession) -> None:
-        """Announce a session of the node that calls, or that it still runs."""
-        await self._post(_SESSIONS, session.to_json())
+    async def tell_sessions(self, running: Sequence[ActiveSession], ended: Sequence[str]) -> Mapping[str, str]:
+        """Which sessions of the node that calls run, and which are over.
 
-    async def remove_session(self, session_id: str) -> None:
-        await self._delete(f"{_SESSIONS}/{_part(session_id)}")
+        :return: for the ids of those that auth refuses, why.
+        """
+        body = {"running": [session.to_json() for session in running], "ended": list(ended)}
+        refused = Fields(await self._post(_SESSIONS, body), "answer").children("refused")
+        return {each.text("id", max_chars=64): each.text("message", max_chars=4096) for each in refused}
 
     async def events(
         self,

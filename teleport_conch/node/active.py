@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import Protocol
 
 from attrs import evolve
@@ -17,6 +18,8 @@ from teleport_conch.errors import TeleportError
 from teleport_conch.resources.session import ActiveSession
 
 REFRESH_S = 10.0
+MAX_IN_CALL = 250
+"""How many sessions one call is about; with more of them there are more calls, one after the other."""
 LASTING_S = 0.5
 """Sessions that end sooner, in seconds, are in the audit log, and never in the list of those that run."""
 
@@ -24,18 +27,15 @@ LASTING_S = 0.5
 class SessionClient(Protocol):
     """The part of auth's API that is about active sessions."""
 
-    async def put_session(self, session: ActiveSession) -> None:
-        """The session runs."""
-
-    async def remove_session(self, session_id: str) -> None:
-        """It is over."""
+    async def tell_sessions(self, running: Sequence[ActiveSession], ended: Sequence[str]) -> Mapping[str, str]:
+        """These run, and those are over; answers which of them are refused, and why."""
 
 
 class ActiveSessions(Service):
     """Keeps auth's list right; while auth is away it only remembers.
 
-    There is one call at a time for each session, and it says what is true when it begins: however slow auth is,
-    the last word is the last that it hears, and calls do not pile up.
+    There is one call at a time, which says of many sessions what is true when it begins: however slow auth is, the last
+    word is the last that it hears, calls do not pile up, and a thousand sessions cost little more than one.
 
     :param client: answers the client of the moment, None while there is none.
     """
@@ -46,8 +46,8 @@ class ActiveSessions(Service):
         self._clock = clock
         self._client = client
         self._sessions: dict[str, ActiveSession] = {}
-        self._news: set[str] = set()
-        self._calls: dict[str, Deferred[None]] = {}
+        self._news: dict[str, None] = {}
+        self._telling: Deferred[None] | None = None
         self._loop = LoopingCall(self._refresh)
         self._loop.clock = clock
 
@@ -61,8 +61,8 @@ class ActiveSessions(Service):
         if self._loop.running:
             self._loop.stop()
         self._news.clear()
-        for call in list(self._calls.values()):
-            call.cancel()
+        if self._telling is not None:
+            self._telling.cancel()
         return succeed(None)
 
     def started(self, session: ActiveSession) -> None:
@@ -77,34 +77,41 @@ class ActiveSessions(Service):
 
     def _refresh(self) -> None:
         now = self._clock.seconds()
-        for session in list(self._sessions.values()):
-            self._sessions[session.id] = evolve(session, last_active_at=now)
-            self._tell(session.id)
+        self._sessions = {key: evolve(session, last_active_at=now) for key, session in self._sessions.items()}
+        self._tell(*self._sessions)
 
-    def _tell(self, session_id: str) -> None:
-        self._news.add(session_id)
-        if session_id not in self._calls:
-            call = Deferred.fromCoroutine(self._say(session_id))
-            if not call.called:
-                self._calls[session_id] = call
-            call.addBoth(self._said, session_id)
+    def _tell(self, *session_ids: str) -> None:
+        self._news.update(dict.fromkeys(session_ids))
+        if self._news and self._telling is None:
+            telling = Deferred.fromCoroutine(self._tell_all())
+            if not telling.called:
+                self._telling = telling
+            telling.addBoth(self._told)
 
-    async def _say(self, session_id: str) -> None:
-        while session_id in self._news:
-            self._news.discard(session_id)
-            client, session = self._client(), self._sessions.get(session_id)
-            try:
-                if client is not None and session is not None:
-                    await client.put_session(session)
-                elif client is not None:
-                    await client.remove_session(session_id)
-            except TeleportError as problem:
-                self._log.debug("auth was not told of a session: {why}", why=problem.sentence)
+    async def _tell_all(self) -> None:
+        while self._news:
+            due = list(islice(self._news, MAX_IN_CALL))
+            for session_id in due:
+                del self._news[session_id]
+            client = self._client()
+            if client is not None:
+                await self._tell_auth(client, due)
 
-    def _said(self, result: Failure | None, session_id: str) -> None:
-        self._calls.pop(session_id, None)
+    async def _tell_auth(self, client: SessionClient, due: Sequence[str]) -> None:
+        running = [self._sessions[each] for each in due if each in self._sessions]
+        ended = [each for each in due if each not in self._sessions]
+        try:
+            refused = await client.tell_sessions(running, ended)
+        except TeleportError as problem:
+            self._log.debug("auth was not told of sessions: {why}", why=problem.sentence)
+        else:
+            for session_id, why in refused.items():
+                self._log.debug("auth refuses the session {session}: {why}", session=session_id, why=why)
+
+    def _told(self, result: Failure | None) -> None:
+        self._telling = None
         if result is not None and not result.check(CancelledError):
-            self._log.failure("telling auth of a session failed", failure=result)
+            self._log.failure("telling auth of sessions failed", failure=result)
 
 
 class LastingSessions:

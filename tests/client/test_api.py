@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from uuid import uuid4
 
+from attrs import evolve
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import TestCase
 
@@ -216,9 +217,11 @@ class SessionTests(ApiTestCase):
         session = ActiveSession(
             str(uuid4()), "alice", "root", identity.host_uuid, "web1", "10.0.0.9:5000", 100.0, 101.0, True
         )
-        await node.put_session(session)
+        self.assertEqual(await node.tell_sessions([session], []), {})
         self.assertEqual(await self.admin.sessions(), (session,))
-        await node.remove_session(session.id)
+        impossible = evolve(session, id="no id")
+        refused = await node.tell_sessions([impossible], [session.id])
+        self.assertEqual(refused, {"no id": "The id of a session consists of letters, digits and hyphens."})
         self.assertEqual(await self.admin.sessions(), ())
 
     async def test_events(self) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch.errors import ConnectionProblem
-from teleport_conch.node.active import LASTING_S, REFRESH_S, ActiveSessions, LastingSessions, SessionClient
+from teleport_conch.node.active import LASTING_S, MAX_IN_CALL, REFRESH_S, ActiveSessions, LastingSessions, SessionClient
 from teleport_conch.resources.session import ActiveSession
 
 SESSION = ActiveSession(
@@ -22,6 +25,7 @@ SESSION = ActiveSession(
     last_active_at=0.0,
 )
 OTHER = evolve(SESSION, id="22222222-2222-2222-2222-222222222222")
+Told = tuple[list[ActiveSession], list[str]]
 
 
 class ActiveSessionsTests(SynchronousTestCase):
@@ -29,7 +33,8 @@ class ActiveSessionsTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.told: list[tuple[str, object]] = []
+        self.told: list[Told] = []
+        self.refused: dict[str, str] = {}
         self.away = False
         self.problem: Exception | None = None
         self.wait: Deferred[None] | None = None
@@ -40,21 +45,16 @@ class ActiveSessionsTests(SynchronousTestCase):
     def client(self) -> SessionClient | None:
         return None if self.away else self
 
-    async def put_session(self, session: ActiveSession) -> None:
-        self.told.append(("put", session))
-        await self.answer()
-
-    async def remove_session(self, session_id: str) -> None:
-        self.told.append(("remove", session_id))
-        await self.answer()
-
-    async def answer(self) -> None:
+    async def tell_sessions(self, running: Sequence[ActiveSession], ended: Sequence[str]) -> Mapping[str, str]:
+        self.told.append((list(running), list(ended)))
         if self.problem is not None:
             raise self.problem
         if self.wait is not None:
             await self.wait
+        return self.refused
 
-    def take(self) -> list[tuple[str, object]]:
+    def take(self) -> list[Told]:
+        """The calls since this was asked last."""
         told, self.told = self.told, []
         return told
 
@@ -62,7 +62,7 @@ class ActiveSessionsTests(SynchronousTestCase):
         """Auth hears when a session begins and when it ends."""
         self.sessions.started(SESSION)
         self.sessions.ended(SESSION.id)
-        self.assertEqual(self.take(), [("put", SESSION), ("remove", SESSION.id)])
+        self.assertEqual(self.take(), [([SESSION], []), ([], [SESSION.id])])
 
     def test_refreshed(self) -> None:
         """While it lasts, auth hears that it still does; a session that has ended is not refreshed."""
@@ -71,30 +71,53 @@ class ActiveSessionsTests(SynchronousTestCase):
         self.sessions.ended(OTHER.id)
         self.take()
         self.clock.advance(REFRESH_S)
-        self.assertEqual(self.take(), [("put", evolve(SESSION, last_active_at=REFRESH_S))])
+        self.assertEqual(self.take(), [([evolve(SESSION, last_active_at=REFRESH_S)], [])])
 
     def test_the_last_word_is_the_last(self) -> None:
         """A session that ends while auth is still being told of its beginning is removed behind that, not beside it."""
         self.wait = Deferred()
         self.sessions.started(SESSION)
         self.sessions.ended(SESSION.id)
-        self.assertEqual(self.take(), [("put", SESSION)])
+        self.assertEqual(self.take(), [([SESSION], [])])
         wait, self.wait = self.wait, None
         wait.callback(None)
-        self.assertEqual(self.take(), [("remove", SESSION.id)])
+        self.assertEqual(self.take(), [([], [SESSION.id])])
 
     def test_slow(self) -> None:
-        """However long auth takes, there is one call for each session, and none is left out of the next."""
+        """However long auth takes, there is one call, and the next one is about all that happened meanwhile."""
         self.wait = Deferred()
         self.sessions.started(SESSION)
         self.sessions.started(OTHER)
         for _ in range(100):
             self.clock.advance(REFRESH_S)
-        self.assertEqual(self.take(), [("put", SESSION), ("put", OTHER)])
+        self.assertEqual(self.take(), [([SESSION], [])])
         wait, self.wait = self.wait, None
         wait.callback(None)
         now = self.clock.seconds()
-        self.assertEqual(self.take(), [("put", evolve(each, last_active_at=now)) for each in (SESSION, OTHER)])
+        self.assertEqual(self.take(), [([evolve(each, last_active_at=now) for each in (OTHER, SESSION)], [])])
+
+    def test_many(self) -> None:
+        """A thousand sessions are refreshed by a few calls, one after the other."""
+        self.away = True
+        for number in range(1000):
+            self.sessions.started(evolve(SESSION, id=f"s-{number}"))
+        self.away, self.wait = False, Deferred()
+        self.clock.advance(REFRESH_S)
+        self.assertEqual([len(running) for running, _ in self.take()], [MAX_IN_CALL])
+        wait, self.wait = self.wait, None
+        wait.callback(None)
+        told = self.take()
+        self.assertEqual([len(running) for running, _ in told], [MAX_IN_CALL] * (1000 // MAX_IN_CALL - 1))
+
+    def test_one_refused(self) -> None:
+        """Why auth does not list a session is in the log of those who look for it."""
+        self.refused = {SESSION.id: "A host has at most 2 sessions at one time."}
+        with capturedLogs() as logged:
+            self.sessions.started(SESSION)
+        self.assertEqual(
+            [formatEvent(entry) for entry in logged],
+            [f"auth refuses the session {SESSION.id}: A host has at most 2 sessions at one time."],
+        )
 
     def test_away(self) -> None:
         """While there is no client nothing is told, and all that still lasts is when there is one again."""
@@ -106,7 +129,7 @@ class ActiveSessionsTests(SynchronousTestCase):
         self.assertEqual(self.take(), [])
         self.away = False
         self.clock.advance(REFRESH_S)
-        self.assertEqual(self.take(), [("put", evolve(SESSION, last_active_at=2 * REFRESH_S))])
+        self.assertEqual(self.take(), [([evolve(SESSION, last_active_at=2 * REFRESH_S)], [])])
 
     def test_refused(self) -> None:
         """What auth answers changes nothing about the next time."""
@@ -131,7 +154,7 @@ class ActiveSessionsTests(SynchronousTestCase):
         self.sessions.started(SESSION)
         self.sessions.ended(SESSION.id)
         self.successResultOf(self.sessions.stopService())
-        self.assertEqual((len(cancelled), self.take()), (1, [("put", SESSION)]))
+        self.assertEqual((len(cancelled), self.take()), (1, [([SESSION], [])]))
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.sessions.startService()
 
@@ -143,9 +166,9 @@ class ActiveSessionsTests(SynchronousTestCase):
         self.assertEqual(lasting.count, 2)
         lasting.ended(OTHER.id)
         self.clock.advance(LASTING_S)
-        self.assertEqual(self.take(), [("put", SESSION)])
+        self.assertEqual(self.take(), [([SESSION], [])])
         self.assertEqual(lasting.count, 1)
         lasting.ended(SESSION.id)
         lasting.ended(SESSION.id)
-        self.assertEqual(self.take(), [("remove", SESSION.id)])
+        self.assertEqual(self.take(), [([], [SESSION.id])])
         self.assertEqual((lasting.count, len(self.clock.getDelayedCalls())), (0, 1), "the refreshing alone")

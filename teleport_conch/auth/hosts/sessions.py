@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 
 from attrs import define, evolve, field
+from twisted.internet.defer import Deferred
 
 from teleport_conch.auth.clocks import Clocks
 from teleport_conch.auth.hosts.labels import check_printable
 from teleport_conch.auth.limits import MAX_SESSIONS_PER_HOST, SESSION_S
 from teleport_conch.auth.state import storing
-from teleport_conch.errors import AccessDenied, BadParameter, LimitExceeded, NotFound
+from teleport_conch.errors import AccessDenied, BadParameter, LimitExceeded, NotFound, TeleportError
 from teleport_conch.resources.session import ActiveSession
 from teleport_conch.storage.backend import IBackend
 
@@ -49,6 +51,30 @@ class Sessions:
         self._count(session, expires_at)
         await self._backend.put(path, storing.encode(session.to_json()), expires_at)
 
+    async def hear(
+        self, host_uuid: str, running: Sequence[ActiveSession], ended: Sequence[str]
+    ) -> tuple[tuple[str, TeleportError], ...]:
+        """What a host says of its sessions, which it does for all of them at once.
+
+        :return: the ids of those that are refused, and why; the others are heard all the same.
+        """
+        work = [(session.id, Deferred.fromCoroutine(self.put(session))) for session in running]
+        work += [(each, Deferred.fromCoroutine(self._end(host_uuid, each))) for each in ended]
+        refused = []
+        for session_id, written in work:
+            try:
+                await written
+            except TeleportError as reason:
+                refused.append((session_id, reason))
+        return tuple(refused)
+
+    async def _end(self, host_uuid: str, session_id: str) -> None:
+        session = await self._find(session_id)
+        if session is not None and session.server_id != host_uuid:
+            raise AccessDenied("The session is another host's.")
+        if session is not None:
+            await self.remove(session)
+
     def _count(self, session: ActiveSession, expires_at: float) -> None:
         ends = self._ends.setdefault(session.server_id, {})
         if session.id not in ends and len(ends) >= MAX_SESSIONS_PER_HOST:
@@ -57,13 +83,6 @@ class Sessions:
             if len(ends) >= MAX_SESSIONS_PER_HOST:
                 raise LimitExceeded(f"A host has at most {MAX_SESSIONS_PER_HOST} sessions at one time.")
         ends[session.id] = expires_at
-
-    async def get(self, session_id: str) -> ActiveSession:
-        """:raises NotFound: there is none, or it has ended."""
-        found = await self._find(session_id)
-        if found is None:
-            raise NotFound("There is no such session, or it has ended.")
-        return found
 
     async def remove(self, session: ActiveSession) -> None:
         """A session ended."""

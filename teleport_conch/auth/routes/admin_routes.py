@@ -10,7 +10,13 @@ from teleport_conch.auth.cluster import Cluster
 from teleport_conch.auth.emitting import Emit
 from teleport_conch.auth.events import Events
 from teleport_conch.auth.hosts.tokens import role_named
-from teleport_conch.auth.limits import EVENTS_IN_ANSWER, MAX_EVENTS_IN_REQUEST, MAX_LOGINS, TOKEN_TTL_S
+from teleport_conch.auth.limits import (
+    EVENTS_IN_ANSWER,
+    MAX_EVENTS_IN_REQUEST,
+    MAX_LOGINS,
+    MAX_SESSIONS_IN_REQUEST,
+    TOKEN_TTL_S,
+)
 from teleport_conch.auth.people.certificates import LOGINS_TRAIT, EmergencyRequest, UserRequest
 from teleport_conch.auth.routes.gate import Answer, Call, Encoded, Gate, Needs
 from teleport_conch.auth.routes.guards import Guards
@@ -137,20 +143,15 @@ def _add_sessions(gate: Gate, cluster: Cluster) -> None:
         return {"items": [each.to_json() for each in found if call.may("list", "ssh_session", _whose(each))]}
 
     @gate.route("POST", SESSIONS, Needs("create", "ssh_session", owner="*"))
-    async def put(call: Call, namespace: str) -> Answer:
+    async def hear(call: Call, namespace: str) -> Answer:
         check_namespace(namespace)
-        session = ActiveSession.from_json(call.body())
-        _check_own(call, session)
-        await cluster.sessions.put(session)
-        return None
-
-    @gate.route("DELETE", f"{SESSIONS}/<session_id>", Needs("delete", "ssh_session", owner="*"))
-    async def remove(call: Call, namespace: str, session_id: str) -> Answer:
-        check_namespace(namespace)
-        session = await cluster.sessions.get(session_id)
-        _check_own(call, session)
-        await cluster.sessions.remove(session)
-        return None
+        fields = Fields(call.body(), "sessions")
+        running = [ActiveSession.from_json(each.raw()) for each in fields.children("running", MAX_SESSIONS_IN_REQUEST)]
+        ended = fields.texts("ended", MAX_SESSIONS_IN_REQUEST, max_chars=64)
+        for session in running:
+            _check_own(call, session)
+        refused = await cluster.sessions.hear(call.known.caller.host_uuid, running, ended)
+        return {"refused": [{"id": each, "code": reason.code, "message": reason.sentence} for each, reason in refused]}
 
 
 def _whose(session: ActiveSession) -> Target:

@@ -6,7 +6,7 @@ from attrs import evolve
 
 from teleport_conch.auth import limits
 from teleport_conch.auth.hosts import sessions
-from teleport_conch.errors import AccessDenied, BadParameter, LimitExceeded, NotFound
+from teleport_conch.errors import BadParameter, LimitExceeded
 from teleport_conch.resources.session import ActiveSession
 from tests.auth.fixture import NOW, WEB1, WEB2, ClusterTestCase
 
@@ -40,19 +40,43 @@ class SessionTests(ClusterTestCase):
     def test_another_hosts(self) -> None:
         """A host speaks for sessions on itself, and takes no other's id."""
         node, other = self.host(self.join()), self.host(self.join(WEB2, "web2"))
-        self.assertEqual(self.call(node, "POST", PATH, SESSION.to_json()).status, 200)
-        self.assertEqual(self.call(other, "POST", PATH, SESSION.to_json()).status, 403)
-        self.assertEqual(self.call(other, "POST", PATH, evolve(SESSION, server_id=WEB2).to_json()).status, 403)
-        self.assertEqual(self.call(other, "DELETE", f"{PATH}/s-1").status, 403)
-        self.refused(self.cluster.sessions.put(evolve(SESSION, server_id=WEB2)), AccessDenied)
-        self.assertEqual(self.call(node, "DELETE", f"{PATH}/s-1").status, 200)
-        self.assertEqual(self.call(node, "DELETE", f"{PATH}/s-1").code, "NOT_FOUND")
+        theirs = evolve(SESSION, server_id=WEB2)
+        self.assertEqual(self.call(node, "POST", PATH, {"running": [SESSION.to_json()]}).body, {"refused": []})
+        answer = self.call(other, "POST", PATH, {"running": [theirs.to_json(), SESSION.to_json()]})
+        sentence = "A session is announced, and ended, by the host on which it runs."
+        self.assertEqual((answer.status, answer.sentence), (403, sentence))
+        taken = {"id": "s-1", "code": "ACCESS_DENIED", "message": "The session is another host's."}
+        for body in ({"running": [theirs.to_json()]}, {"ended": ["s-1"]}):
+            self.assertEqual(self.call(other, "POST", PATH, body).body, {"refused": [taken]})
+        self.assertEqual(self.now(self.cluster.sessions.all()), (SESSION,))
+        for _ in range(2):
+            self.assertEqual(self.call(node, "POST", PATH, {"ended": ["s-1"]}).body, {"refused": []})
+            self.assertEqual(self.now(self.cluster.sessions.all()), ())
+
+    def test_one_of_many(self) -> None:
+        """What is refused of one session leaves the others of the same call alone."""
+        node = self.host(self.join())
+        found = [evolve(SESSION, id=name).to_json() for name in ("a", "no id", "b")]
+        refused = {
+            "id": "no id",
+            "code": "BAD_PARAMETER",
+            "message": "The id of a session consists of letters, digits and hyphens.",
+        }
+        self.assertEqual(self.call(node, "POST", PATH, {"running": found}).body, {"refused": [refused]})
+        self.assertEqual([each.id for each in self.now(self.cluster.sessions.all())], ["a", "b"])
+
+    def test_so_many_in_a_call(self) -> None:
+        """A call is bounded."""
+        node = self.host(self.join())
+        for body in ({"running": [SESSION.to_json()] * 501}, {"ended": ["s"] * 501}):
+            answer = self.call(node, "POST", PATH, body)
+            (name,) = body
+            self.assertEqual((answer.status, answer.sentence), (400, f"sessions.{name} has more than 500 items."))
 
     def test_ids(self) -> None:
         """An id is no path."""
         for name in ("", "../tokens/x", "a/b", "a b", "\x00", "x" * 65):
             self.refused(self.cluster.sessions.put(evolve(SESSION, id=name)), BadParameter)
-        self.refused(self.cluster.sessions.get("none"), NotFound)
 
     def test_inert(self) -> None:
         """Nothing that a terminal would obey gets into the list."""
