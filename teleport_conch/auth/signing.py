@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from attrs import evolve
 
 from teleport_conch.access.conditions import Conditions
 from teleport_conch.access.labels import EVERY_NODE
-from teleport_conch.access.options import Options
+from teleport_conch.access.options import Options, combine
 from teleport_conch.access.roles import Role
 from teleport_conch.access.templates import Traits
+from teleport_conch.access.trace import live_roles
 from teleport_conch.auth.cluster import Cluster
+from teleport_conch.auth.limits import MAX_PERSONS_CERTIFICATE_S, MIN_USER_CERTIFICATE_S, USER_CERTIFICATE_S
 from teleport_conch.auth.people.certificates import DEFAULT_ROLES, LOGINS_TRAIT, UserCertificates, UserRequest
 from teleport_conch.auth.people.people_certificates import Issued, Wanted
+from teleport_conch.auth.rules.callers import Peer
 from teleport_conch.certs import names
+from teleport_conch.config.durations import format_duration
+from teleport_conch.errors import BadParameter, CertificateExpired
 
 
 def good_for(cluster: Cluster, request: UserRequest) -> tuple[tuple[Role, ...], Traits]:
@@ -31,12 +38,39 @@ def good_for(cluster: Cluster, request: UserRequest) -> tuple[tuple[Role, ...], 
     return (*roles, Role("", options=Options(port_forwarding=False), allow=logins)), {LOGINS_TRAIT: request.logins}
 
 
-async def sign_for(cluster: Cluster, request: UserRequest, by: str) -> UserCertificates | Issued:
+def lasting(ttl_s: float, roles: Iterable[Role], signer: Peer, now: float) -> float:
+    """For how long a person may sign: as a login of either would give, and not beyond the signer's own certificate.
+
+    :param ttl_s: what is asked for; 0 for as long as may be, up to the usual time.
+    :param roles: of the one who gets the certificate.
+    :raises BadParameter: more is asked for.
+    :raises CertificateExpired: the signer's own ends too soon.
+    """
+    both = (*live_roles(signer.caller, now), *(role for role in roles if role.holds_at(now)))
+    by_roles = min(combine(role.options for role in both).max_session_ttl_s, MAX_PERSONS_CERTIFICATE_S)
+    most = min(by_roles, int(signer.identity.not_after) - now)
+    if most < MIN_USER_CERTIFICATE_S:
+        raise CertificateExpired(
+            "Your own certificate ends too soon for one that you could sign with it; log in again."
+        )
+    if ttl_s > most:
+        limit = "the roles of both of you allow" if most == by_roles else "your own certificate lasts"
+        raise BadParameter(
+            f"You may sign for {format_duration(float(int(most)))}, which is what {limit}, and not for"
+            f" {format_duration(ttl_s)}. tctl on the auth host may sign for longer."
+        )
+    return ttl_s or min(USER_CERTIFICATE_S, most)
+
+
+async def sign_for(
+    cluster: Cluster, request: UserRequest, by: str, as_login: bool = False
+) -> UserCertificates | Issued:
     """What the administrator asks for; where a user is stored, its roles, traits and logins stand for what is left out.
 
     Then a time that is left out is the one that a login would give, and one that is not is longer than that if need be.
 
     :param by: who asks, for the event.
+    :param as_login: no longer than that in any case; see :func:`lasting`.
     :raises: see :meth:`~teleport_conch.auth.people.certificates.Certificates.sign_user`.
     """
     user, now = cluster.users.usable(request.name), cluster.clocks.wall()
@@ -52,7 +86,7 @@ async def sign_for(cluster: Cluster, request: UserRequest, by: str) -> UserCerti
             request.tls_key,
             request.ttl_s,
             ends_at=user.expires_at,
-            unclamped=request.ttl_s > 0,
+            unclamped=request.ttl_s > 0 and not as_login,
         )
         signed = cluster.people.certificates.issue(wanted, "tctl", by)
     await cluster.people.note_certificate(request.name, now + request.ttl_s)

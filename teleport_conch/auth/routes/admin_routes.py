@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from attrs import evolve
+
 from teleport_conch.access.builtin import EMERGENCY
 from teleport_conch.access.decision import Target
 from teleport_conch.auth.cluster import Cluster
@@ -22,7 +24,7 @@ from teleport_conch.auth.routes.gate import Answer, Call, Encoded, Gate, Needs
 from teleport_conch.auth.routes.guards import Guards
 from teleport_conch.auth.routes.host_routes import check_namespace
 from teleport_conch.auth.routes.resource_routes import MAX_REVISION_DIGITS, revision_of
-from teleport_conch.auth.signing import good_for, sign_for
+from teleport_conch.auth.signing import good_for, lasting, sign_for
 from teleport_conch.auth.state.storing import encode_with
 from teleport_conch.errors import AccessDenied, BadParameter
 from teleport_conch.resources.fields import Fields
@@ -108,8 +110,12 @@ def _add_certificates(gate: Gate, cluster: Cluster, guards: Guards) -> None:
             roles=fields.texts("roles", max_items=32, max_chars=255),
             ttl_s=fields.number("ttl", default=0.0),
         )
-        guards.signs(call, "user_cert", *good_for(cluster, request))
-        signed = await sign_for(cluster, request, call.by)
+        roles, traits = good_for(cluster, request)
+        guards.signs(call, "user_cert", roles, traits)
+        is_person = call.known.identity.kind == "user"
+        if is_person:
+            request = evolve(request, ttl_s=lasting(request.ttl_s, roles, call.known, call.now))
+        signed = await sign_for(cluster, request, call.by, as_login=is_person)
         certificates = {"cert": signed.ssh, "tls_cert": signed.tls}
         return Encoded(encode_with(certificates, "authorities", cluster.authorities.public_text))
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from teleport_conch.access.conditions import Conditions
+from teleport_conch.access.labels import EVERY_NODE
+from teleport_conch.access.options import Options
+from teleport_conch.access.roles import Role
+from teleport_conch.access.rules import Rule
 from teleport_conch.certs.certificate import CertificateType, SSHCertificate
 from teleport_conch.certs.extensions import roles_of, traits_of
-from teleport_conch.certs.tls import load_certificate_pem
+from teleport_conch.certs.tls import TLSIdentity, load_certificate_pem
 from teleport_conch.certs.trust import check_ssh_certificate, check_tls_certificate
+from teleport_conch.resources.user import User
 from tests.auth.fixture import CLUSTER, NOW, SSH_KEY, TLS_KEY, Answered, ClusterTestCase
 
 NO_EVENT = (
@@ -100,6 +106,71 @@ class UserTests(ClusterTestCase):
             self.assertEqual(answer.status, status, options)
             self.assertIn(sentence, answer.sentence)
         self.assertEqual(self.emitted.named("cert.create"), [])
+
+
+class PeopleWhoSignTests(ClusterTestCase):
+    """By a rule of their roles; alice's certificate ends in an hour where a test says nothing else."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        rules = (Rule(("user_cert",), ("create",)),)
+        for name, hours in (("short", 2.0), ("long", 30.0)):
+            options = Options(max_session_ttl_s=hours * 3600)
+            signer = Role(name, options, Conditions(("root",), EVERY_NODE, rules))
+            self.now(self.cluster.roles.shelf.create(signer))
+        plain = Options(max_session_ttl_s=2 * 3600.0, port_forwarding=False)
+        self.now(self.cluster.roles.shelf.create(Role("guest", plain, Conditions(("web",), EVERY_NODE))))
+
+    def sign(self, *roles: str, hours: float = 1.0, **options: object) -> Answered:
+        identity = TLSIdentity("user", "alice", CLUSTER, roles, 2, NOW + hours * 3600, ("root",), not_before=NOW)
+        usual: dict[str, object] = {"user": "bob", "logins": ["web"], "roles": ["guest"], "public_ssh_key": SSH_KEY}
+        return self.call(self.peer_of(identity), "POST", USER, {**usual, **options})
+
+    def hours(self, answer: Answered) -> float:
+        """For how long the certificate of an answer is good."""
+        self.assertEqual(answer.status, 200, answer.body)
+        return (SSHCertificate.from_line(str(answer.body["cert"])).valid_before - NOW) / 3600
+
+    def test_left_out(self) -> None:
+        """As long as a login would be good, by either's roles, and as the signer's certificate is."""
+        for roles, own, expected in (("long", 1.0, 1.0), ("short", 30.0, 2.0), ("long", 30.0, 2.0)):
+            self.assertEqual(self.hours(self.sign(roles, hours=own)), expected)
+        self.assertEqual(self.hours(self.sign("long", hours=30.0, ttl=2 * 3600)), 2.0)
+
+    def test_too_long(self) -> None:
+        """More is refused, with the limit that it met."""
+        for roles, own, asked, sentence in (
+            ("long", 1.0, 3601, "You may sign for 1h, which is what your own certificate lasts, and not for 1h1s."),
+            (
+                "short",
+                30.0,
+                7201,
+                "You may sign for 2h, which is what the roles of both of you allow, and not for 2h1s.",
+            ),
+            ("long", 30.0, 1e8, "You may sign for 2h, which is what the roles of both of you allow, and not for"),
+            ("long", 30.0, -5, "lives for 60 to"),
+        ):
+            answer = self.sign(roles, hours=own, ttl=asked)
+            self.assertEqual((answer.status, answer.code), (400, "BAD_PARAMETER"))
+            self.assertIn(sentence, answer.sentence)
+        self.assertEqual(self.emitted.named("cert.create"), [])
+
+    def test_almost_over(self) -> None:
+        """Nothing is signed in the last minute."""
+        answer = self.sign("long", hours=59 / 3600)
+        self.assertEqual((answer.status, answer.code), (401, "CERT_EXPIRED"))
+        self.assertIn("Your own certificate ends too soon", answer.sentence)
+
+    def test_stored_user(self) -> None:
+        """A stored user's certificate also ends with the user."""
+        self.now(self.cluster.users.shelf.create(User("bob", ("guest",), expires_at=NOW + 1800)))
+        answer = self.sign("long", hours=2.0, logins=[], roles=[])
+        self.assertEqual(self.hours(answer), 0.5)
+
+    def test_administrator(self) -> None:
+        """tctl on the auth host signs for as long as it likes."""
+        body = {"user": "bob", "logins": ["web"], "roles": ["guest"], "public_ssh_key": SSH_KEY, "ttl": 86_400 * 365}
+        self.assertEqual(self.hours(self.call(self.admin(), "POST", USER, body)), 24 * 365)
 
 
 class HostTests(ClusterTestCase):
