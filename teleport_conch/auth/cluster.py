@@ -18,6 +18,7 @@ from teleport_conch.access.directory import Directory
 from teleport_conch.auth.clocks import Clocks
 from teleport_conch.auth.emitting import Emit
 from teleport_conch.auth.feed import Feed
+from teleport_conch.auth.hosts.held_names import HeldNames
 from teleport_conch.auth.hosts.hosts import Hosts
 from teleport_conch.auth.hosts.inventory import Inventory
 from teleport_conch.auth.hosts.joining import Joining
@@ -61,6 +62,7 @@ class Founding:
     :ivar given: the keys of ``auth_service`` that are there; what they set wins over what is stored.
     :ivar static_tokens: the tokens that never expire.
     :ivar allow_loopback: whether hosts may be called ``localhost``: auth itself listens on loopback only.
+    :ivar own_names: names and addresses of auth itself, in their usual form.
     """
 
     cluster_name: str
@@ -69,6 +71,7 @@ class Founding:
     allow_loopback: bool = False
     preference: AuthPreference = field(factory=AuthPreference)
     given: frozenset[str] = frozenset()
+    own_names: frozenset[str] = frozenset()
 
 
 @define(eq=False)
@@ -84,6 +87,7 @@ class Cluster:
     presence: PresenceTable
     inventory: Inventory
     joining: Joining
+    held_names: HeldNames
     certificates: Certificates
     sessions: Sessions
     leases: Leases
@@ -255,6 +259,7 @@ async def open_cluster(
         presence=presence,
         inventory=inventory,
         joining=Joining(clocks, trusted, tokens, hosts, presence, rules, emit),
+        held_names=HeldNames(name, founding.own_names, hosts, inventory),
         certificates=Certificates(clocks, trusted, rules, known_roles, emit, random),
         sessions=Sessions(clocks, backend),
         leases=Leases(clocks, backend, random),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 from teleport_conch.auth.cluster import Founding
 from teleport_conch.auth.hosts.principals import is_loopback
 from teleport_conch.auth.hosts.tokens import static_token
+from teleport_conch.config.addresses import as_ip
 from teleport_conch.config.paths import DATABASE
 from teleport_conch.config.secret import read_token
 from teleport_conch.config.settings import AuthSettings, Settings
@@ -46,7 +48,19 @@ def founding_of(settings: Settings, now: float) -> Founding:
         given=settings.auth_keys,
         static_tokens=tokens,
         allow_loopback=is_loopback(auth.listen_addr.host),
+        own_names=frozenset(_own_names(settings)),
     )
+
+
+def _own_names(settings: Settings) -> Iterator[str]:
+    """What auth is called, and the addresses under which it is reached, as far as the file has them."""
+    teleport, auth = settings.teleport, settings.auth
+    advertised = [teleport.advertise_ip] if teleport.advertise_ip else []
+    yield teleport.nodename.lower()
+    for address in (*auth.public_addr, *advertised, auth.listen_addr):
+        host = as_ip(address.host)
+        if host is None or not host.is_unspecified:
+            yield address.host.lower() if host is None else str(host)
 
 
 def _general(auth: AuthSettings) -> ClusterConfig:

@@ -139,6 +139,7 @@ class ClusterTestCase(SynchronousTestCase):
     general = ClusterConfig()
     preference = AuthPreference()
     given: frozenset[str] = frozenset()
+    own_names: frozenset[str] = frozenset()
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -153,7 +154,8 @@ class ClusterTestCase(SynchronousTestCase):
 
     def open(self) -> None:
         """Start the cluster, again if it was started before."""
-        founding = Founding(CLUSTER, self.general, self.static_tokens, self.allow_loopback, self.preference, self.given)
+        options = self.static_tokens, self.allow_loopback, self.preference, self.given, self.own_names
+        founding = Founding(CLUSTER, self.general, *options)
         opening = open_cluster(self.clocks, self.backend, founding, self.emitted, entropy())
         self.cluster: Cluster = self.now(opening)
         self.cluster.feed.start()

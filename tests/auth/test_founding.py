@@ -37,6 +37,12 @@ class FoundingTests(SynchronousTestCase):
         )
         self.assertEqual(founding.general, ClusterConfig("off", 2.0, 3600.0, 60.0, 5))
 
+    def test_own_names(self) -> None:
+        """What auth is called and where it is reached; an address that means every interface is nobody's."""
+        self.assertEqual(founding_of(settings(), NOW).own_names, frozenset({"auth1"}))
+        given = settings(public_addr="Auth.example.org:3025", listen_addr="[2001:DB8::1]:3025")
+        self.assertEqual(founding_of(given, NOW).own_names, frozenset({"auth1", "auth.example.org", "2001:db8::1"}))
+
     def test_static_tokens(self) -> None:
         """By value or from a file; each with its roles."""
         path = Path(self.mktemp()).absolute()

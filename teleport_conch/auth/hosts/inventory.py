@@ -6,7 +6,7 @@ host's token bound wins over what the host announces.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from attrs import define, evolve, field, frozen
@@ -83,6 +83,10 @@ class Inventory:
         """The servers of a kind with their presence, by nodename."""
         found = [self._present(key, known.record) for key, known in self._known.items() if key.kind == kind]
         return tuple(sorted(found, key=lambda server: (server.hostname, server.name)))
+
+    def records(self) -> Iterable[Server]:
+        """Of nodes and proxies alike, without their presence."""
+        return (known.record for known in self._known.values())
 
     def find(self, key: HostKey) -> Server | None:
         known = self._known.get(key)

@@ -138,6 +138,7 @@ def _add_certificates(gate: Gate, cluster: Cluster, guards: Guards) -> None:
         principals = fields.texts("principals", max_items=32, max_chars=255)
         key = fields.text("public_ssh_key", max_chars=MAX_KEY_CHARS)
         ttl_s = fields.number("ttl", default=0.0)
+        guards.names_host(call, principals)
         return {"cert": cluster.certificates.sign_host(principals, key, ttl_s, call.by)}
 
 

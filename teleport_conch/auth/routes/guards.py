@@ -1,4 +1,4 @@
-"""What speaks against a change of a role, a user or a lock, or against a token, beside what is wrong in itself.
+"""What speaks against a change of a role, a user, a lock, a token or a certificate, beside what is wrong in itself.
 
 Nobody gives what they do not hold (an event says who tried), a role that somebody has is not removed, and the last way
 to administer the cluster stays open, unless the caller forces it (``?force=1``).
@@ -30,7 +30,8 @@ from teleport_conch.auth.emitting import Emit
 from teleport_conch.auth.routes.gate import Call
 from teleport_conch.auth.routes.resource_routes import Change
 from teleport_conch.auth.state.shelf import Named
-from teleport_conch.errors import InUse, NotHeld
+from teleport_conch.certs import names
+from teleport_conch.errors import InUse, NotHeld, PrincipalTaken
 from teleport_conch.resources.lock import Lock
 from teleport_conch.resources.user import User
 
@@ -78,6 +79,20 @@ class Guards:
         """
         self._check_given(call, kind, None, Person(tuple(roles), traits))
 
+    def names_host(self, call: Call, principals: Iterable[str]) -> None:
+        """
+        :param principals: of a certificate for a host that is none of the cluster's, the first one its name.
+        :raises PrincipalTaken: the caller is not ``tctl`` on the auth host, and a host of the cluster has one of them.
+        """
+        if call.known.role == "Admin":
+            return
+        named = tuple(map(names.host_name, principals))
+        try:
+            self._cluster.held_names.check((*named, *(f"{name}.{self._cluster.name}" for name in named[:1])))
+        except PrincipalTaken as reason:
+            self._tell(call, "host_cert", reason)
+            raise
+
     def lets_in(self, call: Call, host_roles: Iterable[str]) -> None:
         """
         :param host_roles: those of a token, as certificates have them.
@@ -123,7 +138,7 @@ class Guards:
         cluster = self._cluster
         return _State(cluster.roles, cluster.users.shelf.values, cluster.locks.every)
 
-    def _tell(self, call: Call, kind: str, reason: NotHeld) -> None:
+    def _tell(self, call: Call, kind: str, reason: NotHeld | PrincipalTaken) -> None:
         sentence, caller = reason.sentence, call.known.caller
         reason.refer_to(new_reference(os.urandom))
         self._emit(

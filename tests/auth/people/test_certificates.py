@@ -7,12 +7,15 @@ from teleport_conch.access.labels import EVERY_NODE
 from teleport_conch.access.options import Options
 from teleport_conch.access.roles import Role
 from teleport_conch.access.rules import Rule
+from teleport_conch.auth.hosts.presence import HostKey
+from teleport_conch.auth.rules.callers import Peer
 from teleport_conch.certs.certificate import CertificateType, SSHCertificate
 from teleport_conch.certs.extensions import roles_of, traits_of
+from teleport_conch.certs.names import host_name
 from teleport_conch.certs.tls import TLSIdentity, load_certificate_pem
 from teleport_conch.certs.trust import check_ssh_certificate, check_tls_certificate
 from teleport_conch.resources.user import User
-from tests.auth.fixture import CLUSTER, NOW, SSH_KEY, TLS_KEY, Answered, ClusterTestCase
+from tests.auth.fixture import CLUSTER, GATEWAY, NOW, SSH_KEY, TLS_KEY, WEB1, Answered, ClusterTestCase, heartbeat
 
 NO_EVENT = (
     "No certificate is issued, as the event that says so cannot be kept. The disk of the auth server is full, or its"
@@ -204,3 +207,69 @@ class HostTests(ClusterTestCase):
             ({"ttl": -1}, "more than 0"),
         ):
             self.assertIn(sentence, self.sign(**options).sentence)
+
+
+class PeopleWhoSignForHostsTests(ClusterTestCase):
+    """By a rule of their roles: for hosts outside of the cluster, and for none of those that are in it."""
+
+    own_names = frozenset({"auth1", "auth.example.org", "10.0.0.1"})
+
+    def setUp(self) -> None:
+        super().setUp()
+        rules = (Rule(("host_cert",), ("create",)),)
+        self.now(self.cluster.roles.shelf.create(Role("signer", allow=Conditions(rules=rules))))
+        gate = self.request(GATEWAY, "gate", "Proxy", principals=("proxy.example.org",), dns_names=("www.example.org",))
+        self.register(gate)
+        self.join()
+        record = heartbeat(addr="10.0.0.8:3022", public_addrs=("[2001:db8::7]:22",))
+        self.now(self.cluster.inventory.beat(self.registration(), record, "10.0.0.8"))
+
+    def sign(self, *principals: str, peer: Peer | None = None) -> Answered:
+        body = {"principals": principals, "public_ssh_key": SSH_KEY}
+        return self.call(peer or self.user("signer"), "POST", HOST, body)
+
+    def test_others(self) -> None:
+        """Whatever nobody has is signed, as before."""
+        self.assertEqual(self.sign("db.example.org", "10.0.0.7", "web1.example.org").status, 200)
+
+    def test_of_hosts(self) -> None:
+        """Names, addresses and further names of registered hosts are refused, in whatever form; it is an event."""
+        for kind, uuid, names in (
+            ("node", WEB1, ("web1", "WEB1.", f"web1.{CLUSTER}", "10.0.0.8", "2001:DB8:0::7")),
+            ("proxy", GATEWAY, ("gate", "proxy.example.org", "www.example.org", f"gate.{CLUSTER}")),
+        ):
+            for name in names:
+                answer = self.sign("db.example.org", name)
+                self.assertEqual((answer.status, answer.code), (409, "PRINCIPAL_TAKEN"), name)
+                usual = host_name(name)
+                self.assertIn(
+                    f"The name {usual!r} is that of the {kind} {uuid} of this cluster: nobody signs a certificate for"
+                    " it but tctl on the auth host.",
+                    answer.sentence,
+                )
+                self.assertEqual(self.emitted.events[-1].fields["kind"], "host_cert")
+        self.assertEqual(self.emitted.named("cert.create"), [])
+
+    def test_uuids(self) -> None:
+        """The form of a UUID is refused whosever it is, to everybody."""
+        for peer in (self.user("signer"), self.admin()):
+            for name in (WEB1, f"{GATEWAY}.{CLUSTER}"):
+                self.assertIn(self.sign("db", name, peer=peer).code, ("PRINCIPAL_TAKEN", "PRINCIPAL_FORBIDDEN"))
+
+    def test_of_auth(self) -> None:
+        """So are those of auth itself."""
+        for name in ("auth1", f"auth1.{CLUSTER}", "auth.example.org", "10.0.0.1"):
+            answer = self.sign(name)
+            self.assertEqual((answer.status, answer.code), (409, "PRINCIPAL_TAKEN"), name)
+            self.assertIn(f"The name {name!r} is that of the auth server of this cluster", answer.sentence)
+
+    def test_stopped(self) -> None:
+        """A host that is off has its names until it is removed."""
+        self.clock.advance(3600)
+        self.assertEqual(self.sign("web1").code, "PRINCIPAL_TAKEN")
+        self.now(self.cluster.inventory.remove(HostKey("node", WEB1), "tests"))
+        self.assertEqual(self.sign("web1", "10.0.0.8").status, 200)
+
+    def test_administrator(self) -> None:
+        """tctl on the auth host signs for any of them: a host may have a second server."""
+        self.assertEqual(self.sign("web1", "proxy.example.org", "auth1", peer=self.admin()).status, 200)
