@@ -116,12 +116,13 @@ class Enrolment:
         return identity.host_key == self._wanted.host_key if self._wanted.host_key else bool(identity.ssh_key)
 
     async def _certified_anew(self, identity: HostIdentity) -> HostIdentity:
-        """The same identity, which another process had, for the host key of this one."""
+        """The same identity, which another process had, for the host key of this one; else it takes a token."""
         client = AuthClient(self._reactor, self._wanted.addresses, client_options(identity))
         try:
             return await self.renewed(client, identity)
         except HostBarred:
-            self._store.drop(identity.role)
+            if not self._wanted.token():
+                raise
             return await self._join()
         finally:
             await client.close()

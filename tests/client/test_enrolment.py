@@ -7,6 +7,7 @@ from attrs import evolve
 from teleport_conch.certs import keys
 from teleport_conch.certs.certificate import SSHCertificate
 from teleport_conch.certs.identity import HostIdentity
+from teleport_conch.client.enrolment import REFUSED_WAIT_S
 from tests.client.auth import TOKEN
 from tests.client.test_uplink import DAY, Node, UplinkTestCase
 
@@ -19,9 +20,9 @@ class HostKeyTests(UplinkTestCase):
     node: Node
 
     async def again(self, host_key: bytes) -> HostIdentity:
-        """What the host is when it starts once more, without a token, and has this key now."""
+        """What the host is when it starts once more and has this key now."""
         await self.node.stop()
-        self.node.host_key, self.node.token = host_key, ""
+        self.node.host_key = host_key
         self.node.start()
         return await self.node.joined()
 
@@ -66,7 +67,7 @@ class HostKeyTests(UplinkTestCase):
         self.assertNotIn("OPENSSH PRIVATE KEY", self.file())
 
     async def test_another(self) -> None:
-        """For another key a host gets certificates as who it is, and needs no token."""
+        """For another key a host gets certificates as who it is, with a new token."""
         self.node.start()
         before = await self.node.joined()
         for key in (KEPT, OTHER):
@@ -75,8 +76,28 @@ class HostKeyTests(UplinkTestCase):
         self.assertNotIn("OPENSSH PRIVATE KEY", self.file())
         self.assertEqual(self.node.log, [])
 
+    async def test_without_token(self) -> None:
+        """Without one it gets none, says why once, and is what it was as soon as it has its key again."""
+        self.node.host_key = KEPT
+        self.node.start()
+        before = await self.node.joined()
+        await self.node.stop()
+        self.node.host_key, self.node.token = OTHER, ""
+        self.node.start()
+        await self.node.until(lambda: self.node.log)
+        await self.node.until_waiting(REFUSED_WAIT_S)
+        self.node.clock.advance(REFUSED_WAIT_S)
+        await self.node.until_waiting(REFUSED_WAIT_S)
+        [line] = self.node.log
+        self.assertIn(f"The host {before.host_uuid} joined with another host key, and no certificate is renewed", line)
+        self.assertIs(self.node.uplink.identity, None)
+        await self.node.stop()
+        self.node.host_key = KEPT
+        self.node.start()
+        self.assertEqual(await self.node.joined(), before)
+
     async def test_own_again(self) -> None:
-        """Where nobody keeps a key any more, the host makes one."""
+        """Where nobody keeps a key any more, the host makes one, and joins with it."""
         self.node.host_key = KEPT
         self.node.start()
         before = await self.node.joined()
@@ -87,8 +108,9 @@ class HostKeyTests(UplinkTestCase):
     async def test_auth_away(self) -> None:
         """A host whose key is another waits for auth, and says so: its certificate is of no use."""
         self.node.start()
-        await self.node.joined()
+        before = await self.node.joined()
         await self.node.stop()
+        await self.admin.remove_node(before.host_uuid)
         await self.auth.stop()
         self.node.host_key = KEPT
         self.node.start()

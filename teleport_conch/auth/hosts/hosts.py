@@ -37,6 +37,8 @@ class Registration:
     :ivar batch: of the TLS certificates that the host got since it joined; any other one is from before. Empty where an
         early version of this program wrote the registration: it made certificates without batches.
     :ivar expires_at: when the newest certificate ends, in POSIX seconds.
+    :ivar host_key: the fingerprint of the SSH key that was certified at joining; empty where an early version of this
+        program wrote the registration.
     """
 
     host_uuid: str
@@ -51,6 +53,7 @@ class Registration:
     join: JoinRecord
     batch: str
     expires_at: float
+    host_key: str = ""
 
     @property
     def key(self) -> HostKey:
@@ -77,6 +80,7 @@ class Registration:
                 "principals_bound": self.principals_bound,
                 "join": self.join.to_json(),
                 "batch": self.batch,
+                "host_key": self.host_key,
             },
         }
 
@@ -97,6 +101,7 @@ class Registration:
             join=JoinRecord.from_json(spec.child("join").raw()),
             batch=spec.text("batch", default="", max_chars=BATCH_DIGITS),
             expires_at=metadata.number("expires"),
+            host_key=spec.text("host_key", default="", max_chars=64),
         )
 
 

@@ -118,6 +118,7 @@ class Joining:
             join=JoinRecord(token.id, token.created_by, address, now),
             batch=self._authorities.host.random(BATCH_DIGITS // 2).hex(),
             expires_at=now + HOST_CERTIFICATE_S,
+            host_key=keys.fingerprint(applicant.ssh_key),
         )
         answer = self._certify(applicant, registration)
         await self._admit(registration)
@@ -194,6 +195,7 @@ class Joining:
 
         :param identity: the caller; it renews what is its own and nothing else.
         :raises AccessDenied: the request is for another host or role.
+        :raises HostBarred: it is for another host key.
         :raises JoinRefused: names that the host may not have.
         """
         if identity.kind != "host" or request.host_uuid != identity.name or (request.role,) != identity.roles:
@@ -202,6 +204,7 @@ class Joining:
         if registration is None:
             raise HostBarred(f"The host {request.host_uuid} is not registered; it has to join again.")
         applicant = self._applicant(request, identity.name, names.host_name(request.node_name), address)
+        self._check_host_key(applicant, registration, address)
         applicant = self._as_registered(applicant, registration, address)
         renewed = evolve(
             registration,
@@ -209,12 +212,28 @@ class Joining:
             principals=applicant.principals,
             dns_names=applicant.dns_names,
             expires_at=self._clocks.wall() + HOST_CERTIFICATE_S,
+            host_key=keys.fingerprint(applicant.ssh_key),
         )
         answer = self._certify(applicant, renewed)
         await self._hosts.keep(renewed)
         fields = {"cert_type": "host", "name": identity.name, "roles": [request.role], "principals": renewed.principals}
         self._emit("cert.create", {**fields, "expires": renewed.expires_at, "method": "renewal"})
         return answer
+
+    def _check_host_key(self, applicant: _Applicant, registration: Registration, address: str) -> None:
+        """The identity of a host is in the hands of what speaks with the network, and its host key need not be.
+
+        :raises HostBarred: who has the one would be the host to people with another key.
+        """
+        if registration.host_key in ("", keys.fingerprint(applicant.ssh_key)):
+            return
+        reason = HostBarred(
+            f"The host {applicant.host_uuid} joined with another host key, and no certificate is renewed for this one."
+            " Put the former key back, or give the host a new token in auth_token and restart it."
+        )
+        fields = {"cert_type": "host", "name": applicant.host_uuid, "roles": [applicant.role], "method": "renewal"}
+        self._emit("cert.create", {**fields, "error": reason.sentence, "addr.remote": address}, success=False)
+        raise reason
 
     def _as_registered(self, applicant: _Applicant, registration: Registration, address: str) -> _Applicant:
         """The applicant with what its token bound, once anything else that is new to it is allowed."""

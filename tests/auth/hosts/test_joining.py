@@ -36,6 +36,7 @@ from teleport_conch.resources.token import token_digest
 from tests.auth.fixture import ADDRESS, CLUSTER, GATEWAY, NOW, SSH_KEY, TLS_KEY, WEB1, WEB2, ClusterTestCase, Storage
 
 DAY_S = 86_400.0
+ANOTHER_KEY = keys.public_line(keys.public_blob(keys.generate_ssh_key().public_key()))
 
 
 def principals(answer: JoinAnswer) -> tuple[str, ...]:
@@ -403,6 +404,32 @@ class RenewalTests(JoinTestCase):
         self.assertEqual((registration.expires_at, registration.join.joined_at), (NOW + 45 * DAY_S, NOW))
         [event] = self.emitted.named("cert.create")
         self.assertEqual((event.fields["name"], event.fields["method"]), (WEB1, "renewal"))
+
+    def test_host_key(self) -> None:
+        """Renewed is what is for the host key of the joining: who has the identity alone has no other certified."""
+        self.assertEqual(SSHCertificate.from_line(self.renew().ssh_certificate).public_key, keys.blob_of_line(SSH_KEY))
+        reason = self.not_renewed(HostBarred, self.request(ssh_key=ANOTHER_KEY))
+        self.assertEqual(
+            reason.sentence,
+            f"The host {WEB1} joined with another host key, and no certificate is renewed for this one. Put the former"
+            " key back, or give the host a new token in auth_token and restart it.",
+        )
+        event = self.emitted.named("cert.create")[-1]
+        self.assertEqual((event.success, event.fields["error"]), (False, reason.sentence))
+        self.assertEqual((event.fields["name"], event.fields["addr.remote"]), (WEB1, ADDRESS))
+        self.open()
+        self.not_renewed(HostBarred, self.request(ssh_key=ANOTHER_KEY))
+        self.now(self.cluster.inventory.remove(HostKey("node", WEB1), "alice"))
+        joined = self.register(self.request(ssh_key=ANOTHER_KEY))
+        self.caller = self.host(joined).identity
+        self.now(self.cluster.joining.renew(self.request(ssh_key=ANOTHER_KEY), self.caller, ADDRESS))
+        self.not_renewed(HostBarred, self.request())
+
+    def test_host_key_of_before(self) -> None:
+        """A host that joined when its key was not noted has the next one noted that it shows."""
+        self.now(self.cluster.hosts.keep(evolve(self.registration(), host_key="")))
+        self.now(self.cluster.joining.renew(self.request(ssh_key=ANOTHER_KEY), self.caller, ADDRESS))
+        self.not_renewed(HostBarred, self.request())
 
     def test_92_another_host(self) -> None:
         """A host renews for itself and its role only."""
