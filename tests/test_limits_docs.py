@@ -31,7 +31,7 @@ NO_BOUNDS = {
     "auth.people.hashing_threads.NICENESS",
     *("client.ssh.running.NO_STATUS", "client.ssh.agent.SUCCESS", "client.ssh.agent.REQUEST_IDENTITIES"),
     *("client.ssh.agent.IDENTITIES_ANSWER", "client.ssh.agent.REMOVE_IDENTITY", "client.ssh.agent.ADD_ID_CONSTRAINED"),
-    "auth.people.bot_tokens.TOKEN_BYTES",
+    *("auth.people.bot_tokens.TOKEN_BYTES", "auth.people.credentials.GENERATION_BYTES"),
     *(
         "auth.limits.SCRYPT_LOG2_N",
         "auth.limits.SCRYPT_R",

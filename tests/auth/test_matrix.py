@@ -137,7 +137,8 @@ class MatrixTests(ClusterTestCase):
             otp_token = code(opened.invite.otp_secret, self.clock.seconds())
             return {"token": token, "password": "another tangerine", "otp_token": otp_token, **there}
         if route.startswith("POST /v1/web/sessions/"):
-            secret, _ = self.now(people.sessions.begin(self.cluster.users.get("carol")))
+            generation = self.now(people.vault.find("carol")).generation
+            secret, _ = self.now(people.sessions.begin(self.cluster.users.get("carol"), generation))
             return {"session": secret, **there}
         typed = {"old_password": PASSWORD, "new_password": "another tangerine"} if "PUT" in route else {}
         keys = {"public_ssh_key": SSH_KEY, "public_tls_key": TLS_KEY}

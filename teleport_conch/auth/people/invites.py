@@ -61,6 +61,7 @@ class Invite:
     """A link as it is kept.
 
     :ivar otp_secret: of the last opening; empty before the first.
+    :ivar generation: the only one of the user's credentials for which it is good; None where it is good for any.
     """
 
     digest: str
@@ -69,10 +70,13 @@ class Invite:
     expires_at: float
     used: bool = False
     otp_secret: str = field(default="", repr=False)
+    generation: str | None = None
     revision: int = 0
 
     def to_json(self) -> dict[str, object]:
+        generation = {} if self.generation is None else {"generation": self.generation}
         return {
+            **generation,
             "user": self.user,
             "kind": self.kind,
             "expires": self.expires_at,
@@ -90,6 +94,7 @@ class Invite:
             fields.number("expires"),
             fields.boolean("used", default=False),
             fields.text("otp_secret", default="", max_chars=64),
+            fields.text("generation", default="", max_chars=64) if "generation" in fields.raw() else None,
             item.revision,
         )
 
@@ -131,10 +136,13 @@ class Invites:
     def __attrs_post_init__(self) -> None:
         self._by_address = Failures(self._clocks.monotonic, FAILED_INVITES_PER_MINUTE)
 
-    async def create(self, user: str, kind: str, ttl_s: float, by: str) -> tuple[str, Invite]:
+    async def create(
+        self, user: str, kind: str, ttl_s: float, by: str, generation: str | None = None
+    ) -> tuple[str, Invite]:
         """A new link for a user: its token, which is not kept, and what is.
 
         :param ttl_s: 0 for the usual time. ``by`` is who asks.
+        :param generation: of the credentials that the user proved to have; None where an administrator asks.
         :raises NotFound: there is no such user.
         :raises BadParameter: another kind, or a time out of bounds.
         """
@@ -143,7 +151,7 @@ class Invites:
         if len(await self.drop(user)) >= MAX_INVITES:
             raise LimitExceeded(f"There are {MAX_INVITES} links for users; wait until some have expired.")
         token = self._random(TOKEN_BYTES).hex()
-        invite = Invite(digest_of(token), user, kind, self._clocks.wall() + ttl_s)
+        invite = Invite(digest_of(token), user, kind, self._clocks.wall() + ttl_s, generation=generation)
         await self._backend.create(PREFIX + invite.digest, *_stored(invite))
         about = {"name": user, "kind": kind, "ttl": round(ttl_s), "expires": invite.expires_at}
         self._emit("reset_password_token.create", {**about, "user": by})
@@ -226,9 +234,13 @@ class Invites:
         if ago >= 0:
             reason = InviteExpired(f"The link expired {ago} seconds ago; ask for another.", seconds=ago)
             raise self._refused(action, invite, address, reason)
-        if self._users.usable(invite.user) is None:
+        if self._users.usable(invite.user) is None or not await self._of_this_generation(invite):
             raise self._refused(action, invite, address, _unknown())
         return invite
+
+    async def _of_this_generation(self, invite: Invite) -> bool:
+        """Whether the user has the credentials still that somebody proved to have who asked for the link."""
+        return invite.generation in (None, (await self._vault.find(invite.user)).generation)
 
     async def _swap(self, invite: Invite, action: str, address: str) -> None:
         value, kept_until = _stored(invite)

@@ -44,12 +44,16 @@ class People:
     _backend: IBackend
     _emit: Emit
 
-    async def link(self, user: str, kind: str, ttl_s: float, by: str) -> tuple[str, Invite]:
+    async def link(
+        self, user: str, kind: str, ttl_s: float, by: str, generation: str | None = None
+    ) -> tuple[str, Invite]:
         """A link for a user. One to reset makes password, second factor and web sessions worthless at once.
+
+        :param generation: the only one of the user's credentials for which it is good.
 
         Raises as :meth:`~teleport_conch.auth.people.invites.Invites.create`.
         """
-        made = await self.invites.create(user, kind, ttl_s, by)
+        made = await self.invites.create(user, kind, ttl_s, by, generation)
         if kind == "reset":
             await self.vault.put(user, Credentials())
             await self.sessions.end_all(user)
@@ -69,13 +73,13 @@ class People:
         :raises: see :meth:`~teleport_conch.auth.people.proving.Proving.prove`.
         """
         data, before = check_new(new, given.name), await self.vault.find(given.name)
-        user = await self.proving.prove(given)
+        user = (await self.proving.prove(given)).user
         credentials = await self.vault.find(user.name)
-        if _is_another(before, credentials):
+        if credentials.generation != before.generation:
             raise LoginRefused(CHANGED_MEANWHILE)
         kept = await self.hashing.make(data)
         try:
-            await self.vault.swap(user.name, evolve(credentials, password=kept))
+            await self.vault.swap(user.name, self.vault.anew(evolve(credentials, password=kept)))
         except (CompareFailed, NotFound):
             raise LoginRefused(CHANGED_MEANWHILE) from None
         await self.sessions.end_all(user.name)
@@ -107,12 +111,6 @@ class People:
         await self.attempts.forget(self.attempts.counter(user, known=True))
 
 
-def _is_another(before: Credentials, after: Credentials) -> bool:
-    """Whether the password was reset or changed while somebody proved to have it; the same may be hashed anew."""
-    was_current = before.password is not None and before.password.is_current
-    return after.password is None or (was_current and after.password != before.password)
-
-
 async def open_people(
     clocks: Clocks,
     backend: IBackend,
@@ -125,7 +123,7 @@ async def open_people(
     random: Callable[[int], bytes],
 ) -> People:
     """:param second_factor: which one everybody needs: ``otp`` or ``off``."""
-    attempts, vault = Attempts(clocks, backend, await open_secret(backend, random)), Vault(backend)
+    attempts, vault = Attempts(clocks, backend, await open_secret(backend, random)), Vault(backend, random)
     cluster = authorities.cluster_name
     return People(
         attempts,
@@ -133,7 +131,7 @@ async def open_people(
         hashing,
         Proving(clocks, users, vault, hashing, attempts, second_factor, locks, emit),
         Invites(clocks, backend, users, vault, hashing, cluster, second_factor, emit, random),
-        WebSessions(clocks, backend, users, locks, random),
+        WebSessions(clocks, backend, users, vault, locks, random),
         PeopleCertificates(clocks, authorities, emit, random),
         clocks,
         backend,

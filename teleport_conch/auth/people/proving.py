@@ -44,6 +44,17 @@ class Given:
 
 
 @frozen
+class Proven:
+    """Who somebody is.
+
+    :ivar generation: of the credentials that they proved to have.
+    """
+
+    user: User
+    generation: str
+
+
+@frozen
 class _Proof:
     """:ivar credentials: as they are from now on.
     :ivar factor: how the second factor was proved.
@@ -84,7 +95,7 @@ class Proving:
         """``otp`` or ``off``."""
         return self._required()
 
-    async def prove(self, given: Given) -> User:
+    async def prove(self, given: Given) -> Proven:
         """The user that somebody proved to be. Codes that were used count no more when this answers.
 
         :raises LoginRefused: something is wrong.
@@ -109,7 +120,7 @@ class Proving:
                 await self._attempts.forget(counter)
             self._check_not_locked(user, given)
         self._tell_success(given, proof.factor)
-        return user
+        return Proven(user, proof.credentials.generation)
 
     async def _not_locked(self, counter: Counter, given: Given) -> bool:
         """Whether something failed under the name, though not too much."""

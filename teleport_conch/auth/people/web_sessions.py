@@ -13,6 +13,7 @@ from attrs import define, evolve, frozen
 
 from teleport_conch.auth.clocks import Clocks
 from teleport_conch.auth.limits import WEB_SESSION_IDLE_S, WEB_SESSION_S, WEB_SESSION_TOUCH_S, WEB_SESSIONS_PER_USER
+from teleport_conch.auth.people.credentials import GENERATION_BYTES, Vault
 from teleport_conch.auth.people.invites import digest_of
 from teleport_conch.auth.people.users import Users
 from teleport_conch.auth.rules.locks import LockList
@@ -29,13 +30,17 @@ _TAG_DIGITS = 16
 
 @frozen
 class Session:
-    """Instants are POSIX seconds. ``ends_at`` is when it ends however much it is used."""
+    """Instants are POSIX seconds. ``ends_at`` is when it ends however much it is used.
+
+    :ivar generation: of the credentials with which the user logged in.
+    """
 
     key: str
     user: str
     created_at: float
     used_at: float
     ends_at: float
+    generation: str = ""
     revision: int = 0
 
     @property
@@ -44,7 +49,8 @@ class Session:
         return min(self.used_at + WEB_SESSION_IDLE_S, self.ends_at)
 
     def to_json(self) -> dict[str, object]:
-        return {"user": self.user, "created": self.created_at, "used": self.used_at, "ends": self.ends_at}
+        instants = {"created": self.created_at, "used": self.used_at, "ends": self.ends_at}
+        return {"user": self.user, "generation": self.generation, **instants}
 
     @classmethod
     def of(cls, item: Item) -> Session:
@@ -55,6 +61,7 @@ class Session:
             fields.number("created"),
             fields.number("used"),
             fields.number("ends"),
+            fields.text("generation", default="", max_chars=2 * GENERATION_BYTES),
             item.revision,
         )
 
@@ -69,11 +76,16 @@ class WebSessions:
     _clocks: Clocks
     _backend: IBackend
     _users: Users
+    _vault: Vault
     _locks: LockList
     _random: Callable[[int], bytes]
 
-    async def begin(self, user: User) -> tuple[str, Session]:
+    async def begin(self, user: User, generation: str) -> tuple[str, Session]:
         """A session of a user who logged in: its secret, which is not kept, and what is.
+
+        Where the password is set meanwhile it is worth nothing, whichever of the two is written first.
+
+        :param generation: of the credentials that the user proved to have.
 
         A user with too many sessions loses the oldest.
         """
@@ -83,14 +95,14 @@ class WebSessions:
             await self._remove(old)
         secret = _tag(user.name) + self._random(SECRET_BYTES).hex()
         ends_at = min(now + WEB_SESSION_S, user.expires_at or now + WEB_SESSION_S)
-        session = Session(_key(secret), user.name, now, now, ends_at)
+        session = Session(_key(secret), user.name, now, now, ends_at, generation)
         await self._backend.create(session.key, *_stored(session))
         return secret, session
 
     async def use(self, secret: str) -> tuple[User, Session]:
         """Whose session it is.
 
-        :raises SessionEnded: it has ended, or never was, or its user is gone.
+        :raises SessionEnded: it has ended, or never was, or its user is gone or has another password since.
         """
         now = self._clocks.wall()
         try:
@@ -104,6 +116,9 @@ class WebSessions:
         if locked:
             await self._remove(session)
             raise SessionEnded(f"The session has ended, as the user {user.name!r} is {locked}.")
+        if session.generation != (await self._vault.find(user.name)).generation:
+            await self._remove(session)
+            raise _ended()
         if now - session.used_at >= WEB_SESSION_TOUCH_S:
             session = evolve(session, used_at=now)
             with suppress(CompareFailed):  # another use of it was written, which does as well

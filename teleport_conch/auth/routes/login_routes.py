@@ -50,8 +50,9 @@ def _add_links(gate: Gate, cluster: Cluster, emit: Emit) -> None:
 
     @gate.route("POST", f"{USER}/web/invites", _BY_PROXY)
     async def renewal(call: Call, name: str) -> Answer:
-        user = await people.proving.prove(_given(call, name, "renew"))
-        token, invite = await people.link(user.name, "renew", 0.0, user.name)
+        proven = await people.proving.prove(_given(call, name, "renew"))
+        user = proven.user.name
+        token, invite = await people.link(user, "renew", 0.0, user, proven.generation)
         return {"token": token, "kind": invite.kind, "expires": invite.expires_at}
 
     @gate.route("POST", "/v1/web/invites/open", _BY_PROXY)
@@ -87,7 +88,7 @@ def _add_logins(gate: Gate, cluster: Cluster) -> None:
     async def log_in(call: Call, name: str) -> Answer:
         fields = Fields(call.body(), "request")
         ssh_key, tls_key, ttl_s = _keys(fields)
-        user = await people.proving.prove(_given(call, name, "local", fields))
+        user = (await people.proving.prove(_given(call, name, "local", fields))).user
         roles = cluster.directory.roles_of(user.name, user.roles, call.now, call.now)
         wanted = Wanted(user.name, roles, user.traits, ssh_key, tls_key, ttl_s, _address(call, fields), user.expires_at)
         return _answer(cluster, user.name, people.certificates.issue(wanted, "local"))
@@ -127,8 +128,8 @@ def _add_web_sessions(gate: Gate, cluster: Cluster) -> None:
 
     @gate.route("POST", f"{USER}/web/sessions", _BY_PROXY)
     async def begin(call: Call, name: str) -> Answer:
-        user = await people.proving.prove(_given(call, name, "web"))
-        secret, session = await people.sessions.begin(user)
+        proven = await people.proving.prove(_given(call, name, "web"))
+        secret, session = await people.sessions.begin(proven.user, proven.generation)
         return {"session": secret, "expires": session.ends_at}
 
     @gate.route("POST", "/v1/web/sessions/open", _BY_PROXY)

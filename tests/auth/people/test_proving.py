@@ -130,7 +130,7 @@ class LoginTests(PeopleTestCase):
         self.assertEqual(len(held), 1)  # the second waits for its turn
         held[0].callback(b"")
         held[1].callback(b"")
-        self.assertEqual(self.successResultOf(first).name, "alice")
+        self.assertEqual(self.successResultOf(first).user.name, "alice")
         self.failureResultOf(second, LoginRefused)
 
     def test_otp_used_elsewhere(self) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from attrs import evolve
+from collections.abc import Callable, Iterator
 
+from attrs import evolve
+from twisted.internet.defer import Deferred
+
+from teleport_conch.auth.people.proving import Given
 from teleport_conch.resources.lock import Lock
 from teleport_conch.resources.user import User
+from teleport_conch.storage.backend import IBackend, Item
 from tests.auth.fixture import Answered
-from tests.auth.people.case import ALICE, PASSWORD, REFUSED, PeopleTestCase
+from tests.auth.people.case import ALICE, CLIENT, PASSWORD, REFUSED, PeopleTestCase
 
 
 class WebSessionTests(PeopleTestCase):
@@ -124,3 +129,82 @@ class WebSessionTests(PeopleTestCase):
         secret = self.begin()
         self.open()
         self.assertEqual(self.use(secret).status, 200)
+
+
+class MeanwhileTests(PeopleTestCase):
+    """Threat 90: whoever has the old password has nothing once it is another, however the two come together."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.settle()
+        self.typed = Given("alice", PASSWORD, self.code(), "", CLIENT, "web")
+        self.emitted.events.clear()
+
+    def changes(self) -> Iterator[Callable[[], object]]:
+        """What makes a password worthless: a reset, its link followed, and a change by the user."""
+        yield lambda: self.invite("alice", "reset")
+        yield lambda: self.accept(self.invite("alice", "reset"), "another tangerine")
+        yield self.change
+
+    def change(self) -> None:
+        self.clock.advance(30)
+        body = {"old_password": PASSWORD, "new_password": "another tangerine", "otp_token": self.code()}
+        self.assertEqual(self.through("PUT", "/v1/users/alice/web/password", body).status, 200)
+
+    def begun(self, meanwhile: Callable[[], object]) -> str:
+        """The secret of a session that is written after ``meanwhile``, for which everything was proved before."""
+        people, write = self.cluster.people, Deferred[None]()
+        proven = self.now(people.proving.prove(self.typed))
+        self.patch(people.sessions, "_backend", SlowToCreate(self.backend, write))
+        beginning = Deferred.fromCoroutine(people.sessions.begin(proven.user, proven.generation))
+        self.assertNoResult(beginning)
+        meanwhile()
+        self.assertEqual(len(self.now(self.backend.range("web_sessions/"))), 0)
+        write.callback(None)
+        self.patch(people.sessions, "_backend", self.backend)
+        return self.successResultOf(beginning)[0]
+
+    def test_sessions(self) -> None:
+        """A session that was begun before the change, and written after it, is none."""
+        for meanwhile in self.changes():
+            self.setUp()
+            secret = self.begun(meanwhile)
+            answer = self.through("POST", "/v1/web/sessions/open", {"session": secret})
+            self.assertEqual((answer.status, answer.code), (401, "SESSION_ENDED"))
+            self.assertEqual(self.now(self.backend.range("web_sessions/")), ())
+
+    def test_nothing_meanwhile(self) -> None:
+        """Where nothing happens in between, it is one."""
+        secret = self.begun(lambda: None)
+        self.assertEqual(self.through("POST", "/v1/web/sessions/open", {"session": secret}).status, 200)
+
+    def test_links(self) -> None:
+        """Nor is a link good that somebody asked for with the old password, and that came after the change."""
+        for meanwhile in self.changes():
+            self.setUp()
+            people = self.cluster.people
+            proven = self.now(people.proving.prove(self.typed))
+            meanwhile()
+            token, _ = self.now(people.link("alice", "renew", 0.0, "alice", proven.generation))
+            self.assertEqual(self.open_link(token).code, "INVITE_UNKNOWN")
+
+    def test_link(self) -> None:
+        """It is good where nothing happens in between."""
+        proven = self.now(self.cluster.people.proving.prove(self.typed))
+        token, _ = self.now(self.cluster.people.link("alice", "renew", 0.0, "alice", proven.generation))
+        self.assertEqual(self.accept(token, "another tangerine").status, 200)
+
+
+class SlowToCreate:
+    """A storage that creates nothing before it is told to."""
+
+    def __init__(self, backend: IBackend, write: Deferred[None]) -> None:
+        self._backend = backend
+        self._write = write
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._backend, name)
+
+    async def create(self, key: str, value: bytes, expires_at: float | None = None) -> Item:
+        await self._write
+        return await self._backend.create(key, value, expires_at)
