@@ -16,7 +16,7 @@ from teleport_conch.ssh.session.channel import SessionChannel
 
 
 class SessionObserver:
-    """Sees what happens in a session, in order. Subclasses say what they care for."""
+    """Sees what happens in a session, in order, once it is on its way. Subclasses say what they care for."""
 
     async def begins(self, session: ProcessSession) -> None:
         """Nothing has been started yet. Raises :class:`TeleportError` to refuse the start."""
@@ -97,9 +97,10 @@ class ProcessSession:
 
     def type(self, data: bytes) -> bool:
         """Input of a party. False: it was taken, and what comes next has to wait for :meth:`Party.drained`."""
+        taken = self._process is None or self._process.write(data)
         for observer in self._observers:
             observer.input(data)
-        return self._process is None or self._process.write(data)
+        return taken
 
     def end_input(self) -> None:
         """A party types no more; with the last one's, the input ends."""
@@ -150,16 +151,16 @@ class ProcessSession:
     # Events of the process.
 
     def output_received(self, data: bytes) -> None:
-        for observer in self._observers:
-            observer.output(data)
         for party in self._parties:
             party.channel.write(data)
+        for observer in self._observers:
+            observer.output(data)
 
     def error_received(self, data: bytes) -> None:
-        for observer in self._observers:
-            observer.error(data)
         for party in self._parties:
             party.channel.write_extended(EXTENDED_STDERR, data)
+        for observer in self._observers:
+            observer.error(data)
 
     def output_ended(self) -> None:
         """Nothing to say yet: EOF is for both outputs."""

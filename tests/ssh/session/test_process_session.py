@@ -289,6 +289,14 @@ class ObserverTests(ProcessSessionCase):
         self.assertIsNone(self.starter.process)
         self.assertEqual(self.link.data_of(1), b"This session cannot be recorded.\r\n")
 
+    async def test_nobody_waits(self) -> None:
+        """What an observer is shown is on its way already, so that nobody waits while it looks."""
+        sent: list[bytes] = []
+        self.patch(self.observer, "output", lambda _: sent.append(self.link.data_of(0)))
+        await self.run_command("echo one")
+        await self.until_closed()
+        self.assertEqual(sent, [b"one\n"])
+
     async def test_held_output(self) -> None:
         """An observer may hold the output: nothing is lost, and nothing arrives meanwhile."""
         await self.run_command("echo one; read line; echo two")
