@@ -25,6 +25,7 @@ from teleport_conch.auth.hosts.joining import Joining
 from teleport_conch.auth.hosts.presence import HostKey, PresenceTable
 from teleport_conch.auth.hosts.principals import NameRules
 from teleport_conch.auth.hosts.sessions import Sessions
+from teleport_conch.auth.hosts.token_digests import open_digests
 from teleport_conch.auth.hosts.tokens import Tokens
 from teleport_conch.auth.limits import EXPIRE_S, PRESENCE_FLUSH_S, PRESENCE_SWEEP_S
 from teleport_conch.auth.people import bots, users
@@ -60,7 +61,7 @@ class Founding:
 
     :ivar cluster_name: counts at the first start only.
     :ivar given: the keys of ``auth_service`` that are there; what they set wins over what is stored.
-    :ivar static_tokens: the tokens that never expire.
+    :ivar static_tokens: the tokens that never expire, with plain digests.
     :ivar allow_loopback: whether hosts may be called ``localhost``: auth itself listens on loopback only.
     :ivar own_names: names and addresses of auth itself, in their usual form.
     """
@@ -247,7 +248,8 @@ async def open_cluster(
     shelf, certificates = bots.open_shelf(backend), people.certificates
     known_bots = Bots(shelf, tokens_of_bots, clocks, known_users, known_locks, directory, certificates, emit)
     await known_bots.shelf.load()
-    tokens = Tokens(clocks, backend, founding.static_tokens, random)
+    digests = await open_digests(backend, random)
+    tokens = Tokens(clocks, backend, digests, tuple(map(digests.token, founding.static_tokens)), random)
     rules = NameRules(name, allow_loopback=founding.allow_loopback)
     return Cluster(
         clocks=clocks,

@@ -6,19 +6,24 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
+from twisted.logger import Logger
+
 from teleport_conch.auth.cluster import Founding
 from teleport_conch.auth.hosts.principals import is_loopback
 from teleport_conch.auth.hosts.tokens import static_token
 from teleport_conch.config.addresses import as_ip
 from teleport_conch.config.paths import DATABASE
-from teleport_conch.config.secret import read_token
+from teleport_conch.config.secret import SHORT_TOKEN, read_token
 from teleport_conch.config.settings import AuthSettings, Settings
+from teleport_conch.config.tokens import StaticToken
 from teleport_conch.resources.cluster import ClusterConfig
 from teleport_conch.resources.preference import AuthPreference
 
 EVENTS = "log"
 SPOOL = "log/spool/auth"
 """Below ``data_dir``: auth's own events on their way to the log."""
+
+_log = Logger()
 
 
 def database_of(settings: Settings) -> Path:
@@ -38,9 +43,7 @@ def founding_of(settings: Settings, now: float) -> Founding:
     :raises ConfigError: a token's file cannot be read. :raises UnsafePath: others can read it.
     """
     auth = settings.auth
-    tokens = tuple(
-        static_token(token.roles, read_token(token.value).reveal(), token.created_by, now) for token in auth.tokens
-    )
+    tokens = tuple(static_token(token.roles, _secret(token), token.created_by, now) for token in auth.tokens)
     return Founding(
         cluster_name=auth.cluster_name,
         general=_general(auth),
@@ -50,6 +53,18 @@ def founding_of(settings: Settings, now: float) -> Founding:
         allow_loopback=is_loopback(auth.listen_addr.host),
         own_names=frozenset(_own_names(settings)),
     )
+
+
+def _secret(token: StaticToken) -> str:
+    """Of a static token; a short one is warned of, as one in the configuration itself is when that is read."""
+    secret, path = read_token(token.value).reveal(), token.value.path()
+    if path is not None and len(secret) < SHORT_TOKEN:
+        _log.warn(
+            "The token in {path} has fewer than {chars} characters, never expires, and can be guessed.",
+            path=str(path),
+            chars=SHORT_TOKEN,
+        )
+    return secret
 
 
 def _own_names(settings: Settings) -> Iterator[str]:

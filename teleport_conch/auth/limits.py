@@ -21,7 +21,8 @@ MIN_TOKEN_TTL_S = 60.0
 MAX_TOKEN_TTL_S = 48 * 3600.0
 EXPIRED_TOKENS_KEPT_S = 7 * 24 * 3600.0
 """For how long the digest of an expired token is kept, so that its user hears "expired" and not "unknown"."""
-MIN_TOKEN_CHARS = 8
+MIN_TOKEN_CHARS = 16
+"""Of one that somebody chooses; those that are made have 32."""
 HOST_CERTIFICATE_S = 30 * 24 * 3600.0
 MAX_HOSTS = 100_000
 """Registered at one time; a registration ends with its certificate."""

@@ -13,22 +13,12 @@ from teleport_conch.client.exchange import Call
 from teleport_conch.client.transport import Transport
 from teleport_conch.errors import AlreadyExists, BadParameter, NotFound
 from teleport_conch.resources.fields import Fields, envelope
-from teleport_conch.resources.token import token_digest
 
 KEYS = ("roles", "node_name", "principals", "labels")
 """Of ``spec``, what one may choose."""
 TOLD = ("digest", "created_by", "created")
 """Of ``spec``, what auth tells beside that."""
 _ID = re.compile(r"[0-9a-f]{12}")
-
-
-def id_of(document: Mapping[str, object]) -> str:
-    """What lists call the token of a document.
-
-    In a document of auth ``metadata.name`` is that; in one that somebody wrote it is the secret.
-    """
-    name = _metadata(document).text("name", max_chars=512)
-    return name if _is_of_auth(document) else token_digest(name)[:12]
 
 
 @frozen
@@ -60,7 +50,7 @@ class TokenDocuments:
         raise NotFound("There is no such token; 'tctl tokens ls' lists them by their ids.")
 
     async def create(self, document: Mapping[str, object]) -> Mapping[str, object]:
-        """A new one, whose secret is ``metadata.name``.
+        """A new one, whose secret is ``metadata.name``; the answer is what auth made of it, which goes by its id.
 
         :raises AlreadyExists: there is one. :raises BadParameter: its name is an id, which is no secret.
         """
@@ -70,7 +60,7 @@ class TokenDocuments:
         if _is_of_auth(document) or _ID.fullmatch(secret):
             raise BadParameter("token.metadata.name is the id of a token: write a secret there that nobody knows.")
         call = Call("POST", "/v1/tokens", body={**body, "token": secret}, repeatable=False)
-        return as_object(await self.transport.call(call))
+        return as_object(as_object(await self.transport.call(call)).get("resource"))
 
     async def _check_gone(self, name: str) -> None:
         try:
@@ -82,9 +72,11 @@ class TokenDocuments:
     async def replace(self, name: str, document: Mapping[str, object], force: bool = False) -> Mapping[str, object]:
         """What a token allows, and until when; its secret stays.
 
+        In a document of auth ``metadata.name`` is the token's id, in one that somebody wrote it is the secret.
+
         :raises NotFound: there is none. :raises CompareFailed: it was changed since the document was read.
         """
-        path = f"/v1/tokens/{quote(id_of(document), safe='')}"
+        path = f"/v1/tokens/{quote(_metadata(document).text('name', max_chars=512), safe='')}"
         return as_object(await self.transport.call(Call("PUT", path, body=self.read(document), repeatable=False)))
 
 

@@ -13,7 +13,7 @@ ROLES = ("Node", "Proxy", "Auth")
 
 
 def token_digest(secret: str) -> str:
-    """What is kept in place of the secret: hexadecimal SHA-256. Equal digests mean equal secrets."""
+    """Hexadecimal SHA-256, of which auth makes what it keeps, and shows, in place of the secret."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 

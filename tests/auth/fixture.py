@@ -26,6 +26,7 @@ from teleport_conch.auth.cluster import Cluster, Founding, open_cluster
 from teleport_conch.auth.events import Events
 from teleport_conch.auth.hosts.hosts import Registration
 from teleport_conch.auth.hosts.presence import HostKey
+from teleport_conch.auth.hosts.token_digests import open_digests
 from teleport_conch.auth.routes.api import open_gate
 from teleport_conch.auth.routes.gate import Gate
 from teleport_conch.auth.rules.callers import Peer, peer_of
@@ -183,6 +184,14 @@ class ClusterTestCase(SynchronousTestCase):
         usual: dict[str, object] = {"roles": ("node", "proxy"), "ttl_s": 1800.0, "created_by": "alice"}
         secret, _ = self.now(self.cluster.tokens.create(**{**usual, **options}))  # type: ignore[arg-type]
         return secret
+
+    def token_id(self, secret: str) -> str:
+        """What lists and events call the token with a secret."""
+        return self.digest(secret)[:12]
+
+    def digest(self, secret: str) -> str:
+        """What is kept of a token."""
+        return self.now(open_digests(self.backend, entropy())).of(secret)
 
     def request(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch.auth.founding import database_of, events_of, founding_of
@@ -54,6 +55,17 @@ class FoundingTests(SynchronousTestCase):
             [token.digest for token in tokens],
             [token_digest("by-value-in-the-file"), token_digest("from-a-file-of-its-own")],
         )
+
+    def test_short_token_file(self) -> None:
+        """A short token in a file is warned of; what it is is not said."""
+        path = Path(self.mktemp()).absolute()
+        path.touch(0o600)
+        with capturedLogs() as said:
+            for secret in ("fifteen-charact", "sixteen-characte"):
+                path.write_text(f"{secret}\n")
+                founding_of(settings(tokens=[f"node:{path}"]), NOW)
+        sentence = f"The token in {path} has fewer than 16 characters, never expires, and can be guessed."
+        self.assertEqual([formatEvent(event) for event in said], [sentence])
 
     def test_token_files(self) -> None:
         """One that is missing, or that others can read, stops the start."""

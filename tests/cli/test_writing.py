@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -14,7 +15,6 @@ from teleport_conch.cli import documents
 from teleport_conch.cli.views import plan_table
 from teleport_conch.errors import AlreadyExists, BadParameter, LastAdministrator, NotFound
 from teleport_conch.resources.server import Server
-from teleport_conch.resources.token import token_digest
 from tests.cli.auth_host import AuthHostTestCase
 
 WEB1 = Server("node", "11111111-1111-4111-8111-111111111111", "web1", "127.0.0.1:3022", labels={"env": "prod"})
@@ -63,36 +63,40 @@ spec: {roles: [node], labels: {env: dev}}
 
 
 class TokenTests(WritingTestCase):
-    name = token_digest("a-secret-of-mine")[:12]
+    async def created(self) -> str:
+        """The id of the token, once it was made."""
+        said = await self.tctl("create", self.file(TOKEN))
+        found = re.fullmatch(r'token "([0-9a-f]{12})" has been created\n', said)
+        assert found is not None, said
+        return found[1]
 
     async def test_create(self) -> None:
         """Its name is the secret, which is printed nowhere; with -f what it allows is changed."""
-        path = self.file(TOKEN)
-        self.assertEqual(await self.tctl("create", path), f'token "{self.name}" has been created\n')
-        self.assertIn("With -f it is replaced.", await self.refused("create", path))
+        name = await self.created()
+        self.assertIn("With -f it is replaced.", await self.refused("create", self.file(TOKEN)))
         wider = self.file(TOKEN.replace("[node]", "[node, proxy]"))
-        self.assertEqual(await self.tctl("create", "-f", wider), f'token "{self.name}" has been updated\n')
-        (value,) = yaml.safe_load_all(await self.tctl("get", f"token/{self.name}", form="yaml"))
-        self.assertEqual((value["metadata"]["name"], value["spec"]["roles"]), (self.name, ["Node", "Proxy"]))
+        self.assertEqual(await self.tctl("create", "-f", wider), f'token "{name}" has been updated\n')
+        (value,) = yaml.safe_load_all(await self.tctl("get", f"token/{name}", form="yaml"))
+        self.assertEqual((value["metadata"]["name"], value["spec"]["roles"]), (name, ["Node", "Proxy"]))
 
     async def test_again(self) -> None:
         """What is printed takes the place of what there is, and is no secret for another one."""
-        await self.tctl("create", self.file(TOKEN))
-        printed = await self.tctl("get", f"token/{self.name}", form="yaml")
+        name = await self.created()
+        printed = await self.tctl("get", f"token/{name}", form="yaml")
         self.assertIn("already. With -f it is replaced.", await self.refused("create", self.file(printed)))
         self.assertIn("has been updated", await self.tctl("create", "-f", self.file(printed)))
-        await self.tctl("rm", f"token/{self.name}")
+        await self.tctl("rm", f"token/{name}")
         self.assertIn("write a secret there", await self.refused("create", self.file(printed)))
 
     async def test_edit(self) -> None:
         """The editor gets it by its id."""
-        await self.tctl("create", self.file(TOKEN))
+        name = await self.created()
         script = Path(self.mktemp())
         script.write_text("#!/bin/sh\nsed -i 's/env: dev/env: prod/' $1\n")
         script.chmod(0o700)
         self.patch(os, "environ", {**os.environ, "VISUAL": str(script.absolute())})
-        self.assertEqual(await self.tctl("edit", f"token/{self.name}"), f'token "{self.name}" has been updated\n')
-        self.assertIn("env: prod", await self.tctl("get", f"token/{self.name}", form="yaml"))
+        self.assertEqual(await self.tctl("edit", f"token/{name}"), f'token "{name}" has been updated\n')
+        self.assertIn("env: prod", await self.tctl("get", f"token/{name}", form="yaml"))
 
     async def test_refused(self) -> None:
         """Keys that no token has, no roles, an id for a secret; and nodes, which make themselves."""

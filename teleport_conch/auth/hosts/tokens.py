@@ -1,7 +1,8 @@
 """Join tokens: made, listed, removed, and judged when a host shows one.
 
-Only digests are kept. A dynamic token lies under ``tokens/<digest>`` until it expires and some days longer, so that who
-comes late is told so. Static tokens come from the configuration and are not stored.
+Only digests are kept, of :mod:`teleport_conch.auth.hosts.token_digests`. A dynamic token lies under its own until it
+expires and some days longer, so that who comes late is told so. Static tokens come from the configuration and are not
+stored.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from attrs import define, evolve
 
 from teleport_conch.auth.clocks import Clocks
 from teleport_conch.auth.hosts.labels import check_labels
+from teleport_conch.auth.hosts.token_digests import PREFIX, TokenDigests
 from teleport_conch.auth.limits import (
     EXPIRED_TOKENS_KEPT_S,
     MAX_TOKEN_TTL_S,
@@ -38,7 +40,6 @@ from teleport_conch.errors import (
 from teleport_conch.resources.token import ROLES, JoinToken, token_digest
 from teleport_conch.storage.backend import IBackend, Item
 
-PREFIX = "tokens/"
 GENERATED_BYTES = 16
 MAX_SECRET_CHARS = 512
 _ID = re.compile(r"[0-9a-f]{12}")
@@ -57,7 +58,7 @@ def role_named(text: str) -> str:
 
 
 def static_token(roles: Sequence[str], secret: str, created_by: str, now: float) -> JoinToken:
-    """A token that never expires and is not stored."""
+    """A token that never expires and is not stored; its digest is a plain one as yet."""
     return JoinToken(token_digest(secret), tuple(role_named(role) for role in roles), created_by, now)
 
 
@@ -65,11 +66,13 @@ def static_token(roles: Sequence[str], secret: str, created_by: str, now: float)
 class Tokens:
     """All join tokens of the cluster.
 
+    :ivar _static: with the digests that ``_digests`` makes.
     :ivar _random: so many random bytes, such as :func:`os.urandom`.
     """
 
     _clocks: Clocks
     _backend: IBackend
+    _digests: TokenDigests
     _static: tuple[JoinToken, ...]
     _random: Callable[[int], bytes]
 
@@ -94,7 +97,7 @@ class Tokens:
         secret = secret or binascii.hexlify(self._random(GENERATED_BYTES)).decode("ascii")
         _check_secret(secret)
         now, bound = self._clocks.wall(), (node_name, tuple(principals), labels or {})
-        token = _checked(JoinToken(token_digest(secret), tuple(roles), created_by, now, now + _ttl(ttl_s), *bound))
+        token = _checked(JoinToken(self._digests.of(secret), tuple(roles), created_by, now, now + _ttl(ttl_s), *bound))
         return secret, await self._keep(token)
 
     async def replace(self, name: str, wanted: JoinToken, revision: int | None) -> JoinToken:
@@ -158,14 +161,14 @@ class Tokens:
 
     def _check_not_static(self, name: str, done: str) -> None:
         for token in self._static:
-            if name == token.id or hmac.compare_digest(token.digest, token_digest(name)):
+            if name == token.id or hmac.compare_digest(token.digest, self._digests.of(name)):
                 raise BadParameter(
                     f"token {token.id} is statically configured and cannot be {done}: edit auth_service.tokens and"
                     " restart the auth server"
                 )
 
     async def _stored(self, name: str) -> tuple[Item, JoinToken]:
-        prefix = PREFIX + (name if _ID.fullmatch(name) else token_digest(name))
+        prefix = PREFIX + (name if _ID.fullmatch(name) else self._digests.of(name))
         items = await self._backend.range(prefix, limit=1)
         if not items:
             raise NotFound("There is no such token; 'tctl tokens ls' lists them by their ids.")
@@ -178,7 +181,7 @@ class Tokens:
         :raises JoinRefused: one of its subclasses, each with its own code.
         """
         refused = f"{host} can not join the cluster with role {role}"
-        digest = token_digest(secret)
+        digest = self._digests.of(secret)
         token = self._static_with(digest) or await self._dynamic_with(digest, secret, refused)
         if token.expires_at is not None and token.expires_at <= self._clocks.wall():
             ago = round(self._clocks.wall() - token.expires_at)

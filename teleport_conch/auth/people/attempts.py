@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 
 from attrs import define, field, frozen
@@ -23,7 +23,7 @@ from teleport_conch.auth.limits import (
     UNKNOWN_NAMES_COUNTED,
 )
 from teleport_conch.auth.state import storing
-from teleport_conch.errors import AlreadyExists, LimitExceeded, LockedOut, NotFound
+from teleport_conch.errors import LimitExceeded, LockedOut, NotFound
 from teleport_conch.resources.fields import Fields
 from teleport_conch.resources.user import LoginLock
 from teleport_conch.storage.backend import IBackend, Item
@@ -31,15 +31,8 @@ from teleport_conch.storage.backend import IBackend, Item
 PREFIX = "attempts/"
 _OF_USERS = PREFIX + "user/"
 _OF_OTHERS = PREFIX + "name/"
-KEY_OF_HASH = "cluster_configuration/attempts"
-_SECRET_BYTES = 32
-
-
-async def open_secret(backend: IBackend, random: Callable[[int], bytes]) -> bytes:
-    """The key by which unknown names are put to counters, made at the first start."""
-    with suppress(AlreadyExists):
-        await backend.create(KEY_OF_HASH, random(_SECRET_BYTES))
-    return (await backend.get(KEY_OF_HASH)).value
+KEY_OF_HASH = "attempts"
+"""The secret by which unknown names are put to counters."""
 
 
 @frozen
@@ -83,7 +76,7 @@ class _Failures:
 class Attempts:
     """All that failed lately.
 
-    :ivar _secret: of :func:`open_secret`.
+    :ivar _secret: :data:`KEY_OF_HASH`.
     """
 
     _clocks: Clocks

@@ -9,7 +9,7 @@ from attrs import define, evolve
 from teleport_conch.auth.clocks import Clocks
 from teleport_conch.auth.emitting import Emit
 from teleport_conch.auth.limits import MAX_PERSONS_CERTIFICATE_S
-from teleport_conch.auth.people.attempts import Attempts, open_secret
+from teleport_conch.auth.people.attempts import KEY_OF_HASH, Attempts
 from teleport_conch.auth.people.credentials import Credentials, Vault
 from teleport_conch.auth.people.invites import Invite, Invites
 from teleport_conch.auth.people.passwords import Hashing, check_new
@@ -20,6 +20,7 @@ from teleport_conch.auth.people.web_sessions import WebSessions
 from teleport_conch.auth.rules.locks import LockList
 from teleport_conch.auth.state import storing
 from teleport_conch.auth.state.authorities import Authorities
+from teleport_conch.auth.state.secrets import open_secret
 from teleport_conch.errors import CompareFailed, LoginRefused, NotFound
 from teleport_conch.resources.fields import Fields
 from teleport_conch.resources.user import User
@@ -123,7 +124,8 @@ async def open_people(
     random: Callable[[int], bytes],
 ) -> People:
     """:param second_factor: which one everybody needs: ``otp`` or ``off``."""
-    attempts, vault = Attempts(clocks, backend, await open_secret(backend, random)), Vault(backend, random)
+    attempts = Attempts(clocks, backend, await open_secret(backend, KEY_OF_HASH, random))
+    vault = Vault(backend, random)
     cluster = authorities.cluster_name
     return People(
         attempts,

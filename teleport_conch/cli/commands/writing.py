@@ -23,8 +23,9 @@ from teleport_conch.cli.references import Reference
 from teleport_conch.cli.table import inert
 from teleport_conch.cli.views import plan_table
 from teleport_conch.client.rules import Collection, Rules, Single
-from teleport_conch.client.tokens import TokenDocuments, id_of
+from teleport_conch.client.tokens import TokenDocuments
 from teleport_conch.errors import AlreadyExists, BadParameter, TeleportError
+from teleport_conch.resources.fields import Fields
 
 _EDITORS = ("VISUAL", "EDITOR")
 
@@ -81,16 +82,21 @@ async def _create(collection: Documents, document: Document, force: int) -> str:
 
 
 async def _put(collection: Documents, document: Document, force: int) -> str:
-    kind = document.kind
-    name = inert(id_of(document.value) if kind == "token" else document.name)  # as a token's own name may be its secret
     try:
-        await collection.create(document.value)
+        made = await collection.create(document.value)
     except AlreadyExists as there:
         if not force:
             raise AlreadyExists(f"{there.sentence} With -f it is replaced.") from None
-        await collection.replace(document.name, document.value, force=force > 1)
-        return f'{kind} "{name}" has been updated'
-    return f'{kind} "{name}" has been created'
+        made = await collection.replace(document.name, document.value, force=force > 1)
+        return f'{document.kind} "{_called(document, made)}" has been updated'
+    return f'{document.kind} "{_called(document, made)}" has been created'
+
+
+def _called(document: Document, made: Mapping[str, object]) -> str:
+    """What a resource is called on the screen; the name of a new token is its secret, so that it goes by its id."""
+    if document.kind != "token":
+        return inert(document.name)
+    return inert(Fields(made, "token").child("metadata").text("name"))
 
 
 async def edit(connection: Connection, arguments: Namespace) -> Answer:

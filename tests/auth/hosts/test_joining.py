@@ -32,7 +32,6 @@ from teleport_conch.errors import (
     TokenUnknown,
 )
 from teleport_conch.resources.joining import JoinAnswer, JoinRequest
-from teleport_conch.resources.token import token_digest
 from tests.auth.fixture import ADDRESS, CLUSTER, GATEWAY, NOW, SSH_KEY, TLS_KEY, WEB1, WEB2, ClusterTestCase, Storage
 
 DAY_S = 86_400.0
@@ -89,7 +88,7 @@ class AdmissionTests(JoinTestCase):
         secret = self.token(created_by="carol")
         self.register(self.request(token=secret))
         self.beat()
-        identity = token_digest(secret)[:12]
+        identity = self.token_id(secret)
         server = self.cluster.inventory.all("node")[0]
         assert server.join is not None
         self.assertEqual(
@@ -119,7 +118,7 @@ class AdmissionTests(JoinTestCase):
         self.refuses(TokenRole, self.request(token=secret))
         [event] = self.emitted.named("node.join")
         self.assertFalse(event.success)
-        self.assertEqual((event.fields["error_code"], event.fields["token"]), ("TOKEN_ROLE", token_digest(secret)[:12]))
+        self.assertEqual((event.fields["error_code"], event.fields["token"]), ("TOKEN_ROLE", self.token_id(secret)))
         self.assertNotIn(secret, str(event))
 
     def test_refusals_fill_no_log(self) -> None:
@@ -136,7 +135,8 @@ class AdmissionTests(JoinTestCase):
 
     def test_static_token(self) -> None:
         """A token of the file lets in every role that it names."""
-        self.cluster.tokens._static = (static_token(("node", "proxy"), "from-the-file", "configuration", NOW),)
+        self.static_tokens = (static_token(("node", "proxy"), "from-the-file", "configuration", NOW),)
+        self.open()
         self.register(self.request(token="from-the-file"))
         self.register(self.request(GATEWAY, "gate", "Proxy", token="from-the-file"))
 
@@ -266,7 +266,7 @@ class BindingTests(JoinTestCase):
         self.assertEqual(
             reason.sentence, "The token lets in a host with the name 'web1', and this one is called 'web2'."
         )
-        self.assertEqual(reason.facts["token"], token_digest(secret)[:12])
+        self.assertEqual(reason.facts["token"], self.token_id(secret))
         self.register(self.request(name="WEB1", token=secret))
 
     def test_principals(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from teleport_conch.auth import limits
 from teleport_conch.auth.hosts.tokens import static_token
 from teleport_conch.auth.state import storing
@@ -15,7 +17,8 @@ from teleport_conch.errors import (
     TokenType,
     TokenUnknown,
 )
-from teleport_conch.resources.token import token_digest
+from teleport_conch.resources.token import JoinToken, token_digest
+from teleport_conch.storage.memory import MemoryBackend
 from tests.auth.fixture import NOW, ClusterTestCase
 
 HOST = '"web1" [1111]'
@@ -70,8 +73,8 @@ class TokenTests(ClusterTestCase):
         """A token that was removed is unknown at once, by its id or its secret."""
         for by_id in (True, False):
             secret = self.token()
-            name = token_digest(secret)[:12] if by_id else secret
-            self.assertEqual(self.now(self.cluster.tokens.remove(name)).digest, token_digest(secret))
+            name = self.token_id(secret) if by_id else secret
+            self.assertEqual(self.now(self.cluster.tokens.remove(name)).digest, self.digest(secret))
             self.refused(self.cluster.tokens.redeem(secret, "Node", HOST), TokenUnknown)
 
     def test_90_wrong_role(self) -> None:
@@ -86,16 +89,16 @@ class TokenTests(ClusterTestCase):
         """A secret of another kind is no join token, even where both lie in one place under their digests."""
         secret = "an-invitation-for-bob"
         value = storing.encode({"kind": "reset_password_token", "metadata": {"name": "bob"}})
-        self.now(self.backend.put(f"tokens/{token_digest(secret)}", value))
+        self.now(self.backend.put(f"join_tokens/{self.digest(secret)}", value))
         reason = self.refused(self.cluster.tokens.redeem(secret, "Node", HOST), TokenType)
         self.assertIn("this is a secret for something else, not a join token", reason.sentence)
-        self.assertNotIn(token_digest(secret)[:12], [token.id for token in self.now(self.cluster.tokens.all())])
+        self.assertNotIn(self.token_id(secret), [token.id for token in self.now(self.cluster.tokens.all())])
 
     def test_91_what_people_mistake(self) -> None:
         """The CA pin, and the id of a token, are recognised and named."""
         pin = self.refused(self.cluster.tokens.redeem("sha256:" + "0" * 64, "Node", HOST), TokenType)
         self.assertIn("this is a CA pin, not a join token", pin.sentence)
-        identity = token_digest(self.token())[:12]
+        identity = self.token_id(self.token())
         reason = self.refused(self.cluster.tokens.redeem(identity, "Node", HOST), TokenType)
         self.assertIn("this is the id of a token, not the token", reason.sentence)
 
@@ -120,24 +123,57 @@ class TokenTests(ClusterTestCase):
 
     def test_chosen_value(self) -> None:
         """The administrator may choose the value, once; when the first has expired, again."""
-        self.assertEqual(self.token(secret="correct-horse"), "correct-horse")
+        self.assertEqual(self.token(secret="correct-horse-battery"), "correct-horse-battery")
         reason = self.refused(
-            self.cluster.tokens.create(roles=("node",), ttl_s=60, created_by="bob", secret="correct-horse"),
+            self.cluster.tokens.create(roles=("node",), ttl_s=60, created_by="bob", secret="correct-horse-battery"),
             AlreadyExists,
         )
         self.assertEqual(reason.sentence, "A token with this value exists already; choose another one.")
         self.clock.advance(1800)
-        self.token(secret="correct-horse")
+        self.token(secret="correct-horse-battery")
         self.refused(
             self.cluster.tokens.create(roles=("node",), ttl_s=60, created_by="bob", secret=STATIC), AlreadyExists
         )
 
+    def test_guessed(self) -> None:
+        """What lists, events and refusals show of a token says nothing of a guess, in whatever form it is tried."""
+        chosen = "correct-horse-battery"
+        self.token(secret=chosen)
+        listed = self.call(self.admin(), "GET", "/v1/tokens")
+        self.call(self.admin(), "DELETE", f"/v1/tokens/{chosen}")
+        shown = str((listed.body, self.emitted.events))
+        for guess in (chosen, STATIC):
+            for digest in (token_digest(guess), hashlib.sha256(token_digest(guess).encode()).hexdigest()):
+                self.assertNotIn(digest[:12], shown)
+
+    def test_of_other_clusters(self) -> None:
+        """The same token goes by another id in another cluster, and by the same one after a restart."""
+        here = self.digest(STATIC)
+        self.open()
+        self.assertEqual(self.digest(STATIC), here)
+        self.backend = MemoryBackend(self.clock)
+        self.now(self.backend.create("cluster_configuration/tokens", b"another"))
+        self.open()
+        self.assertNotEqual(self.digest(STATIC), here)
+
+    def test_plain_digests(self) -> None:
+        """Tokens that an early version kept under plain digests are good as before, and lie there no more."""
+        token = JoinToken(token_digest("of-an-early-version"), ("Node",), "alice", NOW, NOW + 600)
+        self.now(self.backend.put(f"tokens/{token.digest}", storing.encode(token.to_json()), NOW + 700))
+        self.open()
+        self.assertEqual(
+            self.now(self.cluster.tokens.redeem("of-an-early-version", "Node", HOST)).expires_at, NOW + 600
+        )
+        self.assertEqual(self.now(self.backend.range("tokens/")), ())
+        [item] = self.now(self.backend.range("join_tokens/"))
+        self.assertEqual(item.expires_at, NOW + 700)
+
     def test_refused_at_creation(self) -> None:
         """Values that can be guessed or not be typed, times out of bounds, roles and names that there are not."""
         for options, kind, sentence in (
-            ({"secret": "short"}, BadParameter, "A token has 8 to 512 characters."),
-            ({"secret": "with space"}, BadParameter, "printable ASCII"),
-            ({"secret": "/etc/token-file"}, BadParameter, "without spaces and slashes"),
+            ({"secret": "fifteen-charact"}, BadParameter, "A token has 16 to 512 characters."),
+            ({"secret": "a secret with spaces"}, BadParameter, "printable ASCII"),
+            ({"secret": "/etc/a-token-file"}, BadParameter, "without spaces and slashes"),
             ({"ttl_s": 59.0}, BadParameter, "lives for 1 minute to 48 hours, and not 59 seconds"),
             ({"ttl_s": 172801.0}, BadParameter, "1 minute to 48 hours"),
             ({"ttl_s": -1.0}, BadParameter, "1 minute to 48 hours"),
