@@ -41,12 +41,16 @@ LINES = (
     ("ssh",),
     ("certs",),
     ("starting",),
-    ("config", "periodic", "steady", "resources", "errors", "version", "wire", "rank"),
+    ("config", "periodic", "steady", "resources", "errors", "version", "wire", "rank", "durations"),
 )
 HEIGHT = {room: -number for number, rooms in enumerate(LINES) for room in rooms}
 
-# The bottom line in itself: everything there may raise our errors, and resources are read with the bounded reader.
-WITHIN_A_LINE = {("config", "errors"), ("periodic", "errors"), ("resources", "errors"), ("resources", "wire")}
+# The bottom line in itself: everything there may raise our errors, resources are read with the bounded reader, and
+# durations are written in one way everywhere.
+WITHIN_A_LINE = {
+    *(("config", "errors"), ("periodic", "errors"), ("resources", "errors"), ("resources", "wire")),
+    *(("config", "durations"), ("resources", "durations")),
+}
 
 # The rooms within auth, from top to bottom; above them stand the modules that put them together, below all its bounds.
 WITHIN_AUTH = ("routes", "people", "rules", "hosts", "state")
@@ -54,13 +58,13 @@ WITHIN_AUTH = ("routes", "people", "rules", "hosts", "state")
 # Rooms that may see less than what lies below them.
 ONLY = {
     "ssh": {"certs", "wire", "errors"},
-    "cli": {"access", "client", "config", "resources", "errors", "certs", "version"},
+    "cli": {"access", "client", "config", "resources", "errors", "certs", "version", "durations"},
 }
 
 # Rooms and modules with a single user.
 OWNED = {"certs.authority": "auth", "web": "proxy"}
 
-PURE = ("errors", "resources", "wire", "certs", "access", "proxy_protocol")
+PURE = ("errors", "resources", "wire", "durations", "certs", "access", "proxy_protocol")
 MAY_IMPORT_THE_REACTOR = ("process", "cli")
 
 
@@ -203,7 +207,7 @@ class RuleTests(SynchronousTestCase):
             ("ssh.transport", "resources", "ssh imports only certs, errors, wire"),
             (
                 *("cli.tctl", "storage.sqlite"),
-                "cli imports only access, certs, client, config, errors, resources, version",
+                "cli imports only access, certs, client, config, durations, errors, resources, version",
             ),
             ("node.uplink", "certs.authority", "only auth imports certs.authority"),
             ("node.uplink", "web.pages", "only proxy imports web.pages"),

@@ -21,7 +21,7 @@ from teleport_conch.access.roles import Role
 from teleport_conch.access.shown import shown
 from teleport_conch.access.templates import Traits
 from teleport_conch.access.trace import explain, live_roles
-from teleport_conch.config.durations import format_duration
+from teleport_conch.durations import format_duration
 from teleport_conch.errors import LastAdministrator, NotHeld
 
 MAX_NAMED = 5

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from attrs import field, frozen
 from attrs.validators import ge, gt, in_
 
-from teleport_conch.config.durations import format_duration, parse_duration
+from teleport_conch.durations import format_duration, parse_duration
 from teleport_conch.errors import BadParameter, NotBuilt
 from teleport_conch.resources.fields import Fields
 

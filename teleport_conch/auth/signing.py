@@ -18,7 +18,7 @@ from teleport_conch.auth.people.certificates import DEFAULT_ROLES, LOGINS_TRAIT,
 from teleport_conch.auth.people.people_certificates import Issued, Wanted
 from teleport_conch.auth.rules.callers import Peer
 from teleport_conch.certs import names
-from teleport_conch.config.durations import format_duration
+from teleport_conch.durations import format_duration
 from teleport_conch.errors import BadParameter, CertificateExpired
 
 

@@ -21,7 +21,7 @@ from teleport_conch.certs.certificate import (
     unwrap,
     verify_signature,
 )
-from teleport_conch.config.durations import format_duration
+from teleport_conch.durations import format_duration
 from teleport_conch.errors import TeleportError
 
 MAX_SHOWN_CHARS = 512

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import NoReturn, Protocol, TypeVar, cast
 
 from teleport_conch.config.addresses import parse_address
-from teleport_conch.config.durations import parse_duration
 from teleport_conch.config.flags import parse_labels
 from teleport_conch.config.tokens import JOIN_ROLES
+from teleport_conch.durations import parse_duration
 
 USAGE_EXIT = 2
 FORMATS = ("text", "json", "yaml")

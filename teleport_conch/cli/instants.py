@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
-from teleport_conch.config.durations import format_duration, parse_duration
+from teleport_conch.durations import format_duration, parse_duration
 
 _DAYS = re.compile(r"([0-9]{1,6})d")
 #: The last second of the year 9999: nothing later has a date here.

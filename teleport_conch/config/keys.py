@@ -15,9 +15,9 @@ import attrs
 from attrs import frozen
 
 from teleport_conch.config.document import Entry, Map, Nothing, Text, Value
-from teleport_conch.config.durations import format_duration
 from teleport_conch.config.findings import Findings
 from teleport_conch.config.kinds import Anything, Kind
+from teleport_conch.durations import format_duration
 
 T = TypeVar("T")
 C = TypeVar("C")

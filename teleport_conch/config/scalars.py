@@ -10,9 +10,9 @@ from attrs import frozen
 
 from teleport_conch.config.addresses import Address, parse_address, parse_listen_address
 from teleport_conch.config.document import Value
-from teleport_conch.config.durations import format_duration, parse_duration
 from teleport_conch.config.findings import Findings
 from teleport_conch.config.kinds import Many, One
+from teleport_conch.durations import format_duration, parse_duration
 
 AUTH_PORT = 3025
 NODE_PORT = 3022

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from teleport_conch.access.decision import Grant
 from teleport_conch.access.options import Options
-from teleport_conch.config.durations import format_duration
+from teleport_conch.durations import format_duration
 from teleport_conch.errors import AccessDenied, TeleportError
 from teleport_conch.resources.cluster import ClusterConfig
 from teleport_conch.ssh.login.policy import Claim

@@ -29,7 +29,7 @@ from teleport_conch.auth.people.credentials import Credentials, Vault
 from teleport_conch.auth.people.passwords import Hashing, check_new
 from teleport_conch.auth.people.users import Users
 from teleport_conch.auth.state import storing
-from teleport_conch.config.durations import format_duration
+from teleport_conch.durations import format_duration
 from teleport_conch.errors import (
     BadParameter,
     CompareFailed,

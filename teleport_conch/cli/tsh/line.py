@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from teleport_conch.cli.arguments import Parser, Parsers, commands
-from teleport_conch.config.durations import parse_duration
+from teleport_conch.durations import parse_duration
 
 SYSTEMS = ("linux", "macos", "windows")
 LIST_FORMATS = ("text", "json", "names")

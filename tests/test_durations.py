@@ -1,4 +1,4 @@
-"""Tests for :mod:`teleport_conch.config.durations`."""
+"""Tests for :mod:`teleport_conch.durations`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from teleport_conch.config.durations import MAX_NANOSECONDS, format_duration, parse_duration
+from teleport_conch.durations import MAX_NANOSECONDS, format_duration, parse_duration
 
 UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
