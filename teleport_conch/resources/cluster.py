@@ -30,7 +30,10 @@ class ClusterName:
 
 @frozen
 class ClusterConfig:
-    """What auth tells every node and proxy about how to behave. Durations are seconds; 0 means never."""
+    """What auth tells every node and proxy about how to behave.
+
+    Durations are seconds, and may be read from texts such as ``15m``; 0 means never.
+    """
 
     session_recording: str = "off"
     heartbeat_interval_s: float = 15.0
@@ -64,11 +67,11 @@ class ClusterConfig:
         usual = cls()
         return cls(
             spec.text("session_recording", default=usual.session_recording),
-            spec.number("heartbeat_interval", default=usual.heartbeat_interval_s),
-            spec.number("offline_nodes_kept", default=usual.offline_nodes_kept_s),
-            spec.number("keep_alive_interval", default=usual.keep_alive_interval_s),
+            spec.duration("heartbeat_interval", usual.heartbeat_interval_s),
+            spec.duration("offline_nodes_kept", usual.offline_nodes_kept_s),
+            spec.duration("keep_alive_interval", usual.keep_alive_interval_s),
             int(spec.number("keep_alive_count_max", default=usual.keep_alive_count_max)),
-            spec.number("client_idle_timeout", default=usual.client_idle_timeout_s),
+            spec.duration("client_idle_timeout", usual.client_idle_timeout_s),
             spec.boolean("disconnect_expired_cert", default=usual.disconnect_expired_cert),
-            spec.number("session_control_timeout", default=usual.session_control_timeout_s),
+            spec.duration("session_control_timeout", usual.session_control_timeout_s),
         )

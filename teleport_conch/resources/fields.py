@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from teleport_conch.durations import parse_duration
 from teleport_conch.errors import BadParameter
 
+NEVER = "never"
+"""Of a duration: without an end."""
 MAX_TEXT_CHARS = 1024
 MAX_ITEMS = 256
 
@@ -67,6 +70,16 @@ class Fields:
         """POSIX seconds, or None where the field is absent."""
         found = self._get(key, (int, float), "a number of POSIX seconds", required=False)
         return self._finite(found, key) if isinstance(found, int | float) else None
+
+    def duration(self, key: str, default: float) -> float:
+        """Seconds: a number of them, or a text such as ``1h30m``; ``never`` is 0."""
+        found = self._value.get(key)
+        if not isinstance(found, str):
+            return self.number(key, default)
+        try:
+            return 0.0 if found.lower() == NEVER else parse_duration(found)
+        except ValueError as wrong:
+            raise BadParameter(f"{self.where}.{key}: {wrong}.") from None
 
     def _finite(self, found: float, key: str) -> float:
         """JSON has no infinity, but ``1e999`` is read as one, and an integer may be too large for a float."""

@@ -130,6 +130,16 @@ class SettingsTests(WritingTestCase):
         await self.tctl("create", "-f", self.file(text))
         (value,) = yaml.safe_load_all(await self.tctl("get", "cluster_config", form="yaml"))
         self.assertEqual(value["spec"]["client_idle_timeout"], 900)
+        for written, seconds in (("1h30m", 5400), ("never", 0), ("15m", 900)):
+            await self.tctl("create", "-f", self.file(text.replace("900", written)))
+            (value,) = yaml.safe_load_all(await self.tctl("get", "cluster_config", form="yaml"))
+            self.assertEqual(value["spec"]["client_idle_timeout"], seconds)
+        sentence = await self.refused("create", "-f", self.file(text.replace("900", "soon")))
+        self.assertIn("cluster_config.spec.client_idle_timeout: 'soon' is not a duration", sentence)
+        sentence = await self.refused(
+            "create", "-f", self.file(text.replace("client_idle_timeout: 900", "heartbeat_interval: never"))
+        )
+        self.assertIn("cluster_config.spec.heartbeat_interval has to be from 1 to 3600, and not 0.", sentence)
         sentence = await self.refused("create", "-f", self.file(text.replace("client_idle", "client_idel")))
         self.assertIn("cluster_config.spec.'client_idel_timeout' is not known.", sentence)
 

@@ -22,6 +22,33 @@ class NumberTests(SynchronousTestCase):
                 self.assertEqual(refusal.sentence, "session.spec.at is a number out of range.")
 
 
+class DurationTests(SynchronousTestCase):
+    def test_read(self) -> None:
+        """As people write durations everywhere, or a number of seconds."""
+        for value, seconds in (
+            ("15m", 900.0),
+            ("1h30m", 5400.0),
+            ("never", 0.0),
+            ("Never", 0.0),
+            ("0", 0.0),
+            (90, 90.0),
+        ):
+            self.assertEqual(Fields({"a": value}, "x").duration("a", 7.0), seconds)
+        self.assertEqual(Fields({"a": None}, "x").duration("a", 7.0), 7.0)
+
+    def test_refused(self) -> None:
+        """What is none is named, with what is wrong in it."""
+        for value, sentence in (
+            ("15", "x.a: the duration '15' has no unit: write 15s, 15m or 15h."),
+            ("soon", "x.a: 'soon' is not a duration: write it like 300ms, 30s or 1h30m."),
+            ("", "x.a: '' is not a duration: write it like 300ms, 30s or 1h30m."),
+            (True, "x.a has to be a number."),
+            (float("inf"), "x.a is a number out of range."),
+        ):
+            refusal = self.assertRaises(BadParameter, Fields({"a": value}, "x").duration, "a", 7.0)
+            self.assertEqual(refusal.sentence, sentence)
+
+
 class TextTests(SynchronousTestCase):
     def refused(self, value: object, sentence: str, method: str = "text", **options: int) -> None:
         fields = Fields({"a": value}, "token.spec")
