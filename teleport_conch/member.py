@@ -138,9 +138,14 @@ class Member(MultiService):
         await self._stop()
 
     @property
+    def rank(self) -> Rank:
+        """Which of the host's processes this is."""
+        return self._choice.rank
+
+    @property
     def leads(self) -> bool:
         """Whether this process speaks for the host."""
-        return self._choice.rank.leads
+        return self.rank.leads
 
     async def joined(self) -> HostIdentity:
         """Starts, and waits until the host has an identity and knows its cluster, from auth or from its own disk."""

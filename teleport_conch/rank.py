@@ -31,6 +31,10 @@ class Rank:
         part = bound / self.of
         return bound if self.of == 1 else min(bound, math.ceil(part + CHANCE * math.sqrt(part)))
 
+    def part(self, bound: int) -> int:
+        """This process's part of a bound that all of them together have to keep; at least 1."""
+        return max(1, bound // self.of)
+
 
 ALONE = Rank()
 """The rank of a service's only process."""

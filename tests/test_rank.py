@@ -19,3 +19,9 @@ class RankTests(SynchronousTestCase):
         table = [(1, 200, 200), (2, 200, 120), (4, 200, 65), (8, 1000, 148), (2, 1, 1), (2, 2, 2), (8, 1, 1)]
         for of, bound, share in table:
             self.assertEqual(Rank(0, of).share(bound), share, (of, bound))
+
+    def test_parts(self) -> None:
+        """Where all together have to stay within a bound, each has its part and no more."""
+        table = [(1, 300, 300), (2, 300, 150), (8, 300, 37), (8, 4, 1)]
+        for of, bound, part in table:
+            self.assertEqual(Rank(0, of).part(bound), part, (of, bound))

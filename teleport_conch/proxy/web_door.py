@@ -122,6 +122,7 @@ class WebDoor(MultiService):
             second_factor=lambda: member.cache.preference().second_factor,
             emit=member.emit,
             version=VERSION,
+            rank=member.rank,
         )
 
     def _told(self) -> Addresses:

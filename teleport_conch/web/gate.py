@@ -84,7 +84,8 @@ class Gate:
 
     def __attrs_post_init__(self) -> None:
         monotonic = self.surroundings.clock.seconds
-        self._calls = Failures(monotonic, limits.CALLS_PER_MINUTE, "requests")
+        per_minute = self.surroundings.rank.part(limits.CALLS_PER_MINUTE)
+        self._calls = Failures(monotonic, per_minute, "requests")
         self._in_progress = InProgress(limits.MAX_IN_PROGRESS, "requests")
         self._reports = Reports.of(monotonic)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 MAX_BODY_BYTES = 64 << 10
 CALLS_PER_MINUTE = 300
-"""From one address (one /64 of IPv6), of all routes together."""
+"""From one address (one /64 of IPv6), of all routes together; of several workers each has its part."""
 MAX_IN_PROGRESS = 200
 """Requests that are worked on at one time; most wait for auth."""
 MAX_FIELDS = 16

@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from teleport_conch.certs.public import PublicAuthority
 from teleport_conch.client.people import People
+from teleport_conch.rank import ALONE, Rank
 
 
 class Emit(Protocol):
@@ -39,6 +40,7 @@ class Surroundings:
     :ivar entropy: answers so many random bytes.
     :ivar people: calls about people, in the proxy's name.
     :ivar second_factor: ``otp`` or ``off``.
+    :ivar rank: which of the proxy's processes this is.
     """
 
     clock: IReactorTime
@@ -50,3 +52,4 @@ class Surroundings:
     second_factor: Callable[[], str]
     emit: Emit
     version: str
+    rank: Rank = ALONE

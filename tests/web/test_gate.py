@@ -5,11 +5,13 @@ The number in the names of tests is that of the project's list of attacks.
 
 from __future__ import annotations
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch.errors import BadParameter
 from teleport_conch.https.limits import ARRIVAL_S
+from teleport_conch.rank import Rank
 from teleport_conch.web import limits
 from teleport_conch.web.answers import Answer, Cookie, Data, cookies_in
 from teleport_conch.web.gate import Who
@@ -23,6 +25,7 @@ from teleport_conch.web.guard import (
     form_token,
 )
 from teleport_conch.web.layout import style_path
+from teleport_conch.web.site import open_gate, site_of
 from teleport_conch.web.visit import Visit
 from tests.web.fixture import ADDRESS, HOST, TOKEN, WebTestCase
 
@@ -301,6 +304,17 @@ class LimitTests(WebTestCase):
         self.assertEqual(self.send("GET", "/webapi/ping", address="192.0.2.8").status, 200)
         self.clock.advance(60)
         self.assertEqual(self.call("GET", "/webapi/ping").status, 200)
+
+    def test_rate_of_workers(self) -> None:
+        """Of several workers each lets through its part, so that all together stay within the bound."""
+        sites = [site_of(open_gate(evolve(self.surroundings(), rank=Rank(number, 4)))) for number in range(4)]
+        let_through = 0
+        for site in sites:
+            self.site = site
+            answers = [self.call("GET", "/webapi/ping").status for _ in range(limits.CALLS_PER_MINUTE // 4 + 1)]
+            self.assertEqual(answers[-1], 429)
+            let_through += answers.count(200)
+        self.assertEqual(let_through, limits.CALLS_PER_MINUTE)
 
     def slow(self) -> Deferred[None]:
         """A route that takes as long as the test wants."""
