@@ -210,6 +210,18 @@ class TimesTests(NodeCase):
         event = self.events.last("session.rejected")
         self.assertEqual((event["code"], event["reason"], event["max"]), ("T1006W", "max_sessions limit reached", 1))
 
+    async def test_fewer_sessions(self) -> None:
+        """Fewer than there are: the next one is refused, and those that run go on."""
+        await self.enter()
+        channels = [await self.session() for _ in range(2)]
+        allow = Conditions(logins=(USER,), node_labels=EVERY_NODE)
+        self.give(Role("test", Options(max_sessions=1), allow))
+        self.company.changed()
+        await self.open_refused(b"session")
+        for channel in channels:
+            self.assertTrue(self.ask(channel, b"exec", wire.text("true")))
+        self.assertEqual(self.transport.disconnects, [])
+
 
 def where_to(port: int) -> bytes:
     return wire.text("127.0.0.1") + wire.uint32(port) + wire.text("127.0.0.1") + wire.uint32(1)

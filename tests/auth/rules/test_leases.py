@@ -22,6 +22,17 @@ class LeaseTests(ClusterTestCase):
         self.now(self.cluster.leases.give_back(first.id, WEB1))
         self.take()
 
+    def test_fewer(self) -> None:
+        """Who has more than there may be by now takes no further one, and keeps those that are renewed."""
+        leases = [self.take(most=3) for _ in range(3)]
+        self.clock.advance(60)
+        for lease in leases:
+            self.now(self.cluster.leases.renew(lease.id, 120, WEB1))
+        for lease in leases:
+            self.refused(self.cluster.leases.take("connection", "alice", 1, 120, WEB1), LimitExceeded)
+            self.now(self.cluster.leases.give_back(lease.id, WEB1))
+        self.take(most=1)
+
     def test_ends(self) -> None:
         """A lease that is not renewed is gone, and cannot be renewed then."""
         first, second = self.take(), self.take()
