@@ -14,9 +14,7 @@ from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from teleport_conch.access.decision import Denial
 from teleport_conch.access.known import Known
-from teleport_conch.access.reference import new_reference
 from teleport_conch.audit.event import Event
 from teleport_conch.audit.leftovers import leftovers
 from teleport_conch.audit.trail import Trail
@@ -30,13 +28,11 @@ from teleport_conch.client.uplink import Uplink
 from teleport_conch.company import Company
 from teleport_conch.config.secret import read_token
 from teleport_conch.config.settings import CacheSettings, ConnectionLimits, TeleportSettings
-from teleport_conch.errors import AccessDenied, CertificateRefused, TeleportError
 from teleport_conch.rank import ALONE, Rank
 from teleport_conch.resources.cluster import ClusterConfig
 from teleport_conch.resources.server import Server
 from teleport_conch.ssh.factory import ServerLimits
 from teleport_conch.ssh.login.admission import Bounds, Startups
-from teleport_conch.ssh.login.policy import Attempt, Claim
 from teleport_conch.ssh.transport.hostkeys import HostKeys, host_keys
 from teleport_conch.ssh.transport.keepalive import KeepAliveRhythm
 from teleport_conch.starting import Reactor
@@ -281,26 +277,6 @@ def _standing(reactor: Reactor, choice: MemberChoice) -> Uplink | Follower:
     if choice.rank.leads:
         return Uplink(reactor, choice.data_dir, choice.membership, choice.record, os.urandom, random.random)
     return Follower(reactor, choice.data_dir, choice.membership, os.urandom)
-
-
-def who(claim: Claim | Attempt) -> dict[str, object]:
-    """The fields by which every event names a person who logs in; who shows nothing that can be read has no name."""
-    user = claim.certificate.key_id if isinstance(claim, Claim) else ""
-    return {"user": user, "login": claim.user, "addr_remote": claim.client_address}
-
-
-def why(refusal: TeleportError, random: Callable[[int], bytes]) -> dict[str, object]:
-    """The fields by which every event says what was refused: the sentence, and where roles decided, role by role.
-
-    Who was refused for want of a right, or by a certificate, is told a reference, by which the event is found.
-
-    :param random: so many random bytes.
-    """
-    fields: dict[str, object] = {"error": refusal.sentence}
-    if isinstance(refusal, AccessDenied | CertificateRefused):
-        refusal.refer_to(new_reference(random))
-        fields["reference"] = refusal.facts["reference"]
-    return {**fields, "trace": refusal.trace.lines()} if isinstance(refusal, Denial) else fields
 
 
 def host_keys_of(identity: HostIdentity) -> HostKeys:

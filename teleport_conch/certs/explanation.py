@@ -7,7 +7,6 @@ server would take. Nothing here decides anything: :mod:`teleport_conch.certs.tru
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 
 from attrs import frozen
 
@@ -21,12 +20,8 @@ from teleport_conch.certs.certificate import (
     unwrap,
     verify_signature,
 )
-from teleport_conch.durations import format_duration
+from teleport_conch.certs.words import MAX_LISTED, instant, listed, shown, span
 from teleport_conch.errors import TeleportError
-
-MAX_SHOWN_CHARS = 512
-MAX_LISTED = 64
-_LAST_INSTANT = 253402300799
 
 _PERMISSIONS = {
     extensions.PERMIT_PTY: "a terminal",
@@ -66,7 +61,7 @@ def _heading(certificate: SSHCertificate, now: float) -> Iterator[Line]:
     host = certificate.type is CertificateType.HOST
     whom = "a host, which shows it to clients" if host else "a person, who logs in with it"
     yield Line("kind", f"a certificate for {whom}", "A certificate of the other kind is refused where this one is due.")
-    name = _shown(certificate.key_id) or "nothing"
+    name = shown(certificate.key_id) or "nothing"
     yield Line(
         "name",
         f"{name} (key id), serial {certificate.serial}",
@@ -104,19 +99,19 @@ def _window(certificate: SSHCertificate, now: float) -> Iterator[Line]:
     start, end = certificate.valid_after, certificate.valid_before
     if end == FOREVER:
         yield Line(
-            "valid", f"from {_instant(start)}, without end", "Nodes and proxies refuse what never ends; sshd takes it."
+            "valid", f"from {instant(start)}, without end", "Nodes and proxies refuse what never ends; sshd takes it."
         )
         return
     if end <= start:
         yield Line("valid", "never: it ends before it begins", "Every server refuses it.")
         return
     if now < start:
-        state = f"not yet valid, for another {_span(start - now)}"
+        state = f"not yet valid, for another {span(start - now)}"
     elif now >= end:
-        state = f"expired {_span(now - end)} ago"
+        state = f"expired {span(now - end)} ago"
     else:
-        state = f"ends in {_span(end - now)}"
-    says = f"from {_instant(start)} to {_instant(end)} ({state})"
+        state = f"ends in {span(end - now)}"
+    says = f"from {instant(start)} to {instant(end)} ({state})"
     yield Line(
         "valid",
         says,
@@ -130,11 +125,11 @@ def _principals(certificate: SSHCertificate, now: float) -> Iterator[Line]:
     if not certificate.principals:
         yield Line(field, "none", "Nodes and proxies refuse it. Servers before OpenSSH 10.3 take it for any.")
         return
-    listed = _listed(certificate.principals)
+    names = listed(certificate.principals)
     odd = [name for name in certificate.principals if "*" in name or "," in name]
     star = " A star or a comma in one is an ordinary character for us." if odd else ""
     refused = "A client that dials another name refuses the host." if host else "Any other account is refused."
-    yield Line(field, f"{called} {listed}", f"{refused}{star}")
+    yield Line(field, f"{called} {names}", f"{refused}{star}")
 
 
 def _critical(certificate: SSHCertificate, now: float) -> Iterator[Line]:
@@ -145,17 +140,17 @@ def _critical(certificate: SSHCertificate, now: float) -> Iterator[Line]:
 def _critical_option(type_: CertificateType, name: str, data: bytes) -> Line:
     refusal = _refusal(lambda: options.check_critical_option(type_, name, data))
     if refusal:
-        return Line(_shown(name), "a limit that is not known, or not well formed", f"Every login is refused: {refusal}")
+        return Line(shown(name), "a limit that is not known, or not well formed", f"Every login is refused: {refusal}")
     if name == options.FORCE_COMMAND:
         return Line(
             name,
-            f"only this command: {_shown(unwrap(data))}",
+            f"only this command: {shown(unwrap(data))}",
             "The server runs it whatever is asked for, and forwards nothing.",
         )
     if name == options.SOURCE_ADDRESS:
         return Line(
             name,
-            f"only from {_shown(unwrap(data))}",
+            f"only from {shown(unwrap(data))}",
             "Nodes and proxies look at the client's own address, behind whatever proxies.",
         )
     if name == options.EMERGENCY:
@@ -193,25 +188,25 @@ def _ours(certificate: SSHCertificate, now: float) -> Iterator[Line]:
     except TeleportError as wrong:
         yield Line("roles", "not readable", f"Nodes and proxies refuse it: {wrong.sentence}")
         return
-    listed = _listed(roles) if roles else "none"
+    named = listed(roles) if roles else "none"
     without = "" if roles else " Without a role nobody logs in to a node of the cluster."
     yield Line(
         "roles",
-        listed,
+        named,
         f"Nodes decide by them, as the cluster has them at that moment; sshd does not know them.{without}",
     )
     for name, values in sorted(traits.items())[:MAX_LISTED]:
-        yield Line(f"trait {_shown(name)}", _listed(values), "Fills the templates of roles.")
+        yield Line(f"trait {shown(name)}", listed(values), "Fills the templates of roles.")
     cluster = certificate.extension(extensions.ROUTE_TO_CLUSTER)
     if cluster:
-        yield Line("cluster", _shown(cluster))
+        yield Line("cluster", shown(cluster))
 
 
 def _of_host(certificate: SSHCertificate) -> Iterator[Line]:
     for name, field in ((extensions.HOST_ROLE, "role"), (extensions.AUTHORITY, "cluster")):
         value = certificate.extension(name)
         if value:
-            yield Line(field, _shown(value))
+            yield Line(field, shown(value))
 
 
 def _others(certificate: SSHCertificate, now: float) -> Iterator[Line]:
@@ -220,7 +215,7 @@ def _others(certificate: SSHCertificate, now: float) -> Iterator[Line]:
     for name, data in certificate.extensions:
         if name not in known:
             yield Line(
-                _shown(name),
+                shown(name),
                 _value(data),
                 "An extension that is not known here: it is passed over, and permits nothing.",
             )
@@ -230,28 +225,6 @@ def _value(data: bytes) -> str:
     if not data:
         return "set"
     try:
-        return _shown(unwrap(data))
+        return shown(unwrap(data))
     except wire.WireError:
         return f"{len(data)} bytes"
-
-
-def _instant(seconds: int) -> str:
-    moment = datetime.fromtimestamp(min(seconds, _LAST_INSTANT), UTC)
-    return moment.strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
-def _span(seconds: float) -> str:
-    whole = int(seconds)
-    days = whole // 86_400
-    return f"{days} days" if days >= 2 else format_duration(float(whole))
-
-
-def _listed(texts: tuple[str, ...]) -> str:
-    more = f" and {len(texts) - MAX_LISTED} more" if len(texts) > MAX_LISTED else ""
-    return ", ".join(map(_shown, texts[:MAX_LISTED])) + more
-
-
-def _shown(text: str) -> str:
-    """``text``, bounded, and without characters that a terminal obeys."""
-    text = text[:MAX_SHOWN_CHARS]
-    return text if text.isprintable() else ascii(text)[1:-1]

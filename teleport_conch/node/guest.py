@@ -18,8 +18,8 @@ from teleport_conch.access.decision import (
     X11Forward,
 )
 from teleport_conch.audit.inert import inert
+from teleport_conch.audit.logins import who
 from teleport_conch.errors import AccessDenied, BadParameter, TeleportError
-from teleport_conch.member import who
 from teleport_conch.node.environment import Place, accepts, host_environment, session_environment
 from teleport_conch.node.files import FileWatching
 from teleport_conch.node.forwarding import Forwarding

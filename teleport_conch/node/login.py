@@ -11,12 +11,13 @@ from twisted.internet.interfaces import IReactorTime
 
 from teleport_conch.access.decision import Facts, Grant, Login, Target, decide
 from teleport_conch.access.known import Known
+from teleport_conch.audit.logins import who, why_certificate
 from teleport_conch.cache import Emergency
 from teleport_conch.certs.certificate import CertificateType
 from teleport_conch.certs.options import is_emergency
+from teleport_conch.certs.refusal import Asked
 from teleport_conch.certs.trust import check_ssh_certificate
 from teleport_conch.errors import AccessDenied, ConnectionProblem, LimitExceeded, TeleportError
-from teleport_conch.member import who, why
 from teleport_conch.node.guest import Guest
 from teleport_conch.node.guest_room import GuestRoom
 from teleport_conch.node.leases import HeldLease
@@ -96,7 +97,11 @@ class NodeLogin(LoginPolicy):
 
     def refused(self, claim: Claim | Attempt, error: TeleportError) -> None:
         """Says so in the audit log."""
-        self.emit("auth", success=False, **who(claim), **why(error, os.urandom))
+        reason = why_certificate(claim, error, os.urandom, lambda: self._asked(claim))
+        self.emit("auth", success=False, **who(claim), **reason)
+
+    def _asked(self, claim: Claim | Attempt) -> Asked:
+        return Asked(claim.user, claim.client[0], self.cluster.user_authorities(), self.clock.seconds())
 
     def _admit(self, claim: Claim) -> _Admitted:
         now, emergency = self.clock.seconds(), None

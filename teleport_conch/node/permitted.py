@@ -12,8 +12,8 @@ from twisted.logger import Logger
 from teleport_conch.access.decision import AgentForward, Facts, Grant, PortForward, Target, X11Forward, decide
 from teleport_conch.access.known import Known
 from teleport_conch.access.question import OnNode
+from teleport_conch.audit.logins import who, why
 from teleport_conch.errors import AccessDenied, TeleportError
-from teleport_conch.member import who, why
 from teleport_conch.node.environment import Place
 from teleport_conch.node.guest_room import GuestRoom
 from teleport_conch.resources.session import ActiveSession

@@ -17,11 +17,12 @@ from twisted.logger import Logger
 from teleport_conch.access.known import Known
 from teleport_conch.access.shut_out import check_caller, check_node
 from teleport_conch.audit.inert import inert
+from teleport_conch.audit.logins import who, why, why_certificate
 from teleport_conch.certs.certificate import CertificateType
+from teleport_conch.certs.refusal import Asked
 from teleport_conch.certs.trust import check_ssh_certificate
 from teleport_conch.company import Company
 from teleport_conch.errors import AccessDenied, NotFound, TeleportError
-from teleport_conch.member import who, why
 from teleport_conch.proxy.dialing import Dialer, NodeChannel, NodeStream
 from teleport_conch.proxy.outside import OutsideHosts
 from teleport_conch.proxy.routing import Wanted, choose, means_a_node, parse_subsystem
@@ -153,7 +154,11 @@ class DoorPolicy(LoginPolicy):
 
     def refused(self, claim: Claim | Attempt, error: TeleportError) -> None:
         """See :class:`~teleport_conch.ssh.login.policy.LoginPolicy`."""
-        self.emit("auth", success=False, **who(claim), **why(error, os.urandom))
+        reason = why_certificate(claim, error, os.urandom, lambda: self._asked(claim))
+        self.emit("auth", success=False, **who(claim), **reason)
+
+    def _asked(self, claim: Claim | Attempt) -> Asked:
+        return Asked("", claim.client[0], self.cluster.user_authorities(), self.clock.seconds())
 
 
 @define(eq=False)

@@ -192,6 +192,20 @@ class RefusedTests(NodeCase):
             ["T3007W", "", "daemon", "The certificate is torn.", "192.0.2.7:50000"],
         )
 
+    def test_checks(self) -> None:
+        """Where a certificate was refused, the event says which check did that, and what it looked at."""
+        signed = certificate(valid_before=int(time.time()) - 100)
+        refusal = self.assertRaises(CertificateExpired, self.policy.check, claim(signed=signed))
+        self.policy.refused(claim(signed=signed), refusal)
+        trace = cast(list[str], self.events.last("auth")["trace"])
+        self.assertEqual(trace[0], f"certificate of alice, serial {signed.serial}: refused")
+        self.assertTrue(trace[4].startswith("time: from "), trace)
+        self.assertTrue(trace[4].endswith(": refused, CERT_EXPIRED"), trace)
+        refusal = self.assertRaises(CertificatePrincipal, self.policy.check, claim("daemon"))
+        self.policy.refused(claim("daemon"), refusal)
+        trace = cast(list[str], self.events.last("auth")["trace"])
+        self.assertIn("asked for daemon: refused, CERT_PRINCIPAL", trace[5])
+
     def test_trace(self) -> None:
         """Where roles refused it, the event says role by role why; the person hears less."""
         refused = claim(signed=certificate(roles=["auditor"]))

@@ -187,10 +187,18 @@ class PolicyTests(DoorCase):
         """A refusal is an event."""
         self.policy.refused(self.claim(user="bob"), errors.CertificateExpired("It has expired."))
         [(name, code, fields)] = self.events.take()
+        self.assert_trace(fields.pop("trace"), "CERT_EXPIRED")
         self.assertRegex(str(fields.pop("reference")), "^[0-9a-z]{8}$")
         self.assertEqual(
             (name, code, fields), ("auth", "T3007W", {**ALICE, "login": "bob", "error": "It has expired."})
         )
+
+    def assert_trace(self, trace: object, code: str) -> None:
+        """It says which check of the certificate decided."""
+        assert isinstance(trace, list | tuple)
+        self.assertTrue(trace[0].startswith("certificate of alice, serial "), trace)
+        self.assertTrue(trace[4].startswith("time: from "), trace)
+        self.assertTrue(trace[4].endswith(f": refused, {code}"), trace)
 
     def test_event_of_a_stranger(self) -> None:
         """So is that of a certificate which nobody can read; it names nobody."""
@@ -225,6 +233,7 @@ class LoginTests(DoorCase):
         pair.pump()
         sentence = "The certificate expired 0 seconds ago; get a new one, or compare the clocks."
         [(_, code, fields)] = self.events.take()
+        self.assertIn("time: from ", str(fields.pop("trace")))
         reference = fields["reference"]
         banner = (53, wire.text(f"{sentence} (reference {reference})\r\n") + wire.text("en"))
         self.assertEqual(pair.client.got[-2:], [banner, (51, wire.string(b"publickey") + b"\0")])
