@@ -9,17 +9,16 @@ from pathlib import Path
 
 from attrs import frozen
 
-from teleport_conch.certs.identity import HostIdentity, UserIdentity, read_identity_file
+from teleport_conch.certs.identity import HostIdentity, UserIdentity
+from teleport_conch.cli.identity_file import read_identity
 from teleport_conch.client.identity_store import IdentityStore
 from teleport_conch.config.addresses import Address, as_ip
 from teleport_conch.config.loading import load
 from teleport_conch.config.settings import Settings
-from teleport_conch.errors import BadParameter, StartError, UnsafePath
+from teleport_conch.errors import StartError, UnsafePath
 
 #: The role of the identity that the auth service leaves for ``tctl`` on its own host.
 ADMIN = "Admin"
-#: Bytes of an identity file.
-MAX_IDENTITY_BYTES = 1 << 18
 
 # Documentation's own network (RFC 5737). Connecting a UDP socket sends nothing; it only looks the route up.
 _ELSEWHERE = ("192.0.2.1", 9)
@@ -58,23 +57,6 @@ def find(config: Path | None, auth_servers: Sequence[str], identity: Path | None
     if not given or config is not None:
         given = given or tuple(map(str, load(config, {}).teleport.auth_servers))
     return Reach(given, read_identity(identity))
-
-
-def read_identity(path: Path) -> UserIdentity:
-    """The identity of a file that ``tctl auth sign --format=file`` wrote.
-
-    :raises BadParameter: it cannot be read, or is something else.
-    :raises UnsafePath: others can read it.
-    """
-    try:
-        with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            content = file.read(MAX_IDENTITY_BYTES + 1)
-    except OSError as reason:
-        raise BadParameter(f"The identity file {path} cannot be read: {reason.strerror}.") from None
-    if mode & 0o077:
-        raise UnsafePath(f"{path} holds a private key, and others than its owner can read it. Run: chmod 600 {path}")
-    return read_identity_file(content.decode("utf-8", "replace"))
 
 
 def _local(settings: Settings, given: tuple[str, ...]) -> Reach:

@@ -122,6 +122,11 @@ class Login:
         """The SSH certificate, read."""
         return SSHCertificate.from_line(self.identity.ssh_certificate)
 
+    def known_hosts(self) -> str:
+        """Lines by which the hosts of the cluster are believed, its proxy among them, and no others."""
+        host = next(each for each in self.identity.authorities if each.kind == "host")
+        return "".join(f"{line}\n" for line in host.host_lines(patterns(self.profile)))
+
     def expired_at(self, now: float) -> bool:
         """Whether one of the certificates has ended, by a clock in POSIX seconds."""
         return self.identity.not_after <= now
@@ -245,7 +250,7 @@ class Home:
             beside(key, "-cert.pub"): f"{identity.ssh_certificate.strip()} {comment(profile)}\n",
             beside(key, "-x509.pem"): identity.tls_certificate,
             self.keys(profile.proxy_host) / AUTHORITIES: "".join(host.tls_certificates),
-            self.known_hosts(profile): "".join(f"{line}\n" for line in host.host_lines(patterns(profile))),
+            self.known_hosts(profile): login.known_hosts(),
             self.ssh_config(profile): ssh_config,
             self.folder / f"{profile.proxy_host}.yaml": profile.to_yaml(),
             self.folder / CURRENT: f"{profile.proxy_host}\n",

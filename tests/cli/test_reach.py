@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
-from teleport_conch.cli.reach import Reach, find, read_identity
+from teleport_conch.cli.reach import Reach, find
 from teleport_conch.config.loading import parse
-from teleport_conch.errors import BadParameter, ConfigError, StartError, UnsafePath
+from teleport_conch.errors import ConfigError, StartError, UnsafePath
 
 
 class LocalTests(SynchronousTestCase):
@@ -81,26 +80,3 @@ class AdvertisedTests(SynchronousTestCase):
     def test_elsewhere(self) -> None:
         """From elsewhere, it is the address by which this tctl gets there."""
         self.assertEqual(Reach(("auth.example.com:3025",), None).advertised(), ("auth.example.com:3025",))
-
-
-class IdentityFileTests(SynchronousTestCase):
-    def test_missing(self) -> None:
-        """A file that is not there is a sentence."""
-        with self.assertRaisesRegex(BadParameter, "The identity file /nowhere/x cannot be read: No such file or dir"):
-            read_identity(Path("/nowhere/x"))
-
-    def test_open_to_others(self) -> None:
-        """A private key that others can read is refused, with the command that mends it."""
-        path = Path(self.mktemp())
-        path.write_text("key")
-        path.chmod(0o640)
-        with self.assertRaisesRegex(UnsafePath, f"others than its owner can read it. Run: chmod 600 {path}"):
-            read_identity(path)
-
-    def test_something_else(self) -> None:
-        """A file of another kind is refused with what makes the right one."""
-        path = Path(self.mktemp())
-        with os.fdopen(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600), "wb") as file:
-            file.write(b"\xff\xfe")
-        with self.assertRaisesRegex(BadParameter, "This is not an identity file"):
-            read_identity(path)

@@ -4,53 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-from functools import cache
 from pathlib import Path
 
-from tests.interop.case import InteropTests
-from tests.interop.cluster import CLUSTER_NAME, LOGIN, Cluster, at
+from tests.interop.cluster import CLUSTER_NAME, LOGIN, at
 from tests.interop.openssh_server import start_agent
 from tests.interop.programs import check, eventually, installed, run
 from tests.interop.requirements import require
 from tests.interop.services import LOCALHOST, answers, free_port, temporary_folder
-from tests.interop.tsh import Tsher, invited, reference_in
-
-LABELS = {"web1": {"env": "prod", "tier": "web"}, "web2": {"env": "test", "tier": "web"}}
-
-
-@cache
-def cluster() -> Cluster:
-    return Cluster(heartbeat="5s").start("web1", "web2", labels=LABELS)
-
-
-@cache
-def alice() -> Tsher:
-    """Somebody who is logged in."""
-    who = invited(cluster(), "alice")
-    who.log_in_pinned()
-    return who
-
-
-@cache
-def without_openssh() -> str:
-    """A PATH with ``tsh`` on it, and no program of OpenSSH's."""
-    folder = temporary_folder()
-    (folder / "tsh").symlink_to(installed("tsh"))
-    for program in ("sh", "cat", "env"):
-        found = shutil.which(program)
-        assert found is not None
-        (folder / program).symlink_to(found)
-    return str(folder)
-
-
-class TshCase(InteropTests):
-    def setUp(self) -> None:
-        self.cluster = cluster()
-        self.alice = alice()
-        self.here, self.there = (Path(self.mktemp()).absolute() for _ in range(2))
-        self.here.mkdir()
-        self.there.mkdir()
+from tests.interop.tsh import invited, reference_in
+from tests.interop.tsh_case import TshCase, without_openssh
 
 
 class ListTests(TshCase):
@@ -156,6 +118,38 @@ class ForwardTests(TshCase):
         words = ("ssh", "-N", "-L", f"{port}:{LOCALHOST}:{self.cluster.auth_port}", "web1")
         with self.alice.on_terminal(*words):
             eventually(lambda: answers(port), "the port answers")
+
+
+class JumpTests(TshCase):
+    """The SSH port of the proxy by another name, for which its certificate is not."""
+
+    variables: dict[str, str] = {}
+
+    def test_jump(self) -> None:
+        jump = f"-Jsomebody@localhost:{self.cluster.proxy_port}"
+        self.assertEqual(self.alice.tsh("ssh", jump, "web1", "echo there", env=self.variables).text, "there\n")
+        (self.here / "file").write_text("copied")
+        self.alice.tsh("scp", jump, str(self.here / "file"), f"web1:{self.there}/copy", env=self.variables)
+        self.assertEqual((self.there / "copy").read_text(), "copied")
+
+    def test_nobody(self) -> None:
+        """It is that name which is used, and no other."""
+        done = self.alice.tsh(
+            "ssh", f"-J{LOCALHOST}:{free_port()}", "web1", "true", code=self.failure, env=self.variables
+        )
+        self.assertIn("Connection refused", done.complaint)
+
+    @property
+    def failure(self) -> int:
+        return 1 if self.variables else 255
+
+
+class OwnClientJumpTests(JumpTests):
+    """The same where there is no OpenSSH."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.variables = {"PATH": without_openssh()}
 
 
 class CopyTests(TshCase):

@@ -27,11 +27,15 @@ def with_auth(
     begin_log(*([observer(sys.stderr, "debug")] if arguments.debug else []))
     reactor = cast(IReactorTime, installed)
 
-    async def work() -> _Value:
-        client = AuthClient(reactor, [login.profile.web_proxy_addr], client_options(login.identity))
-        try:
-            return await run(reactor, client)
-        finally:
-            await client.close()
+    return run_to_end(cast(IReactorCore, installed), lambda: asked(reactor, login, run))
 
-    return run_to_end(cast(IReactorCore, installed), work)
+
+async def asked(
+    reactor: IReactorTime, login: Login, run: Callable[[IReactorTime, AuthClient], Awaitable[_Value]]
+) -> _Value:
+    """The same, where the reactor runs."""
+    client = AuthClient(reactor, [login.profile.web_proxy_addr], client_options(login.identity))
+    try:
+        return await run(reactor, client)
+    finally:
+        await client.close()

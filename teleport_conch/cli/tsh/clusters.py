@@ -7,7 +7,6 @@ from argparse import Namespace
 from twisted.internet.interfaces import IReactorTime
 
 from teleport_conch.cli.table import table
-from teleport_conch.cli.tsh import places
 from teleport_conch.cli.tsh.calls import with_auth
 from teleport_conch.cli.tsh.session import current_login
 from teleport_conch.client.api import AuthClient
@@ -16,7 +15,7 @@ from teleport_conch.errors import ConnectionProblem
 
 def clusters(arguments: Namespace) -> None:
     """The command."""
-    login = current_login(arguments, places.home())
+    login = current_login(arguments)
 
     async def ask(reactor: IReactorTime, client: AuthClient) -> str:
         try:

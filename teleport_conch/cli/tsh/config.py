@@ -10,16 +10,34 @@ from pathlib import Path
 from teleport_conch.cli.tsh import places
 from teleport_conch.cli.tsh.ssh_config import Files, for_people, in_shell
 from teleport_conch.client.profiles import Home, Profile
+from teleport_conch.errors import BadParameter
 
 _SYSTEMS = {"linux": "linux", "darwin": "macos", "win32": "windows"}
 
 
 def config(arguments: Namespace) -> None:
     """The command."""
+    here = _SYSTEMS.get(sys.platform, "linux")
+    if arguments.identity is not None:
+        print(_for_identity(arguments, here), end="")
+        return
     home = places.home()
     profile = places.chosen_profile(arguments, home)
-    here = _SYSTEMS.get(sys.platform, "linux")
     print(text(home, profile, here, arguments.system or here, program()), end="")
+
+
+def _for_identity(arguments: Namespace, here: str) -> str:
+    """The same with an identity file, which only this computer has.
+
+    :raises BadParameter: it is for another system.
+    """
+    from teleport_conch.cli.tsh import identity
+
+    if arguments.system not in (None, here):
+        raise BadParameter(f"The identity file {arguments.identity} is on this computer: leave --os out.")
+    login = identity.with_ssh_address(arguments, identity.login_in(arguments))
+    files = identity.lay_beside(arguments.identity, login)
+    return for_people(files, login.profile, program(), f"--identity={in_shell(arguments.identity.absolute())} ")
 
 
 def text(home: Home, profile: Profile, here: str, system: str, own: str) -> str:

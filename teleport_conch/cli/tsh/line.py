@@ -16,6 +16,13 @@ from teleport_conch.durations import parse_duration
 SYSTEMS = ("linux", "macos", "windows")
 LIST_FORMATS = ("text", "json", "names")
 SHELLS = ("bash", "zsh", "fish")
+TAKE_IDENTITIES = frozenset(
+    (
+        *("ssh.ssh", "scp.scp", "nodes.listing", "clusters.clusters", "status.status", "config.config"),
+        *("proxying.ssh", "proxying.login"),
+    )
+)
+"""What goes with an identity file. Others would say something of ``~/.tsh``, or change it."""
 
 _DESCRIPTION = """\
 Logs in to a cluster, and connects to its nodes.
@@ -73,6 +80,9 @@ def _global_options(parser: ArgumentParser, environment: Mapping[str, str] | Non
     group.add_argument("-l", "--login", default=default("TELEPORT_LOGIN"), metavar="ACCOUNT", help=login)
     cluster = "the cluster, where it is not the one logged in to"
     group.add_argument("--cluster", default=default("TELEPORT_SITE"), metavar="NAME", help=cluster)
+    file = "a file of 'tctl auth sign', in place of a login that is kept; needs --proxy"
+    identity = SUPPRESS if environment is None else None
+    group.add_argument("-i", "--identity", type=Path, default=identity, metavar="FILE", help=file)
     pin = "the pin of the cluster, as 'tctl status' prints it: the proxy is verified by it"
     group.add_argument("--ca-pin", default=default("TELEPORT_CA_PIN"), metavar="sha256:...", help=pin)
     hidden = SUPPRESS if environment is None else False
@@ -129,13 +139,19 @@ def _add_listing(parsers: Parsers) -> None:
     listing.add_argument("-f", "--format", choices=LIST_FORMATS, default="text", help="form of the output (text)")
 
 
+_JUMP = "where the SSH port of the proxy is reached, if not where the proxy says"
+
+
 def _add_ssh(parsers: Parsers) -> None:
     text = "Run a shell, or a command, on a node; a command also on all nodes with a label."
     ssh = _leaf(parsers, "ssh", text, "ssh.ssh", "tsh ssh root@env=prod uptime")
     ssh.add_argument("-p", "--port", type=int, default=0, help="the port of the node, where a name is not enough")
+    ssh.add_argument("-J", "--jumphost", default="", metavar="[USER@]HOST[:PORT]", help=_JUMP)
     ssh.add_argument("-A", "--forward-agent", action="store_true", help="forward the ssh-agent")
     ssh.add_argument("-t", "--tty", action="count", default=0, help="with a terminal, also for a command")
     ssh.add_argument("-N", dest="no_command", action="store_true", help="forward ports, and run nothing")
+    here = "run COMMAND on this computer, while the forwards stand"
+    ssh.add_argument("--local", action="store_true", help=here)
     for flag, what in (("-L", "a port here, to there"), ("-R", "a port there, to here"), ("-D", "SOCKS")):
         ssh.add_argument(flag, action="append", default=[], metavar="SPEC", help=f"forward {what}")
     ssh.add_argument("-o", dest="options", action="append", default=[], metavar="KEY=VALUE", help="option of OpenSSH")
@@ -148,6 +164,7 @@ def _add_scp(parsers: Parsers) -> None:
     scp.add_argument("-r", "--recursive", action="store_true", help="folders with what is in them")
     scp.add_argument("-p", dest="preserve", action="store_true", help="keep times and modes")
     scp.add_argument("-P", "--port", type=int, default=0, help="the port of the node")
+    scp.add_argument("-J", "--jumphost", default="", metavar="[USER@]HOST[:PORT]", help=_JUMP)
     scp.add_argument("-q", "--quiet", action="store_true", help="no progress")
     scp.add_argument("paths", nargs="+", metavar="[[LOGIN@]NODE:]PATH", help="sources, and the target last")
 

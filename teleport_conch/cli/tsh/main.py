@@ -12,7 +12,8 @@ from pathlib import Path
 
 from teleport_conch.cli.arguments import USAGE_EXIT
 from teleport_conch.cli.edge import guarded
-from teleport_conch.cli.tsh.line import tsh_parser
+from teleport_conch.cli.tsh.line import TAKE_IDENTITIES, tsh_parser
+from teleport_conch.errors import BadParameter
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -41,6 +42,8 @@ def parse(argv: Sequence[str]) -> Namespace:
 
 
 def _execute(arguments: Namespace) -> None:
+    if arguments.identity is not None and arguments.run not in TAKE_IDENTITIES:
+        raise BadParameter("This command takes no identity file: leave --identity out.")
     module, _, name = arguments.run.rpartition(".")
     getattr(import_module(f"teleport_conch.cli.tsh.{module}"), name)(arguments)
 

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from twisted.internet.interfaces import IReactorTime
 
 from teleport_conch.cli.table import inert, table
-from teleport_conch.cli.tsh import places
 from teleport_conch.cli.tsh.calls import with_auth
 from teleport_conch.cli.tsh.destination import parse_labels
 from teleport_conch.cli.tsh.prompts import progress
@@ -26,9 +25,8 @@ MIN_LABELS_WIDTH = 16
 
 def listing(arguments: Namespace) -> None:
     """The command."""
-    home = places.home()
     wanted = parse_labels(arguments.labels)
-    login = current_login(arguments, home)
+    login = current_login(arguments)
 
     async def ask(reactor: IReactorTime, client: AuthClient) -> Sequence[Server]:
         with progress("Asking for the nodes ..."):

@@ -5,32 +5,49 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, cast
 
 from twisted.internet.interfaces import IReactorCore
 
 from teleport_conch.cli.logs import begin_log, observer
 from teleport_conch.cli.running import run_to_end
+from teleport_conch.cli.tsh import own_here
 from teleport_conch.cli.tsh.destination import Destination
-from teleport_conch.client.profiles import Home, Login
+from teleport_conch.cli.tsh.jump import jump_host
+from teleport_conch.cli.tsh.words import command_of
+from teleport_conch.client.profiles import Login
 from teleport_conch.client.ssh import running
 from teleport_conch.client.ssh.forwards import Forwarder, parse_dynamic, parse_forward
-from teleport_conch.client.ssh.reaching import Goal, Way
+from teleport_conch.client.ssh.reaching import Door, Goal, Way
 from teleport_conch.errors import BadParameter
 
 NODE_PORT = 3022
 
 
-def run(home: Home, login: Login, arguments: Namespace, account: str, to: Destination) -> int:
+Find = Callable[[Any], Awaitable[Destination]]
+"""What answers which node is meant, given the reactor."""
+
+
+def run(login: Login, arguments: Namespace, account: str, to: Destination | Find) -> int:
     """A shell, a command, or forwards alone; answers the exit status.
 
     :raises TeleportError: why there is no connection.
     """
     if arguments.options:
         raise BadParameter("Options of OpenSSH (-o) need OpenSSH's client, and there is no program ssh here.")
-    words = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
-    wanted = running.Wanted(
-        command=" ".join(words),
+
+    async def work(reactor: Any) -> int:
+        node = to if isinstance(to, Destination) else await to(reactor)
+        goal = Goal(node.in_cluster(login.profile.cluster), arguments.port or NODE_PORT, account)
+        return await running.run(Way(reactor, login, door(arguments)), goal, _wanted(arguments, reactor))
+
+    return in_reactor(arguments.debug, work)
+
+
+def _wanted(arguments: Namespace, reactor: Any) -> running.Wanted:
+    return running.Wanted(
+        command=" ".join(command_of(arguments)),
         forwarder=Forwarder(
             [parse_forward(text) for text in arguments.L],
             [parse_forward(text) for text in arguments.R],
@@ -39,18 +56,23 @@ def run(home: Home, login: Login, arguments: Namespace, account: str, to: Destin
         terminal=arguments.tty > 1 or (arguments.tty > 0 and sys.stdin.isatty()),
         agent=arguments.forward_agent,
         nothing=arguments.no_command,
+        here=partial(own_here.run, reactor, arguments) if arguments.local else None,
     )
-    goal = Goal(to.in_cluster(login.profile.cluster), arguments.port or NODE_PORT, account)
-    return in_reactor(arguments.debug, lambda reactor: running.run(Way(reactor, home, login), goal, wanted))
 
 
-def splice(home: Home, login: Login, to: Destination) -> int:
+def door(arguments: Namespace) -> Door | None:
+    """Where ``-J`` says that the proxy is reached."""
+    host = jump_host(arguments)
+    return None if host is None else Door(host.host, host.port, host.login)
+
+
+def splice(login: Login, to: Destination) -> int:
     """Connects stdin and stdout to a node; answers the exit status.
 
     :raises TeleportError: why there is no connection.
     """
     goal = Goal(to.in_cluster(login.profile.cluster), to.port or NODE_PORT)
-    return in_reactor(False, lambda reactor: running.splice(Way(reactor, home, login), goal))
+    return in_reactor(False, lambda reactor: running.splice(Way(reactor, login), goal))
 
 
 def in_reactor(debug: bool, work: Callable[[Any], Awaitable[int]]) -> int:

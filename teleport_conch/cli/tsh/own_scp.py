@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from teleport_conch.cli.tsh.destination import Destination
-from teleport_conch.cli.tsh.own_client import NODE_PORT, in_reactor
-from teleport_conch.client.profiles import Home, Login
+from teleport_conch.cli.tsh.own_client import NODE_PORT, door, in_reactor
+from teleport_conch.client.profiles import Login
 from teleport_conch.client.ssh.copying import Copying, OnTerminal, Silent
 from teleport_conch.client.ssh.forwards import Forwarder
 from teleport_conch.client.ssh.reaching import Goal, Way
@@ -22,7 +22,7 @@ Ends = Sequence[tuple[Destination | None, str]]
 """What is copied, and where to, which is the last; None is this computer."""
 
 
-def run(home: Home, login: Login, arguments: Namespace, ends: Ends) -> int:
+def run(login: Login, arguments: Namespace, ends: Ends) -> int:
     """Copies; answers the exit status.
 
     :raises TeleportError: the first thing that went wrong.
@@ -34,7 +34,9 @@ def run(home: Home, login: Login, arguments: Namespace, ends: Ends) -> int:
     ((host, account),) = nodes
     name = Destination(account, host).in_cluster(login.profile.cluster)
     goal = Goal(name, arguments.port or NODE_PORT, account)
-    return in_reactor(arguments.debug, lambda reactor: _copy(Way(reactor, home, login), goal, arguments, ends))
+    return in_reactor(
+        arguments.debug, lambda reactor: _copy(Way(reactor, login, door(arguments)), goal, arguments, ends)
+    )
 
 
 async def _copy(way: Way, goal: Goal, arguments: Namespace, ends: Ends) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
@@ -10,9 +9,10 @@ from collections.abc import Sequence
 from attrs import frozen
 
 from teleport_conch.cli.tsh import destination as destinations
-from teleport_conch.cli.tsh import openssh, places
+from teleport_conch.cli.tsh import jump, openssh
 from teleport_conch.cli.tsh.destination import Destination
 from teleport_conch.cli.tsh.session import current_login
+from teleport_conch.cli.tsh.words import config_path
 from teleport_conch.client.profiles import Home, Login
 from teleport_conch.errors import BadParameter
 
@@ -32,14 +32,13 @@ def scp(arguments: Namespace) -> None:
         raise BadParameter("Name what to copy, and where to.")
     if not any(place.on for place in found):
         raise BadParameter("Both ends are on this computer: name a node as [LOGIN@]NODE:PATH.")
-    home = places.home()
-    login = current_login(arguments, home)
+    login = current_login(arguments, by_ssh=True)
     program = openssh.find("scp")
     if program is None:
         from teleport_conch.cli.tsh.own_scp import run  # loads an SSH engine
 
-        sys.exit(run(home, login, arguments, [(place.on, place.path) for place in found]))
-    os.execv(program, words_for(home, login, arguments, found))  # noqa: S606 - there is no shell to want
+        sys.exit(run(login, arguments, [(place.on, place.path) for place in found]))
+    openssh.go_on(program, arguments, login, lambda home: words_for(home, login, arguments, found))
 
 
 def parse_place(text: str) -> Place:
@@ -55,7 +54,7 @@ def parse_place(text: str) -> Place:
 
 def words_for(home: Home, login: Login, arguments: Namespace, found: Sequence[Place]) -> list[str]:
     """The command line of OpenSSH's ``scp``."""
-    words = ["scp", "-F", str(home.ssh_config(login.profile).absolute())]
+    words = ["scp", "-F", config_path(home, login.profile), *jump.options(arguments, home, login.profile)]
     words += ["-r"] if arguments.recursive else []
     words += ["-p"] if arguments.preserve else []
     words += ["-q"] if arguments.quiet else []

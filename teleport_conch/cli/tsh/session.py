@@ -1,4 +1,4 @@
-"""A login that is still good: the one that there is, or a new one where that has ended."""
+"""A login that is still good: that of an identity file, the one that there is, or a new one where that has ended."""
 
 from __future__ import annotations
 
@@ -14,21 +14,28 @@ MARGIN_S = 5.0
 """A certificate that ends sooner is not worth beginning with, in seconds."""
 
 
-def current_login(arguments: Namespace, home: Home) -> Login:
+def current_login(arguments: Namespace, by_ssh: bool = False) -> Login:
     """The login that a command line means; whose certificates have ended is asked to log in again.
 
+    :param by_ssh: the SSH address of the proxy is needed, too.
     :raises TeleportError: there is none, and it cannot be made.
     """
-    return home.login(current_profile(arguments, home))
+    if arguments.identity is not None:
+        from teleport_conch.cli.tsh import identity
+
+        found = identity.login_in(arguments)
+        return identity.with_ssh_address(arguments, found) if by_ssh else found
+    return places.home().login(current_profile(arguments))
 
 
-def current_profile(arguments: Namespace, home: Home) -> Profile:
-    """The same, for who needs no more than to know that it is good."""
+def current_profile(arguments: Namespace) -> Profile:
+    """That of a login in the folder, for who needs no more than to know that it is good."""
+    home = places.home()
     if _is_good(arguments, home):
         return places.chosen_profile(arguments, home)
     if not arguments.proxy:
         places.chosen_profile(arguments, home)  # whose refusal says what to do
-    again_by_itself(arguments, home)
+    again_by_itself(arguments)
     return places.chosen_profile(arguments, home)
 
 
@@ -40,7 +47,7 @@ def _is_good(arguments: Namespace, home: Home) -> bool:
     return certificate.valid_before > time.time() + MARGIN_S
 
 
-def again_by_itself(arguments: Namespace, home: Home) -> None:
+def again_by_itself(arguments: Namespace) -> None:
     """Logs in, in a process of its own: this one's reactor is needed for what comes then, and runs once only."""
     import subprocess
 

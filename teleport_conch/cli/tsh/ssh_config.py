@@ -56,7 +56,7 @@ Host *
     ServerAliveInterval 60
 
 Host !{alias} *
-    ProxyCommand {ssh} -F {own} -W [%h]:%p {alias}
+    ProxyCommand {command}
 """
 ALIAS = "teleport-proxy"
 """What the configuration of ``tsh ssh`` calls the proxy."""
@@ -83,13 +83,14 @@ class Files:
         return cls(*(f"~/.tsh/{path.relative_to(home.folder).as_posix()}" for path in paths))
 
 
-def for_people(files: Files, profile: Profile, program: str) -> str:
+def for_people(files: Files, profile: Profile, program: str, more: str = "") -> str:
     """What ``tsh config`` prints, for ``~/.ssh/config``.
 
     :param program: how ``tsh`` is called, for a shell.
+    :param more: flags of it, with a space behind them.
     :raises BadParameter: a path cannot be written in it.
     """
-    flags = f"--proxy={_web(profile)} --cluster={profile.cluster}"
+    flags = f"{more}--proxy={_web(profile)} --cluster={profile.cluster}"
     command = f"{program} proxy ssh {flags} '%h:%p'"
     return _TEXT.format(
         proxy=profile.proxy_host,
@@ -117,9 +118,16 @@ def for_tsh(home: Home, profile: Profile, program: str = "ssh") -> str:
         key=quoted(files.key),
         certificate=quoted(files.certificate),
         known_hosts=quoted(files.known_hosts),
-        ssh=in_shell(program),
-        own=in_shell(home.ssh_config(profile).absolute()),
+        command=through_proxy(program, home.ssh_config(profile).absolute()),
     )
+
+
+def through_proxy(program: str, config: Path, *options: str) -> str:
+    """The ProxyCommand that leads to a node.
+
+    :param program: OpenSSH's client, and ``config`` the file that :func:`for_tsh` makes.
+    """
+    return " ".join([in_shell(program), "-F", in_shell(config), *map(in_shell, options), "-W [%h]:%p", ALIAS])
 
 
 def _web(profile: Profile) -> str:

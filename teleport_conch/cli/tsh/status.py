@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from argparse import Namespace
+from collections.abc import Sequence
 
 from teleport_conch.certs.certificate import SSHCertificate
 from teleport_conch.certs.extensions import roles_of
@@ -15,18 +16,20 @@ from teleport_conch.client.profiles import Home, Profile
 from teleport_conch.errors import TeleportError
 
 _NO_LOGIN = "-teleport-nologin-"
+Found = tuple[Profile, SSHCertificate]
+"""A login, as far as it is shown."""
 
 
 def status(arguments: Namespace) -> None:
     """The command. Exits with 1 where nobody is logged in."""
-    home, now = places.home(), time.time()
+    now = time.time()
+    found, current = _of_identity(arguments) if arguments.identity is not None else _of_home(places.home())
     if getattr(arguments, "format", "text") == "json":
         import json
 
-        found = [(each, shown) for each in home.profiles() if (shown := _certificate(home, each)) is not None]
         print(json.dumps([_as_json(*each, now) for each in found], indent=2))
         return
-    if not show(home, now):
+    if not _shown(found, current, now):
         sys.exit(1)
 
 
@@ -35,15 +38,29 @@ def show(home: Home, now: float) -> bool:
 
     :param now: POSIX seconds.
     """
-    current, found = home.current(), False
-    for profile in home.profiles():
-        certificate = _certificate(home, profile)
-        if certificate is not None:
-            print(_text(profile, certificate, profile.proxy_host == current, now))
-            found = True
+    return _shown(*_of_home(home), now)
+
+
+def _shown(found: Sequence[Found], current: str, now: float) -> bool:
+    for profile, certificate in found:
+        print(_text(profile, certificate, profile.proxy_host == current, now))
     if not found:
         print("Not logged in.")
-    return found
+    return bool(found)
+
+
+def _of_home(home: Home) -> tuple[Sequence[Found], str]:
+    """All logins that are kept, and the host of the proxy that is the current one."""
+    shown = ((profile, _certificate(home, profile)) for profile in home.profiles())
+    return [(profile, certificate) for profile, certificate in shown if certificate is not None], home.current()
+
+
+def _of_identity(arguments: Namespace) -> tuple[Sequence[Found], str]:
+    """The one login of an identity file, as if it were kept."""
+    from teleport_conch.cli.tsh import identity  # loads what reads keys
+
+    login = identity.login_in(arguments)
+    return [(login.profile, login.certificate)], login.profile.proxy_host
 
 
 def _certificate(home: Home, profile: Profile) -> SSHCertificate | None:

@@ -10,9 +10,8 @@ from attrs import frozen
 from twisted.internet.endpoints import HostnameEndpoint
 
 from teleport_conch.certs import keys
-from teleport_conch.client import private_files
 from teleport_conch.client.connections import split_address
-from teleport_conch.client.profiles import Home, Login
+from teleport_conch.client.profiles import Login
 from teleport_conch.ssh.client.agent_offer import AgentOffer
 from teleport_conch.ssh.client.auth import Credentials
 from teleport_conch.ssh.client.connection import ClientConnection, connect
@@ -36,21 +35,31 @@ class Goal:
 
 
 @frozen
+class Door:
+    """Where the SSH port of the proxy is reached, if not where the proxy says; the user may be empty."""
+
+    host: str
+    port: int
+    user: str = ""
+
+
+@frozen
 class Way:
     """How nodes are reached with one login."""
 
     reactor: Any
-    home: Home
     login: Login
+    door: Door | None = None
 
     async def proxy(self) -> ClientConnection:
         """A connection to the proxy.
 
         :raises TeleportError: why there is none.
         """
-        host, port = split_address(self.login.profile.ssh_proxy_addr)
-        endpoint = HostnameEndpoint(self.reactor, host, port)
-        return await connect(self.reactor, endpoint, self._options(PROXY_USER, HostName(host, port)))
+        name = HostName(*split_address(self.login.profile.ssh_proxy_addr))
+        door = self.door or Door(name.host, name.port)
+        endpoint = HostnameEndpoint(self.reactor, door.host, door.port)
+        return await connect(self.reactor, endpoint, self._options(door.user or PROXY_USER, name))
 
     async def node(
         self, proxy: ClientConnection, goal: Goal, owner: ChannelOwner, agent: AgentOffer | None
@@ -64,6 +73,6 @@ class Way:
 
     def _options(self, account: str, name: HostName, **more: Any) -> ClientOptions:
         identity = KeyIdentity.of(keys.load_private_pem(self.login.identity.key), self.login.certificate)
-        known = private_files.read(self.home.known_hosts(self.login.profile)) or ""
+        known = self.login.known_hosts()
         credentials = Credentials(account, [identity], banner=sys.stderr.write)
         return ClientOptions(name, credentials, KnownHostsVerifier(KnownHosts.parse(known), time.time), **more)

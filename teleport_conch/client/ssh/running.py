@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -34,6 +35,7 @@ class Wanted:
     :ivar command: for the account's shell; empty for the shell itself.
     :ivar terminal: whether there is to be one, whatever is run.
     :ivar nothing: run nothing, and forward only.
+    :ivar here: what is run on this computer instead, while the forwards stand; answers the exit status.
     """
 
     command: str
@@ -41,6 +43,7 @@ class Wanted:
     terminal: bool = False
     agent: bool = False
     nothing: bool = False
+    here: Callable[[], Awaitable[int]] | None = None
 
 
 async def run(way: Way, goal: Goal, wanted: Wanted) -> int:
@@ -55,6 +58,8 @@ async def run(way: Way, goal: Goal, wanted: Wanted) -> int:
         node = await way.node(proxy, goal, wanted.forwarder.owner(way.reactor), agent)
         opened.callback(node.close)
         opened.push_async_callback(await wanted.forwarder.start(way.reactor, node))
+        if wanted.here is not None:
+            return await wanted.here()
         if wanted.nothing:
             raise await node.ended() or ConnectionProblem("The connection has ended.")
         return await _session(way.reactor, wanted, node)

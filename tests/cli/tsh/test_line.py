@@ -9,11 +9,11 @@ from pathlib import Path
 from twisted.python.reflect import namedAny
 from twisted.trial.unittest import SynchronousTestCase
 
-from teleport_conch.cli.tsh import destination, scp, ssh
+from teleport_conch.cli.tsh import destination, here, openssh, scp, words
 from teleport_conch.cli.tsh.line import tsh_parser
 from teleport_conch.cli.tsh.main import parse
 from teleport_conch.cli.tsh.places import ProxyAddress, parse_proxy
-from teleport_conch.errors import BadParameter
+from teleport_conch.errors import BadParameter, NotFound
 from tests.cli.test_tctl_line import leaves
 from tests.cli.tsh.logins import PROXY, login, profile, saved
 from tests.client.certificates import CLUSTER
@@ -94,11 +94,12 @@ class WordsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.login = login()
         self.home = saved(Path(self.mktemp()).absolute(), self.login)
+        self.patch(openssh, "find", lambda name: f"/bin/{name}")
         self.config = str(self.home.ssh_config(profile()))
 
     def words(self, *line: str) -> list[str]:
         arguments = parse(["ssh", *line])
-        return ssh.words_for(self.home, self.login, arguments, "root", "web1.example.com")
+        return words.openssh_words(self.home, self.login, arguments, "root", "web1.example.com")
 
     def test_ssh(self) -> None:
         start = ["ssh", "-F", self.config, "-l", "root"]
@@ -117,6 +118,33 @@ class WordsTests(SynchronousTestCase):
         """A command is passed on word by word; one ``--`` before it is tsh's."""
         self.assertEqual(self.words("web1", "ls", "-l")[-3:], ["web1.example.com", "ls", "-l"])
         self.assertEqual(self.words("web1", "--", "-x")[-3:], ["--", "web1.example.com", "-x"])
+
+    def test_jump(self) -> None:
+        """The proxy is reached by another name, its key is looked for by its own, and a host is no list."""
+        inner = f"ssh -F {self.config} -o HostName=jump -o Port=22 -o HostKeyAlias={PROXY} -o User=me -W [%h]:%p"
+        self.assertEqual(
+            self.words("-J", "me@jump:22", "web1")[3:5], ["-o", f"ProxyCommand=/bin/{inner} teleport-proxy"]
+        )
+        self.assertIn("-o Port=3023 ", self.words("-J", "jump", "web1")[4])
+        for text, sentence in (
+            ("a,b", "Name one jump host: it takes the place of the proxy, and behind that stands the node."),
+            ("env=prod", "'env=prod' is not a host: write --jumphost=[USER@]HOST[:PORT]."),
+            ("-oProxyCommand=id", "'-oProxyCommand=id' is not a host: write --jumphost=[USER@]HOST[:PORT]."),
+            ("a b", "'a b' is not the name of a node, and not label=value."),
+        ):
+            problem = self.assertRaises(BadParameter, self.words, f"--jumphost={text}", "web1")
+            self.assertEqual(problem.sentence, sentence)
+
+    def test_local(self) -> None:
+        """A command of this computer is not for the node; without one that there is, there is a sentence."""
+        self.assertEqual(self.words("--local", "web1", "sh", "-c", "x")[-2:], ["--", "web1.example.com"])
+        here.check(parse(["ssh", "--local", "web1", "sh", "-c", "x"]))
+        problem = self.assertRaises(BadParameter, here.check, parse(["ssh", "--local", "web1"]))
+        self.assertEqual(problem.sentence, "--local runs a COMMAND on this computer: give one, and leave -N out.")
+        missing = self.assertRaises(NotFound, here.check, parse(["ssh", "--local", "web1", "sh -c x"]))
+        self.assertEqual(
+            missing.sentence, "There is no program 'sh -c x' here. No shell reads it; for that, write: sh -c '...'"
+        )
 
     def test_scp(self) -> None:
         arguments = parse(["scp", "-r", "-p", "-P", "22", "-l", "root", "a:b", "./a:b", "web1:/tmp/x"])
