@@ -58,7 +58,7 @@ def certificate_kind(plain: str) -> str:
 _PLAIN_KINDS = {certificate_kind(plain): plain for plain in public_key.KINDS}
 
 
-@frozen
+@frozen(cache_hash=True)  # what is known of its holder is looked up by it, several times for each login
 class SSHCertificate:
     """One certificate, believed or not.
 
