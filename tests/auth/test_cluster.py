@@ -32,6 +32,7 @@ class StartTests(ClusterTestCase):
                 "cluster_configuration/authentication",
                 "cluster_configuration/general",
                 "cluster_configuration/name",
+                "cluster_configuration/tokens",
             ],
         )
 
