@@ -18,12 +18,14 @@ from teleport_conch.access.directory import Directory
 from teleport_conch.auth.clocks import Clocks
 from teleport_conch.auth.emitting import Emit
 from teleport_conch.auth.feed import Feed
+from teleport_conch.auth.hosts.applying import Applications
 from teleport_conch.auth.hosts.held_names import HeldNames
 from teleport_conch.auth.hosts.hosts import Hosts
 from teleport_conch.auth.hosts.inventory import Inventory
 from teleport_conch.auth.hosts.joining import Joining
 from teleport_conch.auth.hosts.presence import HostKey, PresenceTable
 from teleport_conch.auth.hosts.principals import NameRules
+from teleport_conch.auth.hosts.renewing import Renewing
 from teleport_conch.auth.hosts.sessions import Sessions
 from teleport_conch.auth.hosts.token_digests import open_digests
 from teleport_conch.auth.hosts.tokens import Tokens
@@ -88,6 +90,7 @@ class Cluster:
     presence: PresenceTable
     inventory: Inventory
     joining: Joining
+    renewing: Renewing
     held_names: HeldNames
     certificates: Certificates
     sessions: Sessions
@@ -251,6 +254,7 @@ async def open_cluster(
     digests = await open_digests(backend, random)
     tokens = Tokens(clocks, backend, digests, tuple(map(digests.token, founding.static_tokens)), random)
     rules = NameRules(name, allow_loopback=founding.allow_loopback)
+    applications = Applications(clocks, trusted, hosts, presence, rules)
     return Cluster(
         clocks=clocks,
         backend=backend,
@@ -260,7 +264,8 @@ async def open_cluster(
         hosts=hosts,
         presence=presence,
         inventory=inventory,
-        joining=Joining(clocks, trusted, tokens, hosts, presence, rules, emit),
+        joining=Joining(clocks, trusted, tokens, hosts, presence, applications, emit),
+        renewing=Renewing(clocks, hosts, applications, emit),
         held_names=HeldNames(name, founding.own_names, hosts, inventory),
         certificates=Certificates(clocks, trusted, rules, known_roles, emit, random),
         sessions=Sessions(clocks, backend),

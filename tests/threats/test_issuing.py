@@ -93,8 +93,8 @@ class T54Renewal(ClusterTestCase):
             (self.request(GATEWAY, "gate", role="Proxy"), AccessDenied),
             (self.request(role="Node"), AccessDenied),
         ):
-            self.refused(self.cluster.joining.renew(request, caller, ADDRESS), kind)
-        answer = self.now(self.cluster.joining.renew(self.request(GATEWAY, "gate"), caller, ADDRESS))
+            self.refused(self.cluster.renewing.renew(request, caller, ADDRESS), kind)
+        answer = self.now(self.cluster.renewing.renew(self.request(GATEWAY, "gate"), caller, ADDRESS))
         before, after = (SSHCertificate.from_line(each.ssh_certificate) for each in (joined, answer))
         self.assertEqual(set(after.principals), set(before.principals))
         self.assertEqual(after.valid_before - before.valid_before, 1000)

@@ -38,7 +38,7 @@ def _add_joining(gate: Gate, cluster: Cluster) -> None:
     @gate.route("POST", "/v1/server/credentials", Needs("update", "credentials", owner="*"))
     async def renew(call: Call) -> Answer:
         request = JoinRequest.from_json(call.body(), with_token=False)
-        answer = await cluster.joining.renew(request, call.known.identity, call.address)
+        answer = await cluster.renewing.renew(request, call.known.identity, call.address)
         return answer.to_json()
 
 

@@ -52,7 +52,7 @@ class BarringTests(ClusterTestCase):
         """A renewal is of the same registration, whatever the clock says."""
         before = self.host(self.join())
         self.clock.rightNow -= 200
-        renewed = self.now(self.cluster.joining.renew(self.request(), before.identity, "10.0.0.5"))
+        renewed = self.now(self.cluster.renewing.renew(self.request(), before.identity, "10.0.0.5"))
         for peer in (before, self.host(renewed)):
             self.assertEqual(self.call(peer, "GET", "/v1/configuration").status, 200)
 
@@ -60,7 +60,7 @@ class BarringTests(ClusterTestCase):
         """A renewal bars neither the new certificate nor the one before."""
         before = self.host(self.join())
         self.clock.advance(86_400)
-        renewed = self.now(self.cluster.joining.renew(self.request(), before.identity, "10.0.0.5"))
+        renewed = self.now(self.cluster.renewing.renew(self.request(), before.identity, "10.0.0.5"))
         for peer in (before, self.host(renewed)):
             self.assertEqual(self.call(peer, "GET", "/v1/configuration").status, 200)
 
