@@ -22,6 +22,7 @@ from teleport_conch.client.backoff import Backoff, Jitter
 from teleport_conch.client.copy_on_disk import CopyOnDisk
 from teleport_conch.client.kinds import REMOVABLE, SERVERS, Resource, lasting, read
 from teleport_conch.errors import Compacted, ConnectionProblem, HostLocked, TeleportError
+from teleport_conch.resources.access_request import AccessRequest
 from teleport_conch.resources.cluster import ClusterConfig, ClusterName
 from teleport_conch.resources.fields import Fields
 from teleport_conch.resources.lock import Lock
@@ -39,7 +40,7 @@ LONGEST_WAIT_S = 10.0
 #: Seconds between two notes on disk of when auth was heard last.
 STAMP_S = 60.0
 
-_OF_PEOPLE = ("role", "user", "lock", "cluster_name")
+_OF_PEOPLE = ("role", "user", "lock", "access_request", "cluster_name")
 
 _Kind = TypeVar("_Kind", bound=Resource)
 
@@ -147,7 +148,8 @@ class Cache(Service):
             raise HostLocked(self._locked.sentence)
         if self._known_people is None or not self._is_fresh():
             users = {user.name: user for user in self._all("user", User)}
-            directory = Directory({role.name: role for role in self.roles()}, users)
+            requests = {request.name: request for request in self._all("access_request", AccessRequest)}
+            directory = Directory({role.name: role for role in self.roles()}, users, requests)
             locks = Locks(self._all("lock", Lock))
             self._known_people = Known(self.cluster_name().cluster_name, directory, locks)
         return self._known_people

@@ -183,7 +183,7 @@ class Member(MultiService):
             identity.cluster_name,
         )
         cache.on_change("cluster_config", self._configured)
-        for kind in {"cluster_config", "role", "user", "lock"} & set(self._choice.kinds):
+        for kind in {"cluster_config", "role", "user", "lock", "access_request"} & set(self._choice.kinds):
             cache.on_change(kind, self.company.changed)
         return cache
 

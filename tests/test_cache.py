@@ -21,6 +21,7 @@ from teleport_conch.certs.public import PublicAuthority
 from teleport_conch.client.api import AuthClient
 from teleport_conch.client.tls import client_options
 from teleport_conch.errors import ConnectionProblem, HostLocked, TeleportError
+from teleport_conch.resources.access_request import AccessRequest, RequestState
 from teleport_conch.resources.cluster import ClusterConfig, ClusterName
 from teleport_conch.resources.joining import Heartbeat
 from teleport_conch.resources.lock import Lock
@@ -34,8 +35,9 @@ from tests.client.auth import CLUSTER, Auth
 from tests.client.servers import HandClock, pause, the_reactor
 from tests.client.servers import Server as HTTPServer
 
-KINDS = ("cert_authority", "cluster_config", "cluster_name", "role", "user", "lock", "node", "proxy")
+KINDS = ("cert_authority", "cluster_config", "cluster_name", "role", "user", "lock", "access_request", "node", "proxy")
 HOUR = 3600.0
+LENT = AccessRequest("r-1", "bob", ("dba",), 0.0, 2e9, RequestState.APPROVED)
 
 
 def as_it_is(seconds: float) -> float:
@@ -302,19 +304,24 @@ class LineTests(CacheTestCase):
         self.feed.send(type="put", revision=2, resource=dev("changed").to_json())
         await self.until(lambda: self.cache.known() is not known)
         self.assertEqual(self.cache.known().directory.roles["dev"].description, "changed")
+        self.feed.send(type="put", revision=3, resource=LENT.to_json())
+        await self.until(lambda: self.cache.known().directory.requests == {"r-1": LENT})
         self.clock.advance(TTL_S + 1)
         self.assertRaises(ConnectionProblem, self.cache.known)
 
     async def test_removed(self) -> None:
-        """A role, a user or a lock that is removed is gone, and those who listen are told."""
-        self.feed.snapshot(NAME, dev().to_json(), User("bob", ("dev",)).to_json(), Lock("x", user="eve").to_json())
+        """A role, a user, a lock or an access request that is removed is gone, and those who listen are told."""
+        people = User("bob", ("dev",)).to_json(), Lock("x", user="eve").to_json(), LENT.to_json()
+        self.feed.snapshot(NAME, dev().to_json(), *people)
         await self.until(lambda: self.cache.live)
+        self.assertEqual(self.cache.known().directory.requests, {"r-1": LENT})
         told: list[str] = []
-        for kind, name in (("role", "dev"), ("user", "bob"), ("lock", "x")):
+        for kind, name in (("role", "dev"), ("user", "bob"), ("lock", "x"), ("access_request", "r-1")):
             self.cache.on_change(kind, partial(told.append, kind))
             self.feed.send(type="delete", revision=2, kind=kind, name=name)
-        await self.until(lambda: told == ["role", "user", "lock"])
+        await self.until(lambda: told == ["role", "user", "lock", "access_request"])
         known = self.cache.known()
+        self.assertEqual(known.directory.requests, {})
         self.assertEqual((known.directory.roles, known.directory.users, known.locks.every), ({}, {}, ()))
 
     async def test_locked(self) -> None:

@@ -26,7 +26,9 @@ _ADMIN = Role(
         logins=("{{internal.logins}}", "root"),
         node_labels=EVERY_NODE,
         rules=(
-            Rule(("node", "proxy", "token", "role", "user", "bot", "lock", "ssh_session"), READ_WRITE),
+            Rule(
+                ("node", "proxy", "token", "role", "user", "bot", "lock", "access_request", "ssh_session"), READ_WRITE
+            ),
             Rule(("auth_server", "cluster_name", "event", "presence"), READ_ONLY),
             Rule(("cluster_config", "cluster_auth_preference"), (*READ_ONLY, "update")),
             Rule(("cert_authority",), WITHOUT_SECRETS),
@@ -81,7 +83,7 @@ _ROBOT = Role(
 _EVERY_SERVICE = (
     Rule(("node", "proxy", "auth_server", "role", "lock", "cluster_config", "cluster_name"), READ_ONLY),
     Rule(("cert_authority",), WITHOUT_SECRETS),
-    Rule(("user",), ("list",)),
+    Rule(("user", "access_request"), ("list",)),
     Rule(("watch",), ("read",)),
     Rule(("event",), ("create",)),
     Rule(("presence", "ssh_session", "semaphore"), _WRITE, where=OWN_RECORDS),

@@ -1,4 +1,4 @@
-"""One side of a role, what it allows or what it denies: logins, labels of nodes, and rules about resources."""
+"""One side of a role, what it allows or denies: logins, labels of nodes, rules about resources, roles to ask for."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from attrs import Factory, field, frozen
 
 from teleport_conch.access.labels import ANY, EVERY_NODE, NO_NODE, LabelSelector
 from teleport_conch.access.options import check_keys
+from teleport_conch.access.requests import NO_REQUESTS, Requests, request_of
 from teleport_conch.access.rules import VERBS, Rule
 from teleport_conch.access.templates import Template, Traits, is_template, parse_login
 from teleport_conch.errors import BadParameter
@@ -24,7 +25,6 @@ _ByVerb = Mapping[tuple[str, str], tuple[Rule, ...]]
 _NOT_HERE: dict[str, tuple[object, ...]] = {
     "kubernetes_groups": ([], {}),
     "kubernetes_users": ([], {}),
-    "request": ([], {}),
     "namespaces": ([], ["default"], ["*"]),
 }
 """Keys of Teleport's roles that may be there with a value that asks for nothing."""
@@ -52,7 +52,7 @@ def _selector(value: LabelSelector | Mapping[str, tuple[str, ...]]) -> LabelSele
 
 @frozen
 class Conditions:
-    """Logins (names or templates), the nodes they are for, and rules. Compiled once, when it is made.
+    """Logins (names or templates), the nodes they are for, rules, and roles to ask for. Compiled once, when it is made.
 
     :raises BadParameter: what :func:`parse_login`, :class:`LabelSelector` and :class:`Rule` refuse.
     """
@@ -60,6 +60,7 @@ class Conditions:
     logins: tuple[str, ...] = ()
     node_labels: LabelSelector = field(default=NO_NODE, converter=_selector)
     rules: tuple[Rule, ...] = ()
+    request: Requests = NO_REQUESTS
     _names: frozenset[str] = field(init=False, eq=False, repr=False, default=Factory(_plain_logins, takes_self=True))
     _templates: tuple[Template, ...] = field(
         init=False, eq=False, repr=False, default=Factory(_login_templates, takes_self=True)
@@ -86,15 +87,16 @@ class Conditions:
             "logins": list(self.logins),
             "node_labels": self.node_labels.to_json(),
             "rules": [rule.to_json() for rule in self.rules],
+            **({"request": request} if (request := self.request.to_json()) else {}),
         }
 
     @classmethod
     def from_json(cls, fields: Fields, labels_by_default: bool) -> Conditions:
         """
         :param labels_by_default: logins without any ``node_labels`` are good on every node (an ``allow`` side).
-        :raises NotBuilt: Kubernetes groups and access requests.
+        :raises NotBuilt: Kubernetes groups.
         """
-        check_keys(fields, ("logins", "node_labels", "rules"), _NOT_HERE)
+        check_keys(fields, ("logins", "node_labels", "rules", "request"), _NOT_HERE)
         logins = fields.texts("logins", max_items=MAX_LOGINS, max_chars=MAX_LOGIN_CHARS)
         for at, login in enumerate(logins):
             parse_login(login, f"{fields.where}.logins[{at}]")
@@ -104,7 +106,8 @@ class Conditions:
             selector = LabelSelector.from_json(labels.raw(), labels.where)
         values = (value for _, each in selector.pairs for value in each)
         _check_replacements(fields.where, (*logins, *values))
-        return cls(logins, selector, tuple(map(Rule.from_json, fields.children("rules", max_items=MAX_RULES))))
+        rules = tuple(map(Rule.from_json, fields.children("rules", max_items=MAX_RULES)))
+        return cls(logins, selector, rules, request_of(fields))
 
 
 def _check_replacements(where: str, texts: Iterable[str]) -> None:

@@ -1,20 +1,23 @@
 """What a cluster knows of people at one moment, and what of a certificate therefore counts.
 
 A certificate says what was true when it was signed. Since then roles may have changed, and a person may have lost some
-of them, or may not be there any more; auth, nodes and proxies all look here before they decide anything.
+of them, or may not be there any more, or what an access request lent is over; auth, nodes and proxies all look here
+before they decide anything.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from attrs import field, frozen
 
 from teleport_conch.access.builtin import USER_ROLES, resolve
+from teleport_conch.access.lending import lent, why_not
 from teleport_conch.access.roles import Role
 from teleport_conch.certs.certificate import BACKDATED_S
 from teleport_conch.errors import AccessDenied
+from teleport_conch.resources.access_request import AccessRequest
 
 
 class KnownUser(Protocol):
@@ -38,27 +41,75 @@ class KnownUser(Protocol):
 
 
 @frozen
+class Claims:
+    """What a certificate says of its person.
+
+    :ivar roles: their names, those included that access requests lend.
+    :ivar signed_at: POSIX seconds.
+    :ivar requests: the ids of these requests.
+    """
+
+    user: str
+    roles: tuple[str, ...]
+    signed_at: float
+    requests: tuple[str, ...] = ()
+
+
+@frozen
 class Directory:
-    """Roles and users by name, built-in roles included; they may be views of what changes."""
+    """Roles, users and access requests by name, built-in roles included; they may be views of what changes."""
 
     roles: Mapping[str, Role] = field(default=USER_ROLES)
     users: Mapping[str, KnownUser] = field(factory=dict)
+    requests: Mapping[str, AccessRequest] = field(factory=dict)
 
-    def roles_of(self, user: str, named: tuple[str, ...], signed_at: float, now: float) -> tuple[Role, ...]:
+    def roles_of(self, claims: Claims, now: float) -> tuple[Role, ...]:
         """The roles of a person with a certificate.
 
-        Of the roles that it names those count which the person still has. Somebody who is not stored, for whom the
-        administrator signed, has what the certificate says.
+        Of the roles that it names those count which the person still has, and those which a request of it lends.
+        Somebody who is not stored, for whom the administrator signed, has what the certificate says.
 
-        :param named: the names of roles in the certificate.
-        :param signed_at: when the certificate was signed, POSIX seconds.
-        :raises AccessDenied: a role does not exist, the user has expired, or is another of the same name.
+        :raises AccessDenied: a role does not exist, or the user has expired, is another of the same name, or is gone.
         """
-        self.check(user, signed_at, now)
+        self.check(claims.user, claims.signed_at, now)
+        known, named = self.users.get(claims.user), claims.roles
+        if known is None:
+            if claims.requests:
+                raise AccessDenied(f"There is no user {claims.user[:64]!a} any more; ask an administrator.")
+            return resolve(named, "user", self.roles)
+        own = resolve((role for role in named if role in known.roles), "user", self.roles)
+        if not claims.requests:
+            return own
+        counting = (self.requests[each] for each in claims.requests if not self.why_not(claims.user, each, now))
+        return (*own, *(role for role in lent(counting, self.roles, known.roles) if role.name in named))
+
+    def lent_to(self, user: str, request_ids: Iterable[str], now: float) -> tuple[Role, ...]:
+        """The roles that requests lend to a stored user.
+
+        :raises AccessDenied: one of them does not count, and why.
+        """
+        found = []
+        for request_id in dict.fromkeys(request_ids):
+            if why := self.why_not(user, request_id, now):
+                raise AccessDenied(f"{why}.")
+            found.append(self.requests[request_id])
+        return lent(found, self.roles, self.users[user].roles) if found else ()
+
+    def in_force(self, user: str, now: float) -> tuple[str, ...]:
+        """The ids of all requests that lend something to a user."""
+        of_user = (each.name for each in self.requests.values() if each.user == user)
+        return tuple(sorted(each for each in of_user if not self.why_not(user, each, now)))
+
+    def why_not(self, user: str, request_id: str, now: float) -> str:
+        """Why an access request does not count for somebody; empty where it does."""
         known = self.users.get(user)
-        if known is not None:
-            named = tuple(role for role in named if role in known.roles)
-        return resolve(named, "user", self.roles)
+        since = float("inf") if known is None else known.created_at
+        return why_not(request_id, self.requests.get(request_id), user, since, now)
+
+    def lapsed(self, claims: Claims, now: float) -> tuple[str, ...]:
+        """What there is to say of the requests of a certificate that do not count."""
+        reasons = (self.why_not(claims.user, each, now) for each in claims.requests)
+        return tuple(reason for reason in reasons if reason)
 
     def check(self, user: str, signed_at: float, now: float) -> None:
         """:raises AccessDenied: the user has expired, or is another of the same name."""

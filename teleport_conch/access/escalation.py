@@ -2,7 +2,8 @@
 
 Whoever may edit roles or users could otherwise give themselves anything. A change is compared with what was there
 before; what it adds, and every denial that it takes back, has to be held by the editor. ``root`` on a node holds every
-login there. ``tctl`` on the auth host holds everything: its account owns the authorities' keys.
+login there. What an access request lends is not held: it would last in the hands of others. ``tctl`` on the auth host
+holds everything: its account owns the authorities' keys.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from attrs import evolve, field, frozen
 
 from teleport_conch.access.builtin import USER_ROLES
+from teleport_conch.access.conditions import Conditions
 from teleport_conch.access.holding import SUPERUSER, Call, Holding, OnNodes, covers, described
 from teleport_conch.access.labels import EVERY_NODE
 from teleport_conch.access.locks import NO_LOCKS, Locks
@@ -108,7 +110,7 @@ def check_letting_in(maker: Caller, host_roles: Iterable[str], now: float) -> No
     powerful = [role for role in host_roles if role != "Node"]
     if not powerful or _holds_everything(maker):
         return
-    own, admin = Holding.of_person(live_roles(maker, now), maker.traits), _of(Person((USER_ROLES["admin"],)), now)
+    own, admin = _own(maker, now), _of(Person((USER_ROLES["admin"],)), now)
     lacking = (*_logins(own, Holding(), admin), *_calls(own, Holding(), admin))
     if lacking:
         raise NotHeld(
@@ -133,7 +135,7 @@ def _of(person: Person, now: float) -> Holding:
 def _check(editor: Caller, before: Holding, after: Holding, now: float) -> None:
     if _holds_everything(editor):
         return
-    own = Holding.of_person(live_roles(editor, now), editor.traits)
+    own = _own(editor, now)
     excess = (*_logins(own, before, after), *_calls(own, before, after), *_options(own, before, after))
     if excess:
         raise NotHeld(f"Nobody gives what they do not hold, and {editor} does not hold: {_named(excess)}.")
@@ -148,6 +150,15 @@ def _named(excess: Iterable[str]) -> str:
     found = list(dict.fromkeys(excess))
     more = f"; and {len(found) - MAX_NAMED} more" if len(found) > MAX_NAMED else ""
     return "; ".join(shown(each) for each in found[:MAX_NAMED]) + more
+
+
+def _own(editor: Caller, now: float) -> Holding:
+    return Holding.of_person(map(_lasting, live_roles(editor, now)), editor.traits)
+
+
+def _lasting(role: Role) -> Role:
+    """What somebody has of a role at all times: of one that is lent no more than what it denies."""
+    return evolve(role, allow=Conditions(), options=Options(port_forwarding=False)) if role.request else role
 
 
 def _logins(own: Holding, before: Holding, after: Holding) -> Iterator[str]:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from attrs import Factory, field, frozen
 
 from teleport_conch.access.remarks import Remark
@@ -54,6 +56,8 @@ class Trace:
 
     :param outside: what stood in the way that no role says anything about.
     :param remarks: what the rules that decided want to have logged.
+    :param lent: by the name of a role that an access request lends, the id of that request.
+    :param lapsed: sentences about the access requests of a certificate that do not count any more.
     """
 
     caller: str = ""
@@ -61,6 +65,8 @@ class Trace:
     outside: tuple[Failure, ...] = ()
     roles: tuple[Finding, ...] = ()
     remarks: tuple[Remark, ...] = ()
+    lent: Mapping[str, str] = field(factory=dict)
+    lapsed: tuple[str, ...] = ()
 
     @property
     def allowing(self) -> str | None:
@@ -93,19 +99,24 @@ class Trace:
             "action": self.action,
             "allowed": self.allowed,
             "outside": [failure.to_json() for failure in self.outside],
-            "roles": [
-                {"role": finding.role, "failures": [failure.to_json() for failure in finding.failures]}
-                for finding in self.roles
-            ],
+            "roles": [self._role(finding) for finding in self.roles],
+            **({"lapsed": list(self.lapsed)} if self.lapsed else {}),
             "smallest_change": list(self.smallest_change),
         }
+
+    def _role(self, finding: Finding) -> dict[str, object]:
+        request = {"request": self.lent[finding.role]} if finding.role in self.lent else {}
+        return {"role": finding.role, **request, "failures": [failure.to_json() for failure in finding.failures]}
 
     def lines(self) -> tuple[str, ...]:
         """The trace for reading: one line for each thing that failed."""
         found = [f"{self.caller}: {self.action}: {'allowed' if self.allowed else 'denied'}"]
         found += [f"{failure.part}: {failure.reason}" for failure in self.outside]
+        found += [f"request: {sentence}; its roles do not count" for sentence in self.lapsed]
         for finding in self.roles:
-            found += [f"role {finding.role}: {failure.part}: {failure.reason}" for failure in finding.failures]
+            request = f" (access request {self.lent[finding.role]})" if finding.role in self.lent else ""
+            role = f"role {finding.role}{request}"
+            found += [f"{role}: {failure.part}: {failure.reason}" for failure in finding.failures]
             if not finding.failures:
-                found.append(f"role {finding.role}: allows it")
+                found.append(f"{role}: allows it")
         return (*found, *(f"to allow it: {change}" for change in self.smallest_change))

@@ -7,11 +7,11 @@ from bisect import bisect_right
 from attrs import Factory, field, frozen
 
 from teleport_conch.access.builtin import EMERGENCY
-from teleport_conch.access.directory import Directory, signed_at
+from teleport_conch.access.directory import Claims, Directory, signed_at
 from teleport_conch.access.locks import NO_LOCKS, Locks
 from teleport_conch.access.question import Caller
 from teleport_conch.certs.certificate import SSHCertificate
-from teleport_conch.certs.extensions import roles_of, traits_of
+from teleport_conch.certs.extensions import requests_of, roles_of, traits_of
 from teleport_conch.certs.options import is_emergency
 
 REMEMBERED_CALLERS = 256
@@ -19,9 +19,10 @@ REMEMBERED_CALLERS = 256
 
 
 def _all_ends(known: Known) -> tuple[float, ...]:
-    """When roles and users expire, sorted: somebody asks at each login, and there may be many users."""
+    """When roles, users and access requests end, sorted: somebody asks at each login, and there may be many users."""
     ends = [role.expires_at for role in known.directory.roles.values()]
     ends += [user.expires_at for user in known.directory.users.values()]
+    ends += [request.expires_at for request in known.directory.requests.values()]
     return tuple(sorted({end for end in ends if end is not None}))
 
 
@@ -45,26 +46,38 @@ class Known:
         """
         if not is_emergency(certificate):
             self.directory.check(certificate.key_id, signed_at(certificate.valid_after), now)
-        caller = self._callers.pop(certificate, None) or self._read(certificate, now)
+        caller = self._callers.pop(certificate, None)
+        if caller is None or now >= caller.lent_until:
+            caller = self._read(certificate, now)
         self._callers[certificate] = caller
         if len(self._callers) > REMEMBERED_CALLERS:
             del self._callers[next(iter(self._callers))]
         return caller
 
     def _read(self, certificate: SSHCertificate, now: float) -> Caller:
-        user, signed = certificate.key_id, signed_at(certificate.valid_after)
+        claims, directory = claims_of(certificate), self.directory
+        emergency = is_emergency(certificate)
         return Caller(
-            name=user,
+            name=claims.user,
             cluster=self.cluster,
             kind="user",
-            roles=(EMERGENCY,)
-            if is_emergency(certificate)
-            else self.directory.roles_of(user, roles_of(certificate), signed, now),
+            roles=(EMERGENCY,) if emergency else directory.roles_of(claims, now),
             logins=certificate.principals,
             traits={"logins": certificate.principals, **traits_of(certificate)},
+            lapsed=() if emergency else directory.lapsed(claims, now),
         )
 
     def changes_after(self, now: float) -> float:
-        """The next instant at which a role or a user expires, so that decisions may change by themselves."""
+        """The next instant at which a role, a user or a request is over, so that decisions may change by themselves."""
         at = bisect_right(self._ends, now)
         return self._ends[at] if at < len(self._ends) else float("inf")
+
+
+def claims_of(certificate: SSHCertificate) -> Claims:
+    """What an SSH certificate says of its person."""
+    return Claims(
+        certificate.key_id,
+        roles_of(certificate),
+        signed_at(certificate.valid_after),
+        requests_of(certificate),
+    )

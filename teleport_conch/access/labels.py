@@ -79,7 +79,7 @@ def _wanted(key: str, values: tuple[str, ...], where: str) -> Wanted:
     templates = tuple(_template(value, named[value]) for value in values if is_template(value))
     plain = tuple(value for value in values if not is_template(value))
     literals = frozenset(value for value in plain if not is_expression(value) and ANY not in value)
-    patterns = tuple(_pattern(value, named[value]) for value in plain if value not in literals)
+    patterns = tuple(parse_pattern(value, named[value]) for value in plain if value not in literals)
     return Wanted(key, plain, plain, literals, patterns, templates)
 
 
@@ -94,7 +94,12 @@ def _template(value: str, where: str) -> Template:
     return parse_template(value, where)
 
 
-def _pattern(value: str, where: str) -> _Matches:
+def parse_pattern(value: str, where: str) -> _Matches:
+    """What a literal, a glob or an expression stands for.
+
+    :param where: the key that it stands in, for refusals.
+    :raises BadParameter: the expression cannot be used.
+    """
     if not is_expression(value):
         return _glob(value.split(ANY))
     try:

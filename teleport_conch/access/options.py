@@ -15,11 +15,13 @@ DEFAULT_MAX_SESSION_TTL_S = 30 * 3600.0
 CERT_FORMATS = ("standard", "oldssh")
 """``oldssh`` leaves out what servers before OpenSSH 7.2 do not read: the roles and traits in the certificate."""
 
+REQUEST_ACCESS = ("optional", "always", "reason")
+"""Whether a login asks for roles: if wanted, in any case, or in any case and with a reason. Of several the last counts,
+so that no order of roles matters."""
+
 _NEVER = "never"
 _NOTHING: dict[str, tuple[object, ...]] = {
     "enhanced_recording": ([],),
-    "request_access": ("",),
-    "request_prompt": ("",),
 }
 _KNOWN = {
     "max_session_ttl",
@@ -32,7 +34,10 @@ _KNOWN = {
     "max_connections",
     "max_sessions",
     "pin_source_ip",
+    "request_access",
+    "request_prompt",
 }
+MAX_PROMPT_CHARS = 256
 
 
 @frozen
@@ -43,6 +48,8 @@ class Options:
 
     :param cert_format: one of :data:`CERT_FORMATS`.
     :param pin_source_ip: whether certificates are good from the address only that asked for them.
+    :param request_access: one of :data:`REQUEST_ACCESS`; ``tsh login`` goes by it.
+    :param request_prompt: what somebody reads who has to give a reason.
     """
 
     max_session_ttl_s: float = field(default=DEFAULT_MAX_SESSION_TTL_S, validator=gt(0))
@@ -55,8 +62,12 @@ class Options:
     max_sessions: int = field(default=0, validator=ge(0))
     cert_format: str = field(default=CERT_FORMATS[0], validator=in_(CERT_FORMATS))
     pin_source_ip: bool = False
+    request_access: str = field(default=REQUEST_ACCESS[0], validator=in_(REQUEST_ACCESS))
+    request_prompt: str = ""
 
     def to_json(self) -> dict[str, object]:
+        asking = {"request_access": self.request_access} if self.request_access != REQUEST_ACCESS[0] else {}
+        prompt = {"request_prompt": self.request_prompt} if self.request_prompt else {}
         return {
             "max_session_ttl": format_duration(self.max_session_ttl_s),
             "forward_agent": self.forward_agent,
@@ -70,6 +81,8 @@ class Options:
             "max_sessions": self.max_sessions,
             "cert_format": self.cert_format,
             "pin_source_ip": self.pin_source_ip,
+            **asking,
+            **prompt,
         }
 
     @classmethod
@@ -89,8 +102,10 @@ class Options:
             disconnect_expired_cert=fields.boolean("disconnect_expired_cert", usual.disconnect_expired_cert),
             max_connections=_count(fields, "max_connections"),
             max_sessions=_count(fields, "max_sessions"),
-            cert_format=_cert_format(fields),
+            cert_format=_one_of(fields, "cert_format", CERT_FORMATS),
             pin_source_ip=fields.boolean("pin_source_ip", usual.pin_source_ip),
+            request_access=_one_of(fields, "request_access", REQUEST_ACCESS),
+            request_prompt=fields.text("request_prompt", default="", max_chars=MAX_PROMPT_CHARS),
         )
 
 
@@ -104,10 +119,10 @@ def check_keys(fields: Fields, known: Iterable[str], nothing: Mapping[str, tuple
             raise BadParameter(f"{fields.where}.{key[:64]!a} is not known.")
 
 
-def _cert_format(fields: Fields) -> str:
-    found = fields.text("cert_format", default="") or CERT_FORMATS[0]
-    if found not in CERT_FORMATS:
-        raise BadParameter(f"{fields.where}.cert_format has to be one of {', '.join(CERT_FORMATS)}.")
+def _one_of(fields: Fields, key: str, known: tuple[str, ...]) -> str:
+    found = fields.text(key, default="") or known[0]
+    if found not in known:
+        raise BadParameter(f"{fields.where}.{key} has to be one of {', '.join(known)}.")
     return found
 
 
@@ -150,4 +165,6 @@ def combine(options: Iterable[Options]) -> Options:
         max_sessions=min((each.max_sessions for each in every if each.max_sessions), default=0),
         cert_format=CERT_FORMATS[any(each.cert_format != CERT_FORMATS[0] for each in every)],
         pin_source_ip=any(each.pin_source_ip for each in every),
+        request_access=REQUEST_ACCESS[max((REQUEST_ACCESS.index(each.request_access) for each in every), default=0)],
+        request_prompt=min((each.request_prompt for each in every if each.request_prompt), default=""),
     )

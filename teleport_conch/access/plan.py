@@ -18,11 +18,15 @@ from teleport_conch.access.templates import Traits
 
 @frozen
 class Person:
-    """A user, with roles by name; roles that do not exist are refused when somebody logs in, and give nothing."""
+    """A user, with roles by name; roles that do not exist are refused when somebody logs in, and give nothing.
+
+    :ivar lent: what access requests lend at the moment; of these the ones count that there are.
+    """
 
     name: str
     roles: tuple[str, ...]
     traits: Traits = field(factory=dict)
+    lent: tuple[str, ...] = ()
 
 
 @frozen
@@ -35,8 +39,10 @@ class State:
     def held(self, name: str) -> tuple[Role, ...]:
         """The roles of somebody; of nobody, and of whoever has a role that does not exist, none."""
         person = self.people.get(name)
-        roles = () if person is None else tuple(self.roles.get(role) for role in person.roles)
-        return tuple(role for role in roles if role is not None) if None not in roles else ()
+        if person is None or not self.roles.keys() >= {*person.roles}:
+            return ()
+        lent = (role for role in person.lent if role in self.roles)
+        return tuple(self.roles[role] for role in dict.fromkeys((*person.roles, *lent)))
 
     def reach(self, name: str, fleet: Fleet, now: float) -> Reach:
         person = self.people.get(name)
@@ -78,7 +84,7 @@ def touched(before: State, after: State) -> tuple[str, ...]:
 
 
 def _is_touched(before: Person | None, after: Person | None, changed: set[str]) -> bool:
-    return before != after or (after is not None and not changed.isdisjoint(after.roles))
+    return before != after or (after is not None and not changed.isdisjoint((*after.roles, *after.lent)))
 
 
 def plan(before: State, after: State, fleet: Fleet, now: float, behind: str = "") -> Iterator[Step]:

@@ -26,6 +26,14 @@ def _called(caller: Caller) -> str:
     return f"host {shown(caller.host_uuid or caller.name)} ({', '.join(role.name for role in caller.roles)})"
 
 
+def _lent(caller: Caller) -> Mapping[str, str]:
+    return {role.name: role.request for role in caller.roles if role.request}
+
+
+def _lent_until(caller: Caller) -> float:
+    return min((role.expires_at for role in caller.roles if role.request and role.expires_at), default=float("inf"))
+
+
 def _expiring(caller: Caller) -> bool:
     return any(role.expires_at is not None for role in caller.roles)
 
@@ -40,7 +48,10 @@ class Caller:
     :param logins: the principals of a user's certificate; nobody logs in as anything else, whatever the roles say.
     :param host_uuid: a host's; its records carry it.
     :param cluster: a person's, for sentences that are read outside of it.
+    :param lapsed: sentences about access requests in the certificate that do not count any more.
     :ivar expiring: whether one of the roles is not for ever.
+    :ivar lent: by the names of the roles that access requests lend, the ids of these.
+    :ivar lent_until: when the first of them is over, POSIX seconds; the caller is another from then on.
     :raises ValueError: a person with a host's role, or the reverse, which is a mistake in the program.
     """
 
@@ -51,10 +62,13 @@ class Caller:
     traits: Mapping[str, tuple[str, ...]] = field(factory=dict)
     host_uuid: str = ""
     cluster: str = ""
+    lapsed: tuple[str, ...] = ()
     _by_login: dict[str, tuple[RoleForLogin, ...]] = field(init=False, factory=dict, eq=False, repr=False)
 
     _called: str = field(init=False, eq=False, repr=False, default=Factory(_called, takes_self=True))
     expiring: bool = field(init=False, eq=False, repr=False, default=Factory(_expiring, takes_self=True))
+    lent: Mapping[str, str] = field(init=False, eq=False, repr=False, default=Factory(_lent, takes_self=True))
+    lent_until: float = field(init=False, eq=False, repr=False, default=Factory(_lent_until, takes_self=True))
 
     def __attrs_post_init__(self) -> None:
         for role in self.roles:

@@ -18,6 +18,7 @@ class Role:
     """What somebody may do (``allow``), may never do (``deny``), and how (``options``).
 
     :param expires_at: POSIX seconds from which on the role neither allows nor denies anything, None for never.
+    :param request: of a role that somebody has for a while only, the access request that lends it; it is never stored.
     :param system: a role of hosts. It is built in, has a reserved name, and no JSON makes one.
     :param revision: the one that was read from storage, and that an update is checked against; empty for no check.
     """
@@ -29,6 +30,7 @@ class Role:
     description: str = ""
     expires_at: float | None = None
     system: bool = field(default=False, kw_only=True)
+    request: str = field(default="", kw_only=True)
     revision: str = field(default="", eq=False, kw_only=True)
 
     def holds_at(self, now: float) -> bool:

@@ -81,15 +81,22 @@ def parse_template(text: str, where: str) -> Template:
     :raises BadParameter: the text has none, or several, or one that is wrong.
     :raises NotBuilt: variables for Kubernetes.
     """
-    found = _BRACES.fullmatch(text)
-    if found is None:
-        raise BadParameter(
-            f"{where}: {text!a} is not a template like {{{{internal.logins}}}} or {{{{external.name}}}}."
-        )
-    scanner = Scanner(text[: found.end(2)], where, start=found.start(2))
+    prefix, scanner, suffix = in_braces(text, where, "{{internal.logins}} or {{external.name}}")
     trait, changes = _value(scanner)
     scanner.end()
-    return Template(found[1], trait, found[3], changes)
+    return Template(prefix, trait, suffix, changes)
+
+
+def in_braces(text: str, where: str, like: str) -> tuple[str, Scanner, str]:
+    """What stands before the braces, a scanner of what stands in them, and what stands behind.
+
+    :param like: an example, for the refusal.
+    :raises BadParameter: the text has no such braces, or several.
+    """
+    found = _BRACES.fullmatch(text)
+    if found is None:
+        raise BadParameter(f"{where}: {text!a} is not a template like {like}.")
+    return found[1], Scanner(text[: found.end(2)], where, start=found.start(2)), found[3]
 
 
 def _value(scanner: Scanner) -> tuple[str, tuple[_Change, ...]]:

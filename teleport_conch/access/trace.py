@@ -40,7 +40,7 @@ def explain(caller: Caller, action: AnyAction, target: Target, facts: Facts, now
     else:
         outside = _outside(caller, action, target, facts, now)
         findings = _on_node(caller, action, target, now)
-    return Trace(str(caller), action.sentence(target), outside, findings, remarks)
+    return Trace(str(caller), action.sentence(target), outside, findings, remarks, caller.lent, caller.lapsed)
 
 
 def live_roles(caller: Caller, now: float) -> tuple[Role, ...]:
@@ -71,11 +71,13 @@ def _in_time(caller: Caller, findings: Sequence[Finding], now: float) -> _Findin
     if not caller.expiring:
         return tuple(findings)
     both = zip(caller.roles, findings, strict=True)
-    return tuple(finding if role.holds_at(now) else _expired(finding) for role, finding in both)
+    return tuple(finding if role.holds_at(now) else _expired(role, finding) for role, finding in both)
 
 
-def _expired(finding: Finding) -> Finding:
-    failure = Failure("expired", "the role has expired", f"extend the role {finding.role}")
+def _expired(role: Role, finding: Finding) -> Finding:
+    failure = Failure("expired", "the role has expired", f"extend the role {role.name}")
+    if role.request:
+        failure = Failure("expired", "the access request that lends it is over", f"ask for the role {role.name} again")
     return Finding(finding.role, (failure, *finding.of_allow()))
 
 
@@ -123,7 +125,10 @@ def _of_call(caller: Caller, action: Action, target: Target, now: float) -> tupl
 
 
 def _about(role: Role, action: Action) -> tuple[Rule, ...]:
-    return role.allow.rules_about(action.verb, action.kind)
+    return (
+        *role.allow.rules_about(action.verb, action.kind),
+        *role.allow.request.rules_about(action.verb, action.kind),
+    )
 
 
 def _denying(role: Role, action: Action, scene: Scene) -> Iterator[tuple[str, Rule]]:

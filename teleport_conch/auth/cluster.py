@@ -30,7 +30,8 @@ from teleport_conch.auth.hosts.sessions import Sessions
 from teleport_conch.auth.hosts.token_digests import open_digests
 from teleport_conch.auth.hosts.tokens import Tokens
 from teleport_conch.auth.limits import EXPIRE_S, PRESENCE_FLUSH_S, PRESENCE_SWEEP_S
-from teleport_conch.auth.people import bots, users
+from teleport_conch.auth.people import access_requests, bots, users
+from teleport_conch.auth.people.access_requests import AccessRequests
 from teleport_conch.auth.people.bot_tokens import BotTokens
 from teleport_conch.auth.people.bots import Bots
 from teleport_conch.auth.people.certificates import Certificates
@@ -102,6 +103,7 @@ class Cluster:
     locks: LockList
     people: People
     bots: Bots
+    requests: AccessRequests
     rewriting: DeferredLock = field(init=False, factory=DeferredLock)
     """Held by whoever changes who may do what, since what such a change may be depends on what there is."""
     _loops: list[Periodic] = field(init=False, factory=list)
@@ -114,20 +116,21 @@ class Cluster:
 
     @property
     def directory(self) -> Directory:
-        """Roles and users, as they are at each moment."""
-        return Directory(self.roles, self.users.shelf.values)
+        """Roles, users and access requests, as they are at each moment."""
+        return Directory(self.roles, self.users.shelf.values, self.requests.shelf.values)
 
     def judge(self) -> Judge:
         """Who decides whether certificates are believed."""
-        shelves = (self.roles.shelf, self.users.shelf)
+        shelves = (self.roles.shelf, self.users.shelf, self.requests.shelf)
         return Judge(
             self.clocks, self.authorities, self.directory, lambda: tuple(shelf.generation for shelf in shelves)
         )
 
     def on_rules(self, callback: Callable[[], None]) -> None:
-        """Have ``callback`` called when roles, users or locks change."""
+        """Have ``callback`` called when roles, users, access requests or locks change."""
         self.roles.shelf.on_change(callback)
         self.users.shelf.on_change(callback)
+        self.requests.shelf.on_change(callback)
         self.locks.shelf.on_change(callback)
 
     def start(self) -> None:
@@ -154,6 +157,7 @@ class Cluster:
         self.roles.shelf.close()
         self.users.shelf.close()
         self.bots.shelf.close()
+        self.requests.shelf.close()
         self.locks.shelf.close()
         if self._following is not None:
             self._following.cancel()
@@ -234,6 +238,9 @@ async def open_cluster(
     await known_locks.shelf.load()
     known_users = Users(users.open_shelf(backend), clocks, known_roles)
     await known_users.shelf.load()
+    shelf_of_requests = access_requests.open_shelf(backend)
+    known_requests = AccessRequests(shelf_of_requests, clocks, known_users, known_roles, emit, random)
+    await known_requests.shelf.load()
     shelves = (known_roles.shelf, known_users.shelf, known_locks.shelf)
     people = await open_people(
         clocks,
@@ -277,6 +284,7 @@ async def open_cluster(
         locks=known_locks,
         people=people,
         bots=known_bots,
+        requests=known_requests,
     )
 
 

@@ -18,11 +18,12 @@ from teleport_conch.access import builtin
 from teleport_conch.auth.hosts import inventory
 from teleport_conch.auth.hosts.inventory import Inventory
 from teleport_conch.auth.hosts.presence import HostKey
-from teleport_conch.auth.people import users
+from teleport_conch.auth.people import access_requests, users
 from teleport_conch.auth.rules import locks, roles
 from teleport_conch.auth.state import authorities, configuration, storing
 from teleport_conch.certs.public import PublicAuthority
 from teleport_conch.errors import BadParameter, Compacted, TeleportError
+from teleport_conch.resources.access_request import AccessRequest
 from teleport_conch.resources.user import User
 from teleport_conch.storage.backend import Change, IBackend, Watch
 
@@ -35,6 +36,7 @@ PREFIXES: Mapping[str, str] = {
     "role": roles.PREFIX,
     "user": users.PREFIX,
     "lock": locks.PREFIX,
+    "access_request": access_requests.PREFIX,
     **inventory.PREFIXES,
 }
 """Where the resources of each kind lie; these are the kinds that can be watched."""
@@ -199,4 +201,6 @@ def _without_secrets(kind: str, value: bytes) -> bytes:
         return storing.encode(PublicAuthority.from_json(storing.parse(value)).to_json())
     if kind == "user":
         return storing.encode(User.from_json(storing.parse(value)).narrow().to_json())
+    if kind == "access_request":
+        return storing.encode(AccessRequest.from_json(storing.parse(value)).narrow().to_json())
     return value

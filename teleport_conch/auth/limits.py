@@ -91,6 +91,12 @@ MAX_EMERGENCY_CERTIFICATE_S = 366 * 24 * 3600.0
 """Of certificates that are made in advance."""
 MAX_LOGINS = 64
 
+# Access requests.
+MAX_ACCESS_REQUESTS = 10_000
+ACCESS_REQUESTS_PER_USER = 20
+"""Those that are decided and not over are among them."""
+PENDING_REQUEST_S = 3600.0
+
 # Roles and locks.
 MAX_ROLES = 10_000
 MAX_LOCKS = 10_000

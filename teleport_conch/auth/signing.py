@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from attrs import evolve
 
 from teleport_conch.access.conditions import Conditions
+from teleport_conch.access.directory import Claims
 from teleport_conch.access.labels import EVERY_NODE
 from teleport_conch.access.options import Options, combine
 from teleport_conch.access.roles import Role
@@ -80,7 +81,7 @@ async def sign_for(
     else:
         wanted = Wanted(
             user.name,
-            cluster.directory.roles_of(user.name, request.roles or user.roles, now, now),
+            cluster.directory.roles_of(Claims(user.name, request.roles or user.roles, now), now),
             user.traits,
             request.ssh_key,
             request.tls_key,

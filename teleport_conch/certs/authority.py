@@ -123,12 +123,14 @@ class Authority:
         route_to_cluster: str = "",
         critical_options: Sequence[tuple[str, str]] = (),
         for_old_ssh: bool = False,
+        requests: Sequence[str] = (),
     ) -> SSHCertificate:
         """A certificate that lets ``name`` log in as any of ``logins``.
 
         :param logins: at least one; for a user without any, :func:`teleport_conch.certs.names.no_login_principal`.
         :param for_old_ssh: leave out Teleport's extensions, which OpenSSH up to 7.1 does not take.
         :param critical_options: names and plain values, such as ``("force-command", "uptime")``.
+        :param requests: the ids of the access requests that lend some of the roles.
         """
         self._has_to_be("user")
         permits = {
@@ -144,6 +146,8 @@ class Authority:
             said[extensions.TRAITS] = extensions.write_traits(allowed.traits(traits))
         if route_to_cluster and not for_old_ssh:
             said[extensions.ROUTE_TO_CLUSTER] = allowed.cluster_name(route_to_cluster)
+        if requests and not for_old_ssh:
+            said[extensions.ACTIVE_REQUESTS] = extensions.write_requests(requests)
         said.update(dict.fromkeys((permit for permit, granted in permits.items() if granted), ""))
         limits = _limits(critical_options)
         user, called, window = allowed.user_name(name), allowed.logins(logins), _window(ttl_s, now)
@@ -186,6 +190,7 @@ class Authority:
         route_to_cluster: str = "",
         source_address: str = "",
         generation: int = 0,
+        requests: Sequence[str] = (),
     ) -> x509.Certificate:
         """A certificate with which a user speaks to the API. The parameters are those of :meth:`sign_user_ssh`.
 
@@ -201,6 +206,7 @@ class Authority:
             allowed.cluster_name(route_to_cluster) if route_to_cluster else "",
             source_address,
             generation,
+            requests,
         )
         if source_address:
             _limits([(options.SOURCE_ADDRESS, source_address)])

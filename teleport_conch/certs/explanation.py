@@ -185,6 +185,7 @@ def _ours(certificate: SSHCertificate, now: float) -> Iterator[Line]:
         return
     try:
         roles, traits = extensions.roles_of(certificate), extensions.traits_of(certificate)
+        requests = extensions.requests_of(certificate)
     except TeleportError as wrong:
         yield Line("roles", "not readable", f"Nodes and proxies refuse it: {wrong.sentence}")
         return
@@ -195,6 +196,13 @@ def _ours(certificate: SSHCertificate, now: float) -> Iterator[Line]:
         named,
         f"Nodes decide by them, as the cluster has them at that moment; sshd does not know them.{without}",
     )
+    if requests:
+        yield Line(
+            "access requests",
+            listed(requests),
+            "They lend some of the roles, which nodes and auth count only while the request is approved and not over;"
+            " sshd goes by the logins until the certificate ends.",
+        )
     for name, values in sorted(traits.items())[:MAX_LISTED]:
         yield Line(f"trait {shown(name)}", listed(values), "Fills the templates of roles.")
     cluster = certificate.extension(extensions.ROUTE_TO_CLUSTER)
@@ -210,7 +218,13 @@ def _of_host(certificate: SSHCertificate) -> Iterator[Line]:
 
 
 def _others(certificate: SSHCertificate, now: float) -> Iterator[Line]:
-    known = {*_PERMISSIONS, extensions.ROLES, extensions.TRAITS, extensions.ROUTE_TO_CLUSTER}
+    known = {
+        *_PERMISSIONS,
+        extensions.ROLES,
+        extensions.TRAITS,
+        extensions.ROUTE_TO_CLUSTER,
+        extensions.ACTIVE_REQUESTS,
+    }
     known |= {extensions.HOST_ROLE, extensions.AUTHORITY}
     for name, data in certificate.extensions:
         if name not in known:

@@ -4,6 +4,7 @@
 ``teleport-roles``             ``{"version":"v1","roles":["access"]}``
 ``teleport-traits``            ``{"logins":["root"]}``, a list for each name
 ``teleport-route-to-cluster``  the cluster that the user chose
+``teleport-active-requests``   ``{"access_requests":["<uuid>"]}``
 ``x-teleport-role``            of a host: ``Node``, ``Proxy``, ``Auth`` or ``Admin``
 ``x-teleport-authority``       of a host: the cluster's name
 =============================  ==========================================================
@@ -20,6 +21,7 @@ from teleport_conch.errors import CertificateMalformed
 ROLES = "teleport-roles"
 TRAITS = "teleport-traits"
 ROUTE_TO_CLUSTER = "teleport-route-to-cluster"
+ACTIVE_REQUESTS = "teleport-active-requests"
 HOST_ROLE = "x-teleport-role"
 AUTHORITY = "x-teleport-authority"
 
@@ -41,10 +43,14 @@ def write_traits(traits: Mapping[str, Sequence[str]]) -> str:
     return _compact({name: list(values) for name, values in sorted(traits.items())})
 
 
+def write_requests(ids: Sequence[str]) -> str:
+    return _compact({"access_requests": list(ids)})
+
+
 def roles_of(certificate: SSHCertificate) -> tuple[str, ...]:
     """The roles that a user certificate names; none where it has no such extension (one made by OpenSSH's tools).
 
-    :raises CertificateMalformed: the extension is not as above. So does :func:`traits_of`.
+    :raises CertificateMalformed: the extension is not as above. So do the functions below.
     """
     text = certificate.extension(ROLES)
     if not text:
@@ -53,6 +59,17 @@ def roles_of(certificate: SSHCertificate) -> tuple[str, ...]:
     if not isinstance(value, dict) or value.get("version") != "v1":
         raise CertificateMalformed(f"The extension {ROLES} of the certificate is not of version v1.")
     return _texts(value.get("roles"), ROLES)
+
+
+def requests_of(certificate: SSHCertificate) -> tuple[str, ...]:
+    """The ids of the access requests that lent some of the roles."""
+    text = certificate.extension(ACTIVE_REQUESTS)
+    if not text:
+        return ()
+    value = _decoded(text, ACTIVE_REQUESTS)
+    if not isinstance(value, dict):
+        raise CertificateMalformed(f"The extension {ACTIVE_REQUESTS} of the certificate is not an object.")
+    return _texts(value.get("access_requests"), ACTIVE_REQUESTS)
 
 
 def traits_of(certificate: SSHCertificate) -> dict[str, tuple[str, ...]]:

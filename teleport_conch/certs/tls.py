@@ -10,6 +10,7 @@ STREET, 2.5.4.9         cluster to route to   --
 POSTALCODE, 2.5.4.17    traits as JSON        --
 1.3.9999.1.15           addresses to use from --
 1.3.9999.1.16           generation of a robot --
+1.3.9999.1.17           each access request   --
 ======================  ====================  =====================
 
 Which authority issued a certificate decides between the columns, before any field is read. The cluster is the O of that
@@ -36,6 +37,7 @@ MAX_GENERATION_DIGITS = 18
 
 SOURCE_ADDRESS = ObjectIdentifier("1.3.9999.1.15")
 GENERATION = ObjectIdentifier("1.3.9999.1.16")
+ACCESS_REQUEST = ObjectIdentifier("1.3.9999.1.17")
 
 Kind = Literal["user", "host"]
 
@@ -52,6 +54,7 @@ class TLSIdentity:
     :ivar source_address: as in the critical option of that name, addresses and blocks that it may be used from; empty
         for everywhere.
     :ivar generation: of a robot's certificates: how often it has renewed them; 0 for a person.
+    :ivar requests: the ids of the access requests that lent some of the roles.
     """
 
     kind: Kind
@@ -66,6 +69,7 @@ class TLSIdentity:
     not_before: float = 0.0
     source_address: str = ""
     generation: int = 0
+    requests: tuple[str, ...] = ()
 
     @property
     def batch(self) -> str:
@@ -81,6 +85,7 @@ def user_subject(
     route_to_cluster: str,
     source_address: str = "",
     generation: int = 0,
+    requests: Iterable[str] = (),
 ) -> x509.Name:
     fields = [(NameOID.COMMON_NAME, name)]
     fields += [(NameOID.ORGANIZATION_NAME, role) for role in roles]
@@ -93,6 +98,7 @@ def user_subject(
         fields.append((SOURCE_ADDRESS, source_address))
     if generation:
         fields.append((GENERATION, str(generation)))
+    fields += [(ACCESS_REQUEST, request) for request in requests]
     return _name(fields)
 
 
@@ -145,6 +151,7 @@ def read_user(certificate: x509.Certificate, cluster: str) -> TLSIdentity:
         route_to_cluster=street[0] if street else "",
         source_address=source[0] if source else "",
         generation=_number(generation[0]) if generation else 0,
+        requests=_all(certificate, ACCESS_REQUEST),
     )
 
 

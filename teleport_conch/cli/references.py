@@ -9,11 +9,11 @@ from attrs import frozen
 
 #: What can be had, by Teleport's names.
 KINDS = (
-    *("user", "role", "lock", "node", "proxy", "token"),
+    *("user", "role", "lock", "access_request", "node", "proxy", "token"),
     *("cert_authority", "cluster_config", "cluster_auth_preference", "cluster_name", "ssh_session"),
 )
 #: Of these, what can be removed.
-REMOVABLE = ("user", "role", "lock", "node", "proxy", "token")
+REMOVABLE = ("user", "role", "lock", "access_request", "node", "proxy", "token")
 #: Of these, what can be edited.
 EDITABLE = ("user", "role", "lock", "token", "cluster_config", "cluster_auth_preference")
 #: Of these, what there is one of, and what that one is called.
@@ -23,6 +23,7 @@ _SHORTCUTS = {
     "users": "user",
     "roles": "role",
     "locks": "lock",
+    "access_requests": "access_request",
     "nodes": "node",
     "proxies": "proxy",
     "tokens": "token",
@@ -43,7 +44,7 @@ _NOT_BUILT = frozenset(
         *("namespace", "namespaces", "ns", "auth", "auth_server", "connector"),
         *("connectors", "github", "oidc", "saml", "rts", "reverse_tunnel", "reverse_tunnels", "tunnel", "tc"),
         *("cluster", "clusters", "trusted_cluster", "rc", "rcs", "remote_cluster"),
-        *("sem", "sems", "semaphore", "access_request"),
+        *("sem", "sems", "semaphore"),
     )
 )
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from teleport_conch.cli import arguments as parsing
-from teleport_conch.cli import tctl_people
+from teleport_conch.cli import tctl_people, tctl_requests
 from teleport_conch.cli.arguments import Parser, Parsers, leaf, unbuilt
 from teleport_conch.cli.instants import parse_moment
 from teleport_conch.cli.references import (
@@ -31,7 +31,6 @@ MAX_EVENTS = 10_000
 #: Commands that Teleport has and that are missing here, with what there is in their place.
 UNBUILT: Mapping[str, str] = {
     "top": "there is no diagnostics service.",
-    "requests": "nobody can ask for roles. 'tctl auth sign --roles' gives them.",
 }
 UNBUILT_OF_AUTH: Mapping[str, str] = {"rotate": "authorities keep their keys."}
 
@@ -82,6 +81,8 @@ def tctl_parser() -> Parser:
     _tokens(parsing.commands(found.add_parser("tokens", help="make, list and remove join tokens")))
     tctl_people.users(parsing.commands(found.add_parser("users", help="make, list, change and remove people")))
     tctl_people.bots(parsing.commands(found.add_parser("bots", help="make, list and remove robots")))
+    asking = found.add_parser("requests", aliases=("request",), help="decide who gets roles for a while")
+    tctl_requests.requests(parsing.commands(asking))
     _auth(parsing.commands(found.add_parser("auth", help="export the authorities, sign certificates")))
     _events(parsing.commands(found.add_parser("events", help="search the log of events")))
     _sessions(parsing.commands(found.add_parser("sessions", help="list the sessions that run now")))

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from teleport_conch.access.roles import Role
 from teleport_conch.cli.instants import moment, rfc822, span
 from teleport_conch.cli.table import inert, pairs, table
+from teleport_conch.resources.access_request import AccessRequest
 from teleport_conch.resources.bot import Bot
 from teleport_conch.resources.lock import Lock
 from teleport_conch.resources.server import Presence, Server
@@ -137,6 +138,19 @@ def lock_table(locks: Sequence[Lock], now: float) -> str:
 def _lock(lock: Lock, now: float) -> tuple[str, ...]:
     end = "never" if lock.expires_at is None else f"{moment(lock.expires_at)} ({span(lock.expires_at - now)})"
     return lock.name, pairs(lock.targets()), end, lock.created_by, lock.message
+
+
+def request_table(requests: Sequence[AccessRequest]) -> str:
+    """Columns of Teleport's."""
+    columns = ("Token", "Requestor", "Metadata", "Created At (UTC)", "Status", "Reasons")
+    return table(columns, [_request(request) for request in requests])
+
+
+def _request(request: AccessRequest) -> tuple[str, ...]:
+    reasons = {"request": request.request_reason, "resolve": request.resolve_reason}
+    said = ", ".join(f'{what}="{reason}"' for what, reason in reasons.items() if reason)
+    created = rfc822(request.created_at)
+    return request.name, request.user, f"roles={','.join(request.roles)}", created, request.state.name, said
 
 
 def bot_table(bots: Sequence[Bot], now: float) -> str:

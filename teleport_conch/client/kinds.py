@@ -9,6 +9,7 @@ from attrs import evolve
 from teleport_conch.access.roles import Role
 from teleport_conch.certs.public import PublicAuthority
 from teleport_conch.errors import NotFound
+from teleport_conch.resources.access_request import AccessRequest
 from teleport_conch.resources.cluster import ClusterConfig, ClusterName
 from teleport_conch.resources.fields import Fields
 from teleport_conch.resources.lock import Lock
@@ -16,7 +17,7 @@ from teleport_conch.resources.preference import AuthPreference
 from teleport_conch.resources.server import Presence, Server, State
 from teleport_conch.resources.user import User
 
-Resource = PublicAuthority | AuthPreference | ClusterConfig | ClusterName | Role | User | Lock | Server
+Resource = PublicAuthority | AuthPreference | ClusterConfig | ClusterName | Role | User | Lock | AccessRequest | Server
 
 READERS: Mapping[str, Callable[[object], Resource]] = {
     "cert_authority": PublicAuthority.from_json,
@@ -26,13 +27,14 @@ READERS: Mapping[str, Callable[[object], Resource]] = {
     "role": Role.from_json,
     "user": User.from_json,
     "lock": Lock.from_json,
+    "access_request": AccessRequest.from_json,
     "node": Server.from_json,
     "proxy": Server.from_json,
 }
 """The kinds that can be kept."""
 
 SERVERS = ("node", "proxy")
-REMOVABLE = (*SERVERS, "role", "user", "lock")
+REMOVABLE = (*SERVERS, "role", "user", "lock", "access_request")
 """The kinds of which one can be removed while the cluster goes on."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 
 from attrs import field, frozen
@@ -108,21 +108,27 @@ class LoggedIn:
     """A person's fresh certificates, and what they are good for.
 
     :ivar expires_at: POSIX seconds at which both certificates end.
+    :ivar request_access: whether the person is to ask for roles now: ``optional``, ``always`` or ``reason``.
+    :ivar request_prompt: what somebody reads who has to give a reason.
     """
 
     user: str
     roles: tuple[str, ...]
     expires_at: float
     certificates: UserCertificates = field(repr=False)
+    request_access: str = "optional"
+    request_prompt: str = ""
 
     @classmethod
     def from_json(cls, value: object) -> LoggedIn:
         fields = Fields(value, "answer")
         return cls(
             fields.text("user", max_chars=255),
-            fields.texts("roles", max_items=64, max_chars=255),
+            fields.texts("roles", max_items=96, max_chars=255),
             fields.number("expires"),
             UserCertificates.from_json(value),
+            fields.text("request_access", default="optional", max_chars=16),
+            fields.text("request_prompt", default="", max_chars=256),
         )
 
 
@@ -257,9 +263,16 @@ class People:
         body = {**credentials.to_json(), **keys, "client_address": client_address}
         return LoggedIn.from_json(await self._hashed("POST", _path(name, "ssh", "authenticate"), body))
 
-    async def renew(self, public_ssh_key: str, public_tls_key: str, ttl_s: float = 0.0) -> LoggedIn:
-        """Certificates for other keys of the person that calls, never wider or longer than the one it calls with."""
-        body = {"public_ssh_key": public_ssh_key, "public_tls_key": public_tls_key, "ttl": ttl_s}
+    async def renew(
+        self, public_ssh_key: str, public_tls_key: str, ttl_s: float = 0.0, requests: Sequence[str] = ()
+    ) -> LoggedIn:
+        """Certificates for other keys of the person that calls, never longer than the one it calls with.
+
+        :param requests: ids of access requests, whose roles are added; nothing else in them is wider than it was.
+        :raises AccessDenied: one of the requests does not count.
+        """
+        keys = {"public_ssh_key": public_ssh_key, "public_tls_key": public_tls_key, "ttl": ttl_s}
+        body = {**keys, "requests": list(requests)}
         return LoggedIn.from_json(await self._once("POST", "/v1/ca/user/renew", body))
 
     async def change_password(

@@ -84,12 +84,18 @@ class Wish:
 
 @frozen
 class SignedIn:
-    """What a login answers: an SSH certificate as a line, a TLS certificate as PEM, and whom to believe."""
+    """What a login answers: an SSH certificate as a line, a TLS certificate as PEM, and whom to believe.
+
+    :ivar request_access: whether roles are to be asked for now: ``optional``, ``always`` or ``reason``, for which the
+        person reads ``request_prompt``.
+    """
 
     user: str
     ssh_certificate: str = field(repr=False)
     tls_certificate: str = field(repr=False)
     authorities: tuple[PublicAuthority, ...] = field(repr=False)
+    request_access: str = "optional"
+    request_prompt: str = ""
 
     @classmethod
     def from_json(cls, value: object) -> SignedIn:
@@ -99,7 +105,9 @@ class SignedIn:
         if not authorities:
             raise BadParameter(f"missing parameter {fields.where}.host_signers")
         user = fields.text("username", max_chars=255)
-        return cls(user, public.unpacked(fields, "cert"), public.unpacked(fields, "tls_cert"), authorities)
+        certificates = public.unpacked(fields, "cert"), public.unpacked(fields, "tls_cert")
+        access = fields.text("request_access", default="optional", max_chars=16)
+        return cls(user, *certificates, authorities, access, fields.text("request_prompt", default="", max_chars=256))
 
 
 def _authority(signer: Fields) -> PublicAuthority:

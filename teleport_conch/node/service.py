@@ -52,7 +52,7 @@ from teleport_conch.supervisor.service import supervised
 from teleport_conch.supervisor.working import Retiring, emptied
 from teleport_conch.version import VERSION
 
-KINDS = ("cert_authority", "cluster_config", "cluster_name", "role", "user", "lock")
+KINDS = ("cert_authority", "cluster_config", "cluster_name", "role", "user", "lock", "access_request")
 """What a node follows. Not the other nodes: each change of one of them would go to all the others."""
 LABEL_JITTER = 0.05
 PAM_FOLDER = Path("/etc/pam.d")

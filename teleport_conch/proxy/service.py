@@ -37,7 +37,7 @@ from teleport_conch.version import VERSION
 
 KINDS = (
     *("cert_authority", "cluster_auth_preference", "cluster_config", "cluster_name"),
-    *("role", "user", "lock", "node", "proxy"),
+    *("role", "user", "lock", "access_request", "node", "proxy"),
 )
 
 

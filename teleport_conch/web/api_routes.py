@@ -115,6 +115,8 @@ def _signed(logged_in: LoggedIn) -> dict[str, object]:
         "cert": public.packed(signed.ssh_certificate),
         "tls_cert": public.packed(signed.tls_certificate),
         "host_signers": signers,
+        "request_access": logged_in.request_access,
+        "request_prompt": logged_in.request_prompt,
         "authorities": [authority.to_json() for authority in signed.authorities],
     }
 

@@ -247,6 +247,20 @@ class PersonTests(Decisions):
         check_person(person(*resolve(["admin"])), None, admin, NOW)
 
 
+class LentTests(Decisions):
+    def test_lent_is_not_held(self) -> None:
+        """What an access request lends is given to nobody; what it denies is denied all the same."""
+        admin = evolve(USER_ROLES["admin"], request="r-1", expires_at=NOW + 60)
+        editor = person(DEV_ADMIN, admin)
+        dev = role(logins("web", env="test"))
+        check_role(editor, None, dev, NOW)
+        wide = role(logins("web", env="prod"), options=Options(forward_agent=True))
+        reason = self.assertRaises(NotHeld, check_role, editor, None, wide, NOW)
+        self.assertIn("the login web on nodes with env: prod; options.forward_agent: true", reason.sentence)
+        denying = Role("no", NARROW, deny=logins("web"), request="r-2", expires_at=NOW + 60)
+        self.assertRaises(NotHeld, check_role, person(DEV_ADMIN, denying), None, dev, NOW)
+
+
 class WayInTests(Decisions):
     def test_last(self) -> None:
         """Somebody has to be left who changes roles and users; who never was one may go."""

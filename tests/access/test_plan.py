@@ -89,6 +89,15 @@ class PlanTests(SynchronousTestCase):
         self.assertEqual(len(steps(State(without, PEOPLE))[0].lost), 4)
         self.assertEqual(touched(BEFORE, State({**BEFORE.roles, "dev": evolve(DEV)}, PEOPLE)), ())
 
+    def test_lent(self) -> None:
+        """Who has a role by an access request gains and loses with it, and has what else there is once it is gone."""
+        dave = Person("dave", ("dev",), {"logins": ("dave",)}, lent=("ops",))
+        before = State(BEFORE.roles, {"dave": dave})
+        [step] = steps(State({"dev": DEV}, {"dave": dave}), before)
+        self.assertEqual((step.gained, {each.login for each in step.lost}), ((), {"root"}))
+        self.assertEqual({each.role for each in step.lost}, {"ops"})
+        self.assertEqual(before.held("dave"), (DEV, OPS))
+
     def test_goes_on(self) -> None:
         """A plan that ended with somebody goes on behind them, also if they are not there any more."""
         after = State(

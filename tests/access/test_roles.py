@@ -14,6 +14,7 @@ from teleport_conch.access.conditions import Conditions
 from teleport_conch.access.decision import Action, Caller, Facts, Login, Target
 from teleport_conch.access.labels import EVERY_NODE, NO_NODE, LabelSelector
 from teleport_conch.access.options import Options, combine
+from teleport_conch.access.requesting import Asker
 from teleport_conch.access.roles import RESERVED_NAMES, Role
 from teleport_conch.access.rules import OWN_RECORDS, VERBS, Rule
 from teleport_conch.access.trace import explain
@@ -61,6 +62,7 @@ _PIECES = [
     'external["x y"]',
     "email.local(",
     "regexp.replace(",
+    "regexp.match(",
     ")",
     ",",
     '"',
@@ -96,9 +98,21 @@ _SOME_RULES = st.lists(
     ),
     max_size=2,
 )
+_SOME_REQUESTS = st.fixed_dictionaries(
+    {},
+    optional={
+        "roles": st.lists(_WRITTEN, max_size=3) | _ANYTHING,
+        "claims_to_roles": st.lists(
+            st.fixed_dictionaries({"claim": _WRITTEN, "value": _WRITTEN, "roles": st.lists(_WRITTEN, max_size=2)}),
+            max_size=2,
+        ),
+        "annotations": st.dictionaries(_WRITTEN, st.lists(_WRITTEN, max_size=2), max_size=2) | _ANYTHING,
+    },
+)
 _SOME_SIDE = st.fixed_dictionaries(
     {},
     optional={
+        "request": _SOME_REQUESTS | _ANYTHING,
         "logins": st.lists(_WRITTEN, max_size=3) | _ANYTHING,
         "node_labels": st.dictionaries(_WRITTEN, _WRITTEN | st.lists(_WRITTEN, max_size=2), max_size=2) | _ANYTHING,
         "rules": _SOME_RULES | _ANYTHING,
@@ -122,6 +136,9 @@ class RoleTests(SynchronousTestCase):
         caller = Caller("alice", "user", (role,), ("root", "a"), _TRAITS)
         for action in (Login("a"), Login("root"), Action("list", "node")):
             explain(caller, action, Target({"a": "a", "env": "prod"}, "n"), Facts(), 1.0)
+        asker = Asker("alice", (role,), _TRAITS)
+        asker.all_of(USER_ROLES, 1.0)
+        asker.annotations(1.0)
 
     def test_from_json(self) -> None:
         """The whole of role v3 that is built."""
@@ -226,9 +243,7 @@ class RoleTests(SynchronousTestCase):
         """What would permit or restrict something that is not built is refused, never passed over."""
         for value, sentence in (
             (role_json(options={"enhanced_recording": ["disk"]}), "enhanced_recording is not built yet"),
-            (role_json(options={"request_access": "always"}), "request_access is not built yet"),
             (role_json(allow={"kubernetes_groups": ["x"]}), "role.spec.allow.kubernetes_groups is not built yet"),
-            (role_json(allow={"request": {"roles": ["x"]}}), "role.spec.allow.request is not built yet"),
         ):
             error = self.assertRaises(NotBuilt, Role.from_json, value)
             self.assertIn(sentence, error.sentence)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from teleport_conch.access.conditions import Conditions
+from teleport_conch.access.requests import Requests
 from teleport_conch.access.roles import Role
 from teleport_conch.auth.people import passwords
 from teleport_conch.auth.people.credentials import Credentials
@@ -93,6 +95,11 @@ MATRIX = {
     "POST /v1/leases": (401, 403, 200, 200, 200),
     "PUT /v1/leases/<lease>": (401, 403, 200, 403, 403),
     "DELETE /v1/leases/<lease>": (401, 403, 200, 403, 403),
+    "GET /v1/access_requests": (401, 403, 200, 200, 200),
+    "GET /v1/access_requests/<name>": (401, 403, 403, 403, 200),
+    "POST /v1/access_requests": (401, 403, 403, 403, 200),
+    "PUT /v1/access_requests/<name>/state": (401, 403, 403, 403, 200),
+    "DELETE /v1/access_requests/<name>": (401, 403, 403, 403, 200),
     "GET /v1/denials/<reference>": (401, 403, 403, 403, 200),
     "POST /v1/why": (401, 403, 403, 403, 200),
     "POST /v1/plan": (401, 403, 403, 403, 200),
@@ -116,9 +123,12 @@ class MatrixTests(ClusterTestCase):
         self.now(self.cluster.sessions.put(session()))
         self.now(self.events.keep([{"uid": "1", "event": "auth", "reference": REFERENCE}]))
         self.now(self.cluster.roles.shelf.create(Role("dev")))
+        self.now(self.cluster.roles.shelf.create(Role("asks", allow=Conditions(request=Requests(("dev",))))))
         self.now(self.cluster.locks.shelf.create(Lock("dev", user="bob")))
         self.lease = self.now(self.cluster.leases.take("connection", "alice", 2, 120, WEB1)).id
-        self.now(self.cluster.users.shelf.create(User("carol", ("access",))))
+        self.now(self.cluster.users.shelf.create(User("carol", ("access", "asks"))))
+        wanted = self.cluster.requests.wanted("carol", ("dev",), "")
+        self.request_id = self.now(self.cluster.requests.create(wanted, "carol")).name
         self.now(self.carol_can_log_in())
         made = self.call(self.admin(), "POST", "/v1/bots", {"name": "dev", "roles": ["access"]})
         self.robots_token = made.body["token"]
@@ -182,6 +192,8 @@ class MatrixTests(ClusterTestCase):
             "PUT /v1/authentication/preference": AuthPreference().to_json(),
             "POST /v1/leases": {"kind": "connection", "user": "alice", "max": 2, "ttl": 120},
             "PUT /v1/leases/<lease>": {"ttl": 120},
+            "POST /v1/access_requests": {"user": "carol", "roles": ["dev"]},
+            "PUT /v1/access_requests/<name>/state": {"state": "APPROVED"},
             "POST /v1/why": {"user": "carol", "login": "root", "node": "web1"},
             "POST /v1/plan": {"resources": [Role("dev").to_json()]},
             "POST /v1/locks": Lock("other", user="eve").to_json(),
@@ -199,7 +211,7 @@ class MatrixTests(ClusterTestCase):
             "session_id": "s-1",
             "lease": self.lease,
             "reference": REFERENCE,
-            "name": "carol" if "users" in path else "dev",
+            "name": "carol" if "users" in path else self.request_id if "requests" in path else "dev",
         }
         if path == "/v1/tokens/<token>":
             values["token"] = self.now(self.cluster.tokens.all())[0].id

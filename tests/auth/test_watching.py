@@ -319,7 +319,9 @@ class KindTests(SynchronousTestCase):
         self.assertEqual(check_kinds(["node", "role", "node"]), ("node", "role"))
         for kinds in ([], ["token"], ["node", "token"]):
             reason = self.assertRaises(BadParameter, check_kinds, kinds)
-            self.assertIn("cluster_config, cluster_name, role, user, lock, node, proxy", reason.sentence)
+            self.assertIn(
+                "cluster_config, cluster_name, role, user, lock, access_request, node, proxy", reason.sentence
+            )
 
 
 class RouteTests(ClusterTestCase):

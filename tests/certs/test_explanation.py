@@ -31,6 +31,7 @@ class UserTests(SynchronousTestCase):
             ttl_s=3600,
             now=samples.NOW,
             agent_forwarding=False,
+            requests=["r-1", "r-2"],
         )
         found = lines(signed)
         for field, says, enforced in (
@@ -43,6 +44,7 @@ class UserTests(SynchronousTestCase):
             ("permit-port-forwarding", "permits forwarding of connections", "A node asks its roles beside it."),
             ("not permitted", "forwarding of the SSH agent (ssh -A)", "whatever roles say"),
             ("roles", "dev, ops", "Nodes decide by them, as the cluster has them at that moment"),
+            ("access requests", "r-1, r-2", "count only while the request is approved and not over; sshd goes by the"),
             ("trait team", "db, web", "Fills the templates of roles."),
         ):
             self.assertIn(says, found[field].says)

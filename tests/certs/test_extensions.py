@@ -24,6 +24,7 @@ class ExtensionTests(SynchronousTestCase):
 
     def test_written_as_teleport_writes(self) -> None:
         self.assertEqual(extensions.write_roles(["admin", "dév"]), '{"version":"v1","roles":["admin","dév"]}')
+        self.assertEqual(extensions.write_requests(["a", "b"]), '{"access_requests":["a","b"]}')
         self.assertEqual(extensions.write_traits({"b": [], "a": ["x", "y"]}), '{"a":["x","y"],"b":[]}')
 
     def test_absent(self) -> None:
@@ -31,6 +32,7 @@ class ExtensionTests(SynchronousTestCase):
         bare = samples.user_certificate(extensions=())
         self.assertEqual(extensions.roles_of(bare), ())
         self.assertEqual(extensions.traits_of(bare), {})
+        self.assertEqual(extensions.requests_of(bare), ())
 
     def test_malformed(self) -> None:
         for text, says in (
@@ -46,4 +48,15 @@ class ExtensionTests(SynchronousTestCase):
         ):
             certificate = samples.user_certificate(extensions=(("teleport-roles", wire.text(text)),))
             error = self.assertRaises(CertificateMalformed, extensions.roles_of, certificate)
+            self.assertIn(says, str(error))
+
+    def test_malformed_requests(self) -> None:
+        for text, says in (
+            ("x", "The field teleport-active-requests of the certificate is not JSON."),
+            ("[]", "The extension teleport-active-requests of the certificate is not an object."),
+            ("{}", "a list of strings"),
+            ('{"access_requests":[1]}', "a list of strings"),
+        ):
+            certificate = samples.user_certificate(extensions=(("teleport-active-requests", wire.text(text)),))
+            error = self.assertRaises(CertificateMalformed, extensions.requests_of, certificate)
             self.assertIn(says, str(error))

@@ -181,10 +181,15 @@ class BelievedTests(SynchronousTestCase):
             now=NOW,
             source_address="192.0.2.7,10.0.0.0/8",
             generation=7,
+            requests=["r-1", "r-2"],
         )
         identity = check_tls_certificate(limited, TRUSTED, NOW)
         self.assertEqual((identity.source_address, identity.generation), ("192.0.2.7,10.0.0.0/8", 7))
-        self.assertEqual(subject_of(limited)[-2:], [("1.3.9999.1.15", "192.0.2.7,10.0.0.0/8"), ("1.3.9999.1.16", "7")])
+        self.assertEqual(
+            subject_of(limited)[-4:-2], [("1.3.9999.1.15", "192.0.2.7,10.0.0.0/8"), ("1.3.9999.1.16", "7")]
+        )
+        self.assertEqual(subject_of(limited)[-2:], [("1.3.9999.1.17", "r-1"), ("1.3.9999.1.17", "r-2")])
+        self.assertEqual(identity.requests, ("r-1", "r-2"))
 
     def test_limits_that_are_none(self) -> None:
         """An address that nobody can check is not signed, and a generation that is no number is not believed."""

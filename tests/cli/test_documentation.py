@@ -25,7 +25,7 @@ def leaves(parser: ArgumentParser, words: tuple[str, ...] = ("tctl",)) -> Iterat
         yield " ".join(words), parser
     for group in groups:
         for name, child in group.choices.items():
-            if name != "del" and not child.get_default("unbuilt"):
+            if name not in ("del", "request") and not child.get_default("unbuilt"):
                 yield from leaves(child, (*words, name))
 
 

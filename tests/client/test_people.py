@@ -154,7 +154,15 @@ class PeopleTests(SynchronousTestCase):
     def test_renew(self) -> None:
         self.assertEqual(self.now(self.answered(FRESH).renew("ssh", "tls", 60.0)).user, "alice")
         body = {"public_ssh_key": "ssh", "public_tls_key": "tls", "ttl": 60.0}
-        self.assertEqual(self.asked(), ("POST", "/v1/ca/user/renew", body, False))
+        self.assertEqual(self.asked(), ("POST", "/v1/ca/user/renew", {**body, "requests": []}, False))
+        self.now(self.answered(FRESH).renew("ssh", "tls", 60.0, requests=("r",)))
+        self.assertEqual(self.asked(), ("POST", "/v1/ca/user/renew", {**body, "requests": ["r"]}, False))
+
+    def test_strategy(self) -> None:
+        """Whether a login is to ask for roles; a server that says nothing of it wants nothing."""
+        self.assertEqual(LoggedIn.from_json(FRESH).request_access, "optional")
+        found = LoggedIn.from_json({**FRESH, "request_access": "reason", "request_prompt": "Ticket?"})
+        self.assertEqual((found.request_access, found.request_prompt), ("reason", "Ticket?"))
 
     def test_change_password(self) -> None:
         self.now(self.answered({"message": "ok"}).change_password("alice", "old", "new", "123456", ADDRESS))

@@ -15,7 +15,7 @@ from contextlib import suppress
 from attrs import define, evolve, field, frozen
 
 from teleport_conch.access.builtin import ROBOT
-from teleport_conch.access.directory import Directory
+from teleport_conch.access.directory import Claims, Directory
 from teleport_conch.access.roles import Role
 from teleport_conch.auth.clocks import Clocks
 from teleport_conch.auth.emitting import Emit
@@ -238,7 +238,7 @@ class Bots:
         return self._certificates.issue(wanted, "robot")
 
     def _roles(self, bot: Bot, now: float) -> tuple[Role, ...]:
-        return self._directory.roles_of(bot.user, (*bot.roles, ROBOT), now, now)
+        return self._directory.roles_of(Claims(bot.user, (*bot.roles, ROBOT), now), now)
 
     async def _copied(self, bot: Bot, generation: int, address: str) -> IdentityCopied:
         """Lock the robot, which more than one has the identity of."""

@@ -47,6 +47,7 @@ class Wanted:
     :ivar pinned: addresses that it is bound to whatever the roles say.
     :ivar generation: of a robot.
     :ivar unclamped: the administrator wants this time whatever the roles say.
+    :ivar requests: the ids of the access requests that lend some of the roles; it ends with the first of them.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Wanted:
     pinned: str = ""
     generation: int = 0
     unclamped: bool = False
+    requests: tuple[str, ...] = ()
 
 
 @frozen
@@ -108,6 +110,7 @@ class PeopleCertificates:
         pinned = wanted.pinned or self._pin(wanted, permitted)
         ssh, tls = self._sign(wanted, live, logins, permitted, pinned, ttl_s, now)
         about = {"cert_type": "user", "name": wanted.name, "logins": logins, "roles": [role.name for role in live]}
+        about |= {"requests": wanted.requests} if wanted.requests else {}
         self._tell({**about, "user": by or wanted.name, "method": method, "expires": now + ttl_s})
         return Issued(ssh, tls, tuple(role.name for role in live), float(math.ceil(now + ttl_s)))
 
@@ -119,6 +122,8 @@ class PeopleCertificates:
         most = [wanted.ttl_s or USER_CERTIFICATE_S, permitted.max_session_ttl_s, MAX_PERSONS_CERTIFICATE_S]
         if wanted.ends_at is not None:
             most.append(int(wanted.ends_at) - now)
+        lent = (role.expires_at for role in wanted.roles if role.request and role.holds_at(now))
+        most += [int(end) - now for end in lent if end is not None]
         ttl_s = min(most)
         if ttl_s < 1.0:
             raise CertificateExpired(
@@ -158,6 +163,7 @@ class PeopleCertificates:
             x11_forwarding=permitted.permit_x11_forwarding,
             critical_options=((SOURCE_ADDRESS, pinned),) if pinned else (),
             for_old_ssh=permitted.cert_format == OLD_SSH,
+            requests=wanted.requests,
         )
         if not wanted.tls_key:
             return ssh.to_line(), ""
@@ -171,6 +177,7 @@ class PeopleCertificates:
             now=now,
             source_address=pinned,
             generation=wanted.generation,
+            requests=wanted.requests,
         )
         return ssh.to_line(), certificate_pem(tls)
 

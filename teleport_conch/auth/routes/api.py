@@ -3,8 +3,8 @@
 The routes are in :mod:`~teleport_conch.auth.routes.host_routes`, :mod:`~teleport_conch.auth.routes.cluster_routes`,
 :mod:`~teleport_conch.auth.routes.admin_routes`, :mod:`~teleport_conch.auth.routes.rule_routes`,
 :mod:`~teleport_conch.auth.routes.people_routes`, :mod:`~teleport_conch.auth.routes.login_routes`,
-:mod:`~teleport_conch.auth.routes.bot_routes` and :mod:`~teleport_conch.auth.routes.why_routes`; ``docs/api.rst``
-describes each.
+:mod:`~teleport_conch.auth.routes.bot_routes`, :mod:`~teleport_conch.auth.routes.request_routes` and
+:mod:`~teleport_conch.auth.routes.why_routes`; ``docs/api.rst`` describes each.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from teleport_conch.auth.routes import (
     host_routes,
     login_routes,
     people_routes,
+    request_routes,
     rule_routes,
     why_routes,
 )
@@ -52,6 +53,7 @@ def open_gate(
     login_routes.add(gate, cluster, emit)
     why_routes.add(gate, cluster, events)
     bot_routes.add(gate, cluster, emit)
+    request_routes.add(gate, cluster, emit)
     return gate
 
 

@@ -31,7 +31,8 @@ from teleport_conch.auth.routes.gate import Call
 from teleport_conch.auth.routes.resource_routes import Change
 from teleport_conch.auth.state.shelf import Named
 from teleport_conch.certs import names
-from teleport_conch.errors import InUse, NotHeld, PrincipalTaken
+from teleport_conch.errors import AccessDenied, InUse, NotHeld, PrincipalTaken
+from teleport_conch.resources.access_request import AccessRequest
 from teleport_conch.resources.lock import Lock
 from teleport_conch.resources.user import User
 
@@ -104,6 +105,21 @@ class Guards:
             self._tell(call, "token", reason)
             raise
 
+    def lends(self, call: Call, request: AccessRequest) -> None:
+        """
+        :param request: as it would be approved.
+        :raises AccessDenied: it is the caller's own. :raises NotHeld: it lends what the caller does not hold.
+        """
+        if call.known.identity.kind == "user" and call.known.caller.name == request.user:
+            own = AccessDenied("Nobody approves what they asked for themselves: ask somebody else who may.")
+            self._tell(call, "access_request", own)
+            raise own
+        before = self._person(self._cluster.users.get(request.user))
+        assert before is not None
+        known = self._cluster.roles
+        after = evolve(before, roles=(*before.roles, *(known[role] for role in request.roles)))
+        self._check_given(call, "access_request", before, after)
+
     def _check_given(self, call: Call, kind: str, before: Person | None, after: Person | None) -> None:
         try:
             check_person(call.known.caller, before, after, call.now)
@@ -138,7 +154,7 @@ class Guards:
         cluster = self._cluster
         return _State(cluster.roles, cluster.users.shelf.values, cluster.locks.every)
 
-    def _tell(self, call: Call, kind: str, reason: NotHeld | PrincipalTaken) -> None:
+    def _tell(self, call: Call, kind: str, reason: AccessDenied | PrincipalTaken) -> None:
         sentence, caller = reason.sentence, call.known.caller
         reason.refer_to(new_reference(os.urandom))
         self._emit(

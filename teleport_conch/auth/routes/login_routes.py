@@ -6,7 +6,11 @@ What a person typed goes through the proxy, which says from which address it cam
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
+from operator import attrgetter
 
+from teleport_conch.access.directory import Claims
+from teleport_conch.access.roles import Role
 from teleport_conch.auth.cluster import Cluster
 from teleport_conch.auth.emitting import Emit
 from teleport_conch.auth.people.people_certificates import Issued, Wanted
@@ -16,6 +20,7 @@ from teleport_conch.auth.routes.gate import Answer, Call, Encoded, Gate, Needs
 from teleport_conch.auth.routes.guards import Guards
 from teleport_conch.auth.state.storing import encode_with
 from teleport_conch.errors import BadParameter
+from teleport_conch.resources.access_request import MAX_ID_CHARS, MAX_IDS
 from teleport_conch.resources.fields import Fields
 
 USER = "/v1/users/<name>"
@@ -89,9 +94,11 @@ def _add_logins(gate: Gate, cluster: Cluster) -> None:
         fields = Fields(call.body(), "request")
         ssh_key, tls_key, ttl_s = _keys(fields)
         user = (await people.proving.prove(_given(call, name, "local", fields))).user
-        roles = cluster.directory.roles_of(user.name, user.roles, call.now, call.now)
+        roles = cluster.directory.roles_of(Claims(user.name, user.roles, call.now), call.now)
         wanted = Wanted(user.name, roles, user.traits, ssh_key, tls_key, ttl_s, _address(call, fields), user.expires_at)
-        return _answer(cluster, user.name, people.certificates.issue(wanted, "local"))
+        issued = people.certificates.issue(wanted, "local")
+        request_access, prompt = cluster.requests.strategy(user.name)
+        return _answer(cluster, user.name, issued, {"request_access": request_access, "request_prompt": prompt})
 
     @gate.route("POST", "/v1/ca/user/renew", Needs("create", "user_cert", owner="*"))
     async def renew(call: Call) -> Answer:
@@ -100,18 +107,21 @@ def _add_logins(gate: Gate, cluster: Cluster) -> None:
             raise BadParameter(
                 "Certificates are renewed in this way by people; hosts and robots have ways of their own."
             )
-        ssh_key, tls_key, ttl_s = _keys(Fields(call.body(), "request"))
+        fields = Fields(call.body(), "request")
+        ssh_key, tls_key, ttl_s = _keys(fields)
+        own, lent = (role for role in call.known.caller.roles if not role.request), _lent(cluster, call, fields)
         wanted = Wanted(
             identity.name,
-            call.known.caller.roles,
+            tuple(sorted((*own, *lent), key=attrgetter("name"))),
             identity.traits,
             ssh_key,
             tls_key,
             ttl_s,
             call.address,
             identity.not_after,
-            identity.principals,
+            (*identity.principals, *(login for role in lent for login in role.allow.logins_of(identity.traits))),
             identity.source_address,
+            requests=tuple(sorted({role.request for role in lent})),
         )
         return _answer(cluster, identity.name, people.certificates.issue(wanted, "renew"))
 
@@ -186,7 +196,20 @@ def _keys(fields: Fields) -> tuple[str, str, float]:
     return ssh_key, tls_key, fields.number("ttl", default=0.0)
 
 
-def _answer(cluster: Cluster, name: str, issued: Issued) -> Answer:
-    about = {"user": name, "roles": list(issued.roles), "expires": issued.expires_at}
+def _lent(cluster: Cluster, call: Call, fields: Fields) -> tuple[Role, ...]:
+    """What the access requests lend that the call names, and those of its certificate that count still.
+
+    :raises AccessDenied: one that it names does not count.
+    """
+    identity, directory = call.known.identity, cluster.directory
+    still = (each for each in identity.requests if not directory.why_not(identity.name, each, call.now))
+    ids = dict.fromkeys((*still, *fields.texts("requests", MAX_IDS, max_chars=MAX_ID_CHARS)))
+    if len(ids) > MAX_IDS:
+        raise BadParameter(f"A certificate has the roles of at most {MAX_IDS} access requests; log in again.")
+    return directory.lent_to(identity.name, ids, call.now)
+
+
+def _answer(cluster: Cluster, name: str, issued: Issued, more: Mapping[str, object] | None = None) -> Answer:
+    about = {"user": name, "roles": list(issued.roles), "expires": issued.expires_at, **(more or {})}
     certificates = {"cert": issued.ssh, "tls_cert": issued.tls}
     return Encoded(encode_with({**about, **certificates}, "authorities", cluster.authorities.public_text))

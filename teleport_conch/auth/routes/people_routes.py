@@ -62,6 +62,7 @@ def _add_writing(gate: Gate, cluster: Cluster, emit: Emit) -> None:
     async def changed(change: Change[User]) -> None:
         if change.after is None:
             await cluster.people.forget(change.name)
+            await cluster.requests.forget(change.name)
         elif change.before is None:
             with suppress(NotFound):
                 await cluster.locks.shelf.remove(_lock_of(change.name))

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from attrs import evolve, frozen
 
 from teleport_conch.access.decision import Caller, Facts, Login, Target
-from teleport_conch.access.directory import signed_at
 from teleport_conch.access.findings import Failure
+from teleport_conch.access.known import claims_of
 from teleport_conch.access.trace import explain
 from teleport_conch.auth.cluster import Cluster
 from teleport_conch.certs.certificate import CertificateType, SSHCertificate
-from teleport_conch.certs.extensions import roles_of, traits_of
+from teleport_conch.certs.extensions import traits_of
 from teleport_conch.certs.trust import check_ssh_certificate
 from teleport_conch.errors import (
     AccessDenied,
@@ -84,10 +84,14 @@ def _node(cluster: Cluster, name: str) -> Server:
 
 
 def _of_user(cluster: Cluster, question: Question, now: float) -> tuple[Caller, tuple[Failure, ...]]:
-    """The user with a certificate that they would get now, which has every login that their roles give."""
-    user = cluster.users.get(question.user)
-    known = [cluster.roles[role] for role in user.roles if role in cluster.roles]
-    caller = Caller(user.name, "user", tuple(known), (question.login,), user.traits, cluster=cluster.name)
+    """The user with a certificate that they would get now, which has every login that their roles give.
+
+    What access requests lend at the moment is among these roles.
+    """
+    user, directory = cluster.users.get(question.user), cluster.directory
+    own = tuple(cluster.roles[role] for role in user.roles if role in cluster.roles)
+    lent = directory.lent_to(user.name, directory.in_force(user.name, now), now)
+    caller = Caller(user.name, "user", (*own, *lent), (question.login,), user.traits, cluster=cluster.name)
     outside = []
     if not user.in_force_at(now):
         outside.append(Failure("identity", "the user has expired", f"extend the user {user.name}"))
@@ -105,12 +109,12 @@ def _of_certificate(cluster: Cluster, question: Question, now: float) -> tuple[C
     user, traits = certificate.key_id, {"logins": certificate.principals, **traits_of(certificate)}
     outside = list(_refusals(cluster, certificate, question, now))
     try:
-        signed = signed_at(certificate.valid_after)
-        roles = cluster.directory.roles_of(user, roles_of(certificate), signed, now)
+        claims = claims_of(certificate)
+        roles, lapsed = cluster.directory.roles_of(claims, now), cluster.directory.lapsed(claims, now)
     except AccessDenied as refused:
-        roles = ()
+        roles, lapsed = (), ()
         outside.append(Failure("identity", refused.sentence, "log in again, or ask for another certificate"))
-    caller = Caller(user, "user", roles, certificate.principals, traits, cluster=cluster.name)
+    caller = Caller(user, "user", roles, certificate.principals, traits, cluster=cluster.name, lapsed=lapsed)
     return caller, tuple(outside)
 
 

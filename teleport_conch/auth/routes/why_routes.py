@@ -42,7 +42,7 @@ def add(gate: Gate, cluster: Cluster, events: Events) -> None:
     @gate.route("POST", "/v1/plan", Needs("update", "role"))
     async def planned(call: Call) -> Answer:
         fields, before = Fields(call.body(), "request"), _state(cluster, call.now)
-        after = _changed(call, fields, before)
+        after = _changed(cluster, call, fields, before)
         fleet = Fleet([Node(each.hostname, each.all_labels) for each in cluster.inventory.all("node")])
         steps = plan(before, after, fleet, call.now, fields.text("next", default=""))
         return await _worked_out(cluster.clocks.timers, steps)
@@ -50,15 +50,25 @@ def add(gate: Gate, cluster: Cluster, events: Events) -> None:
 
 def _state(cluster: Cluster, now: float) -> State:
     users = cluster.users.shelf.values.values()
-    people = {user.name: _person(user) for user in users if user.in_force_at(now)}
+    lent = _lent(cluster, now)
+    people = {user.name: _person(user, lent) for user in users if user.in_force_at(now)}
     return State(dict(cluster.roles), people)
 
 
-def _person(user: User) -> Person:
-    return Person(user.name, user.roles, user.traits)
+def _lent(cluster: Cluster, now: float) -> Mapping[str, tuple[str, ...]]:
+    """The roles that access requests lend at the moment, by user."""
+    directory, found = cluster.directory, dict[str, tuple[str, ...]]()
+    for request in cluster.requests.shelf.values.values():
+        if not directory.why_not(request.user, request.name, now):
+            found[request.user] = (*found.get(request.user, ()), *request.roles)
+    return found
 
 
-def _changed(call: Call, fields: Fields, before: State) -> State:
+def _person(user: User, lent: Mapping[str, tuple[str, ...]]) -> Person:
+    return Person(user.name, user.roles, user.traits, lent.get(user.name, ()))
+
+
+def _changed(cluster: Cluster, call: Call, fields: Fields, before: State) -> State:
     """What there would be.
 
     :raises BadParameter: a resource that is wrong, or of a kind of which plans know nothing.
@@ -72,7 +82,7 @@ def _changed(call: Call, fields: Fields, before: State) -> State:
             roles[role.name] = role
         elif kind == "user":
             user = User.from_json(resource.raw())
-            people[user.name] = _person(user)
+            people[user.name] = _person(user, _lent(cluster, call.now))
         else:
             raise BadParameter(f"{resource.where}.kind is {kind[:32]!a}; a plan is about roles and users.")
     for name in fields.texts("removed", max_items=MAX_PLANNED_RESOURCES):

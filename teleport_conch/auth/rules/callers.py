@@ -14,7 +14,7 @@ from cryptography import x509
 
 from teleport_conch.access.builtin import resolve
 from teleport_conch.access.decision import Caller
-from teleport_conch.access.directory import Directory, signed_at
+from teleport_conch.access.directory import Claims, Directory, signed_at
 from teleport_conch.auth.clocks import Clocks
 from teleport_conch.auth.state.authorities import Authorities
 from teleport_conch.certs.tls import TLSIdentity
@@ -41,10 +41,8 @@ def peer_of(identity: TLSIdentity, directory: Directory, now: float) -> Peer:
     :raises AccessDenied: the certificate names a role that does not exist, or its user is not there any more.
     """
     host = identity.kind == "host"
-    if host:
-        roles = resolve(identity.roles, "host")
-    else:
-        roles = directory.roles_of(identity.name, identity.roles, signed_at(identity.not_before), now)
+    claims = Claims(identity.name, identity.roles, signed_at(identity.not_before), identity.requests)
+    roles = resolve(identity.roles, "host") if host else directory.roles_of(claims, now)
     caller = Caller(
         name=identity.name,
         kind=identity.kind,
@@ -52,6 +50,7 @@ def peer_of(identity: TLSIdentity, directory: Directory, now: float) -> Peer:
         logins=identity.principals,
         traits={"logins": identity.principals, **identity.traits},
         host_uuid=identity.name if host else "",
+        lapsed=() if host else directory.lapsed(claims, now),
     )
     return Peer(identity, caller)
 
@@ -96,7 +95,7 @@ class Judge:
         except (CertificateRefused, AccessDenied) as reason:
             # A clock that is set right, here or there, makes another certificate of it; so it is not kept.
             return Verdict(None, reason, generation, now)
-        until = min(peer.identity.not_after, self._directory.until(peer.identity.name))
+        until = min(peer.identity.not_after, self._directory.until(peer.identity.name), peer.caller.lent_until)
         return Verdict(peer, None, generation, until)
 
     def _believe(self, certificate: x509.Certificate, now: float) -> Peer:

@@ -21,6 +21,7 @@ from teleport_conch.cli.views import (
     lock_table,
     node_table,
     proxy_table,
+    request_table,
     role_table,
     session_table,
     token_table,
@@ -87,6 +88,12 @@ def _name_of(document: Mapping[str, object]) -> object:
     return metadata.get("name") if isinstance(metadata, Mapping) else None
 
 
+async def _requests(connection: Connection, name: str) -> Found:
+    asking = connection.client.requests
+    found = [await asking.get(name)] if name else list(await asking.all())
+    return Found([written(each.to_json()) for each in found], lambda: request_table(found))
+
+
 async def _tokens(connection: Connection, name: str) -> Found:
     tokens = [token for token in await connection.client.tokens() if name in ("", token.id)]
     _check_found(tokens, "token", name)
@@ -141,6 +148,7 @@ READERS: Mapping[str, Callable[[Connection, str], Awaitable[Found]]] = {
     "user": _users,
     "role": _roles,
     "lock": _locks,
+    "access_request": _requests,
     "node": _nodes,
     "proxy": _proxies,
     "token": _tokens,
@@ -174,6 +182,11 @@ async def _remove_lock(connection: Connection, name: str) -> str:
     return name
 
 
+async def _remove_request(connection: Connection, name: str) -> str:
+    await connection.client.requests.remove(name)
+    return name
+
+
 async def _remove_token(connection: Connection, name: str) -> str:
     found = [token for token in await connection.client.tokens() if token.id == name]
     await connection.client.remove_token(name)
@@ -184,6 +197,7 @@ _REMOVERS: Mapping[str, Callable[..., Awaitable[str]]] = {
     "user": _remove_user,
     "role": _remove_role,
     "lock": _remove_lock,
+    "access_request": _remove_request,
     "token": _remove_token,
     "node": partial(remove_named, kind="node"),
     "proxy": partial(remove_named, kind="proxy"),

@@ -10,7 +10,7 @@ from argparse import REMAINDER, SUPPRESS, ArgumentParser, ArgumentTypeError
 from collections.abc import Mapping
 from pathlib import Path
 
-from teleport_conch.cli.arguments import Parser, Parsers, commands
+from teleport_conch.cli.arguments import Parser, Parsers, commands, names
 from teleport_conch.durations import parse_duration
 
 SYSTEMS = ("linux", "macos", "windows")
@@ -108,6 +108,9 @@ def _add_login(parsers: Parsers) -> None:
     login.add_argument("--browser", choices=("none",), default="none", help="no browser is ever opened")
     code = "use one of the recovery codes in place of the second factor"
     login.add_argument("--recovery", action="store_true", help=code)
+    roles = "ask for these roles for a while, and wait for the approval; * for all that you may ask for"
+    login.add_argument("--request-roles", type=names, default=(), metavar="A,B", help=roles)
+    login.add_argument("--request-reason", default="", metavar="TEXT", help="what for, for who approves it")
     agent = "keep the certificates out of a running ssh-agent"
     login.add_argument("--no-use-local-ssh-agent", dest="agent", action="store_false", help=agent)
     login.add_argument("--use-local-ssh-agent", dest="agent", action="store_true", default=True, help=SUPPRESS)

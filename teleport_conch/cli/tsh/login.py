@@ -14,9 +14,10 @@ from teleport_conch.certs import keys
 from teleport_conch.certs.identity import UserIdentity
 from teleport_conch.cli.logs import begin_log, observer
 from teleport_conch.cli.running import run_to_end
-from teleport_conch.cli.tsh import openssh, places, status
+from teleport_conch.cli.tsh import openssh, places, requesting, status
 from teleport_conch.cli.tsh.places import ProxyAddress, parse_proxy
 from teleport_conch.cli.tsh.prompts import Ask, ask_secret, credentials, progress
+from teleport_conch.cli.tsh.requesting import Asking
 from teleport_conch.cli.tsh.ssh_config import for_tsh
 from teleport_conch.client.profiles import Home, Login, Profile
 from teleport_conch.client.ssh import agent
@@ -32,10 +33,13 @@ and can log in with them. The pin that 'tctl status' prints on the auth server m
 def login(arguments: Namespace) -> None:
     """The command. Where somebody is logged in already, and for long enough, only that is said."""
     home = places.home()
-    if not arguments.ttl and _is_logged_in(arguments, home):
+    if arguments.ttl or not _is_logged_in(arguments, home):
+        log_in(arguments, home)
+    elif arguments.request_roles:
+        _ask(arguments, home)
+    else:
         status.status(arguments)
         return
-    log_in(arguments, home)
     status.show(home, time.time())
 
 
@@ -57,11 +61,30 @@ def log_in(arguments: Namespace, home: Home, ask: Ask = ask_secret) -> Login:
     begin_log(*([observer(sys.stderr, "debug")] if arguments.debug else []))
     proxy, user = _whereto(arguments, home)
     work = _LoggingIn(cast(IReactorTime, reactor), arguments, home, proxy, user, ask)
-    found = run_to_end(cast(IReactorCore, reactor), work.run)
+    return run_to_end(cast(IReactorCore, reactor), work.run)
+
+
+def _ask(arguments: Namespace, home: Home) -> None:
+    """Roles for somebody who is logged in; what they have already stays as it is until these are approved."""
+    from twisted.internet import reactor
+
+    begin_log(*([observer(sys.stderr, "debug")] if arguments.debug else []))
+    login = home.login(places.chosen_profile(arguments, home))
+
+    async def work() -> None:
+        _keep(arguments, home, await requesting.ask(cast(IReactorTime, reactor), login, _asking(arguments)))
+
+    run_to_end(cast(IReactorCore, reactor), work)
+
+
+def _asking(arguments: Namespace) -> Asking:
+    return Asking(getattr(arguments, "request_roles", ()), getattr(arguments, "request_reason", ""))
+
+
+def _keep(arguments: Namespace, home: Home, found: Login) -> None:
     home.save(found, for_tsh(home, found.profile, openssh.find("ssh") or "ssh"))
     if getattr(arguments, "agent", True):
         agent.renew(home, found)
-    return found
 
 
 def _whereto(arguments: Namespace, home: Home) -> tuple[ProxyAddress, str]:
@@ -94,7 +117,10 @@ class _LoggingIn:
         self._ask = ask
 
     async def run(self) -> Login:
-        """Verifies the proxy, asks the person, and asks the proxy."""
+        """Verifies the proxy, asks the person, and asks the proxy; then for roles, if some are due.
+
+        What there is without these is kept before anybody is waited for.
+        """
         arguments, address = self._arguments, self._proxy.web
         with progress(f"Connecting to {address} ..."):
             known = self._home.trusted(self._proxy.host)
@@ -114,9 +140,15 @@ class _LoggingIn:
                 signed = await web.log_in(wish, given)
         finally:
             await web.close()
-        return self._kept(proxy, signed, keys.private_pem(key))
+        wanted = _asking(arguments).by(signed.request_access, signed.request_prompt)
+        found = self._login(proxy, signed, keys.private_pem(key))
+        _keep(arguments, self._home, found)
+        if wanted.roles:
+            found = await requesting.ask(self._reactor, found, wanted)
+            _keep(arguments, self._home, found)
+        return found
 
-    def _kept(self, proxy: Verified, signed: SignedIn, private_key: str) -> Login:
+    def _login(self, proxy: Verified, signed: SignedIn, private_key: str) -> Login:
         facts = proxy.facts
         identity = UserIdentity(
             name=signed.user,

@@ -8,7 +8,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 
 from teleport_conch.certs.certificate import SSHCertificate
-from teleport_conch.certs.extensions import roles_of
+from teleport_conch.certs.extensions import requests_of, roles_of
 from teleport_conch.cli.instants import moment, span
 from teleport_conch.cli.table import inert
 from teleport_conch.cli.tsh import places
@@ -83,6 +83,7 @@ def _text(profile: Profile, certificate: SSHCertificate, current: bool, now: flo
         ("Logged in as:", certificate.key_id),
         ("Cluster:", profile.cluster),
         ("Roles:", ", ".join(roles_of(certificate))),
+        *_requests(certificate),
         ("Logins:", ", ".join(_logins(certificate)) or "none"),
         ("Valid until:", f"{moment(end)} {left}"),
         ("Extensions:", ", ".join(sorted(_extensions(certificate)))),
@@ -91,6 +92,12 @@ def _text(profile: Profile, certificate: SSHCertificate, current: bool, now: flo
     return (
         "\n".join(f"{mark} {name:<13} {inert(value)}" for mark, (name, value) in zip(marks, rows, strict=True)) + "\n"
     )
+
+
+def _requests(certificate: SSHCertificate) -> list[tuple[str, str]]:
+    """What lent some of the roles, and may have been removed since."""
+    found = requests_of(certificate)
+    return [("Requests:", ", ".join(found))] if found else []
 
 
 def _extensions(certificate: SSHCertificate) -> list[str]:
@@ -103,6 +110,7 @@ def _as_json(profile: Profile, certificate: SSHCertificate, now: float) -> dict[
         "user": certificate.key_id,
         "cluster": profile.cluster,
         "roles": list(roles_of(certificate)),
+        "active_requests": list(requests_of(certificate)),
         "logins": list(_logins(certificate)),
         "valid_until": float(certificate.valid_before),
         "expired": certificate.valid_before <= now,

@@ -18,6 +18,7 @@ from teleport_conch.auth.limits import MAX_REMEMBERED_REFUSALS, REFUSALS_KEPT_S
 from teleport_conch.auth.routes import why_routes
 from teleport_conch.certs import keys
 from teleport_conch.errors import NotFound
+from teleport_conch.resources.access_request import AccessRequest, RequestState
 from teleport_conch.resources.lock import Lock
 from teleport_conch.resources.user import User
 from tests.auth.fixture import NOW, SSH_KEY, WEB1, WEB2, Answered, ClusterTestCase, here
@@ -138,6 +139,42 @@ class WhyCertificateTests(WhyTestCase):
             samples.SSH_BLOB, name="carol", logins=["root"], roles=["ops"], traits={}, ttl_s=60, now=NOW
         ).to_line()
         self.assertTrue(self.lines(certificate=line)[1].startswith("certificate: "))
+
+
+class RequestTests(WhyTestCase):
+    """Roles that an access request lends."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        request = AccessRequest("r-1", "alice", ("ops",), NOW, NOW + 60, RequestState.APPROVED)
+        self.now(self.cluster.requests.shelf.create(request))
+
+    def test_named(self) -> None:
+        """The request is named, for a user and for a certificate; the certificate has to name it, too."""
+        said = "role ops (access request r-1): allows it"
+        self.assertIn(said, self.lines(user="alice"))
+        self.assertIn(said, self.lines(certificate=self.certificate_of(roles=["dev", "ops"], requests=["r-1"])))
+        self.assertFalse(self.lines(certificate=self.certificate_of(roles=["dev", "ops"]))[0].endswith("allowed"))
+
+    def test_over(self) -> None:
+        """Once it is over, or removed, that is said of the certificate."""
+        line = self.certificate_of(roles=["dev", "ops"], requests=["r-1"])
+        self.clock.advance(60)
+        self.assertIn('request: access-request "r-1" is expired; its roles do not count', self.lines(certificate=line))
+        self.now(self.backend.expire(self.clock.seconds()))
+        found = self.lines(certificate=line)
+        self.assertTrue(found[0].endswith("denied"))
+        self.assertIn('request: access-request "r-1" is not there: it was removed, or is over', found[1])
+        self.assertFalse(self.lines(user="alice")[0].endswith("allowed"))
+
+    def test_plan(self) -> None:
+        """A plan counts what is lent at the moment, for roles that change and for users who do."""
+        body = {"resources": [], "removed": ["role/ops"]}
+        found = self.call(self.admin(), "POST", "/v1/plan", body).body
+        self.assertEqual(found["lost"], [{"user": "alice", "login": "root", "node": "web1", "role": "ops"}])
+        changed = {"resources": [evolve(ALICE, roles=("ops",)).to_json()], "removed": []}
+        found = self.call(self.admin(), "POST", "/v1/plan", changed).body
+        self.assertEqual((found["gained"], found["lost"]), ([], []))
 
 
 class DenialTests(WhyTestCase):

@@ -19,12 +19,19 @@ def profile(user: str = "alice", host: str = PROXY) -> Profile:
     return Profile(host, f"{host}:3080", f"{host}:3023", user, CLUSTER)
 
 
-def login(user: str = "alice", host: str = PROXY, ttl_s: float = 3600.0) -> Login:
+def login(user: str = "alice", host: str = PROXY, ttl_s: float = 3600.0, requests: tuple[str, ...] = ()) -> Login:
     """A login that was made now."""
     key, now = keys.generate_tls_key(), time.time()
     public = key.public_key()
     ssh = USER_CA.sign_user_ssh(
-        keys.public_blob(public), name=user, logins=["root"], roles=["access"], traits={}, ttl_s=ttl_s, now=now
+        keys.public_blob(public),
+        name=user,
+        logins=["root"],
+        roles=["access"],
+        traits={},
+        ttl_s=ttl_s,
+        now=now,
+        requests=requests,
     )
     own = USER_CA.sign_user_tls(public, name=user, logins=["root"], roles=["access"], traits={}, ttl_s=ttl_s, now=now)
     identity = UserIdentity(

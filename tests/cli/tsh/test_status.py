@@ -52,6 +52,13 @@ class StatusTests(SynchronousTestCase):
         values = (("Logged in as:", user), ("Cluster:", CLUSTER), ("Roles:", "access"), ("Logins:", "root"))
         return [f"  {name:<13} {value}" for name, value in values]
 
+    def test_requests(self) -> None:
+        """The access requests that lent some of the roles are named."""
+        saved(self.folder, login(requests=("r-1", "r-2")))
+        self.assertIn("\n  Requests:     r-1, r-2\n", self.shown())
+        (found,) = json.loads(self.shown("--format=json"))
+        self.assertEqual(found["active_requests"], ["r-1", "r-2"])
+
     def test_nobody(self) -> None:
         ended = self.assertRaises(SystemExit, self.shown)
         self.assertEqual((ended.code, self.out.getvalue()), (1, "Not logged in.\n"))
