@@ -51,9 +51,12 @@ class People:
         """A link for a user. One to reset makes password, second factor and web sessions worthless at once.
 
         :param generation: the only one of the user's credentials for which it is good.
+        :raises LoginRefused: they are of another one by now, so that another link may be under way, which stays.
 
         Raises as :meth:`~teleport_conch.auth.people.invites.Invites.create`.
         """
+        if generation not in (None, (await self.vault.find(user)).generation):
+            raise LoginRefused(CHANGED_MEANWHILE)
         made = await self.invites.create(user, kind, ttl_s, by, generation)
         if kind == "reset":
             await self.vault.put(user, Credentials())

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator
 from attrs import evolve
 from twisted.internet.defer import Deferred
 
+from teleport_conch.auth.people.people import CHANGED_MEANWHILE
 from teleport_conch.auth.people.proving import Given
+from teleport_conch.errors import LoginRefused
 from teleport_conch.resources.lock import Lock
 from teleport_conch.resources.user import User
 from teleport_conch.storage.backend import IBackend, Item
@@ -179,13 +181,27 @@ class MeanwhileTests(PeopleTestCase):
         self.assertEqual(self.through("POST", "/v1/web/sessions/open", {"session": secret}).status, 200)
 
     def test_links(self) -> None:
-        """Nor is a link good that somebody asked for with the old password, and that came after the change."""
+        """Nor is a link made for who has the old password, and the one of the reset stays."""
+        people = self.cluster.people
+        proven = self.now(people.proving.prove(self.typed))
+        token = self.invite("alice", "reset")
+        refused = self.refused(people.link("alice", "renew", 0.0, "alice", proven.generation), LoginRefused)
+        self.assertEqual(refused.sentence, CHANGED_MEANWHILE)
+        self.assertEqual(self.accept(token, "another tangerine").status, 200)
+
+    def test_slow_links(self) -> None:
+        """Nor is one good that was begun before the change, and written after it."""
         for meanwhile in self.changes():
             self.setUp()
-            people = self.cluster.people
+            people, write = self.cluster.people, Deferred[None]()
             proven = self.now(people.proving.prove(self.typed))
+            self.patch(people.invites, "_backend", SlowToCreate(self.backend, write))
+            making = Deferred.fromCoroutine(people.link("alice", "renew", 0.0, "alice", proven.generation))
+            self.assertNoResult(making)
+            self.patch(people.invites, "_backend", self.backend)
             meanwhile()
-            token, _ = self.now(people.link("alice", "renew", 0.0, "alice", proven.generation))
+            write.callback(None)
+            token, _ = self.successResultOf(making)
             self.assertEqual(self.open_link(token).code, "INVITE_UNKNOWN")
 
     def test_link(self) -> None:
