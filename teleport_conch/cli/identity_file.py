@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from teleport_conch.certs.identity import UserIdentity, read_identity_file
+from teleport_conch.client.private_files import check_owner
 from teleport_conch.errors import BadParameter, UnsafePath
 
 #: Bytes of an identity file.
@@ -27,6 +28,5 @@ def read_identity(path: Path, owner: int | None = None) -> UserIdentity:
         raise BadParameter(f"The identity file {path} cannot be read: {reason.strerror}.") from None
     if found.st_mode & 0o077:
         raise UnsafePath(f"{path} holds a private key, and others than its owner can read it. Run: chmod 600 {path}")
-    if owner is not None and found.st_uid != owner:
-        raise UnsafePath(f"{path} belongs to another account, which can change whom it makes you believe.")
+    check_owner(path, found, owner)
     return read_identity_file(content.decode("utf-8", "replace"))

@@ -70,9 +70,10 @@ def sync(folder: Path) -> None:
         os.close(descriptor)
 
 
-def read(path: Path) -> str | None:
+def read(path: Path, owner: int | None = None) -> str | None:
     """What a file holds, None where there is none.
 
+    :param owner: the uid that it has to belong to; None for any.
     :raises UnsafePath: others than its owner may read or change it, it is a link, too large, or not text.
     """
     try:
@@ -82,9 +83,11 @@ def read(path: Path) -> str | None:
     except OSError as reason:
         raise UnsafePath(f"{path} cannot be read: {reason.strerror}.") from None
     with os.fdopen(descriptor, "rb") as file:
-        mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+        found = os.fstat(descriptor)
+        mode = stat.S_IMODE(found.st_mode)
         if mode & 0o077:
             raise UnsafePath(f"{path} is open to others than its owner (mode {mode:04o}). Run: chmod go= {path}")
+        check_owner(path, found, owner)
         data = file.read(MAX_FILE_BYTES + 1)
     if len(data) > MAX_FILE_BYTES:
         raise UnsafePath(f"{path} is larger than {MAX_FILE_BYTES >> 20} MiB, which no file of ours is.")
@@ -92,6 +95,27 @@ def read(path: Path) -> str | None:
         return data.decode("utf-8")
     except UnicodeDecodeError:
         raise UnsafePath(f"{path} holds something else than text.") from None
+
+
+def check_owner(path: Path, found: os.stat_result, owner: int | None) -> None:
+    """:raises UnsafePath: it belongs to another account."""
+    if owner is not None and found.st_uid != owner:
+        raise UnsafePath(f"{path} belongs to another account (uid {found.st_uid}), and not to the one you are here.")
+
+
+def check_folder(path: Path, owner: int) -> None:
+    """Makes sure that what is in a folder comes from its owner, if it is there.
+
+    :raises UnsafePath: it is another account's, or others may write to it.
+    """
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return
+    except OSError as reason:
+        raise UnsafePath(f"{path} cannot be read: {reason.strerror}.") from None
+    check_owner(path, found, owner)
+    _check_mode(path, found)
 
 
 def remove(path: Path) -> None:
@@ -107,6 +131,10 @@ def make_folder(path: Path) -> None:
     :raises UnsafePath: it is there, and others may write to it.
     """
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    mode = stat.S_IMODE(path.stat().st_mode)
+    _check_mode(path, path.stat())
+
+
+def _check_mode(path: Path, found: os.stat_result) -> None:
+    mode = stat.S_IMODE(found.st_mode)
     if mode & 0o022:
         raise UnsafePath(f"Others than its owner may write to {path} (mode {mode:04o}). Run: chmod go-w {path}")

@@ -14,6 +14,7 @@ Folders are for their owner only, and so are files, from the moment in which the
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -138,6 +139,17 @@ class Home:
 
     folder: Path
 
+    def check(self) -> None:
+        """Makes sure that nobody else decides what is in the folder; root, too, is somebody else.
+
+        :raises UnsafePath: it is another account's, or others may write to it.
+        """
+        for folder in (self.folder, self.folder / "keys"):
+            private_files.check_folder(folder, os.geteuid())
+
+    def _read(self, path: Path) -> str | None:
+        return private_files.read(path, os.geteuid())
+
     # Where things are.
 
     def keys(self, proxy_host: str) -> Path:
@@ -164,7 +176,7 @@ class Home:
 
     def current(self) -> str:
         """The host of the proxy that was used last; empty where nobody is logged in."""
-        return (private_files.read(self.folder / CURRENT) or "").strip()
+        return (self._read(self.folder / CURRENT) or "").strip()
 
     def profile(self, proxy_host: str = "") -> Profile:
         """The profile of a proxy, or the current one.
@@ -172,7 +184,7 @@ class Home:
         :raises NotFound: there is none.
         """
         host = host_name(proxy_host) if proxy_host else self.current()
-        text = private_files.read(self.folder / f"{host_name(host)}.yaml") if host else None
+        text = self._read(self.folder / f"{host_name(host)}.yaml") if host else None
         if text is None:
             where = f" at {host}" if host else ""
             raise NotFound(f"Not logged in{where}. Log in with: tsh login --proxy={host or 'proxy.example.com'}")
@@ -197,7 +209,7 @@ class Home:
 
         key = self.key(profile)
         paths = (key, self.certificate(profile), beside(key, "-x509.pem"))
-        texts = [private_files.read(path) for path in paths]
+        texts = [self._read(path) for path in paths]
         private, ssh, tls = (text or "" for text in texts)
         if not (private and ssh and tls):
             raise NotFound(f"{profile.user} is not logged in at {profile.proxy_host}. Log in with: tsh login")
@@ -210,7 +222,7 @@ class Home:
 
         :raises NotFound: it was removed.
         """
-        text = private_files.read(self.certificate(profile))
+        text = self._read(self.certificate(profile))
         if not text:
             raise NotFound(f"{profile.user} is not logged in at {profile.proxy_host}. Log in with: tsh login")
         return SSHCertificate.from_line(text.strip())
@@ -220,7 +232,7 @@ class Home:
         from teleport_conch.certs import keys
         from teleport_conch.certs.public import PublicAuthority
 
-        lines = (private_files.read(self.known_hosts(profile)) or "").splitlines()
+        lines = (self._read(self.known_hosts(profile)) or "").splitlines()
         blobs = tuple(keys.blob_of_line(line.split(None, 2)[2]) for line in lines if line.startswith("@cert-authority"))
         return PublicAuthority("host", profile.cluster, blobs, self.trusted(profile.proxy_host, profile.cluster))
 
@@ -229,7 +241,7 @@ class Home:
 
         :param cluster: only those of this one.
         """
-        pems = tuple(_PEM.findall(private_files.read(self.keys(proxy_host) / AUTHORITIES) or ""))
+        pems = tuple(_PEM.findall(self._read(self.keys(proxy_host) / AUTHORITIES) or ""))
         return tuple(pem for pem in pems if not cluster or _is_of(pem, cluster))
 
     # What is written.
@@ -272,7 +284,7 @@ class Home:
         self._gather_known_hosts()
 
     def _gather_known_hosts(self) -> None:
-        texts = (private_files.read(self.known_hosts(profile)) or "" for profile in self.profiles())
+        texts = (self._read(self.known_hosts(profile)) or "" for profile in self.profiles())
         private_files.write(self.folder / KNOWN_HOSTS, "".join(texts))
 
 

@@ -49,6 +49,29 @@ class PrivateFileTests(SynchronousTestCase):
         self.assertEqual(private_files.read(self.path), "new ä")
         self.assertEqual(os.listdir(self.folder), ["secret"])
 
+    def test_owner(self) -> None:
+        """Where it matters whose it is, another account's file or folder is refused."""
+        private_files.write(self.path, "text")
+        me, other = os.geteuid(), os.geteuid() + 1
+        self.assertEqual(private_files.read(self.path, me), "text")
+        private_files.check_folder(self.folder, me)
+        private_files.check_folder(self.folder / "nothing", other)
+        for refused in (
+            lambda: private_files.read(self.path, other),
+            lambda: private_files.check_folder(self.folder, other),
+        ):
+            sentence = self.assertRaises(UnsafePath, refused).sentence
+            self.assertIn(f" belongs to another account (uid {me}), and not to the one you are here.", sentence)
+
+    def test_folder_of_others(self) -> None:
+        """A folder that others may write to is refused, with what mends it."""
+        self.folder.chmod(0o720)
+        problem = self.assertRaises(UnsafePath, private_files.check_folder, self.folder, os.geteuid())
+        self.assertEqual(
+            problem.sentence,
+            f"Others than its owner may write to {self.folder} (mode 0720). Run: chmod go-w {self.folder}",
+        )
+
     def test_absent(self) -> None:
         self.assertIsNone(private_files.read(self.path))
         private_files.remove(self.path)

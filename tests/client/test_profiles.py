@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -90,6 +91,15 @@ class HomeTests(SynchronousTestCase):
         home = saved(self.folder, login())
         home.key(profile()).chmod(0o644)
         self.assertIn("Run: chmod go=", self.assertRaises(UnsafePath, home.login, profile()).sentence)
+
+    def test_of_somebody_else(self) -> None:
+        """Root, too, is refused with the folder of somebody else, and with a file in it."""
+        home = saved(self.folder, login())
+        home.check()
+        other = os.geteuid() + 1
+        self.patch(os, "geteuid", lambda: other)
+        for refused in (home.check, home.profile, lambda: home.login(profile())):
+            self.assertIn(" belongs to another account (uid ", self.assertRaises(UnsafePath, refused).sentence)
 
     def test_broken_profile(self) -> None:
         home = saved(self.folder, login())

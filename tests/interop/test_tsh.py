@@ -87,6 +87,15 @@ class OwnClientTests(SshTests):
         super().setUp()
         self.variables = {"PATH": without_openssh()}
 
+    def test_options(self) -> None:
+        """Some are honoured, others warned of, and no host goes unverified."""
+        words = ("-o", "RequestTTY=force", "-o", "ConnectTimeout=5", "web1", "tty")
+        done = self.alice.tsh("ssh", *words, env=self.variables)
+        self.assertIn("/dev/", done.text)
+        self.assertIn("Option 'ConnectTimeout' is not supported here.\n", done.complaint)
+        refused = self.alice.tsh("ssh", "-oStrictHostKeyChecking=no", "web1", "true", code=1, env=self.variables)
+        self.assertIn("error: StrictHostKeyChecking is 'yes' here", refused.complaint)
+
 
 class ManyTests(TshCase):
     variables: dict[str, str] = {}

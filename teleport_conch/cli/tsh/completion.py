@@ -28,7 +28,9 @@ _ZSH = """\
 autoload -U +X bashcompinit && bashcompinit
 {bash}"""
 
-_NODES = "tsh ls -f names 2>/dev/null </dev/null | LC_ALL=C grep -x '[A-Za-z0-9_.-]*'"
+_LISTED = "tsh ls --no-login -f names 2>/dev/null </dev/null"
+"""Nobody is asked for a password who has only pressed TAB."""
+_NODES = f"{_LISTED} | LC_ALL=C grep -x '[A-Za-z0-9_.-]*'"
 """Names of hosts only: bash expands what it is given as words once more, and would run what stands in them."""
 
 
@@ -56,9 +58,7 @@ def fish() -> str:
         for word in words:
             kind = f"-l {word[2:]}" if word.startswith("--") else f"-s {word[1:]}" if word[0] == "-" else f"-a {word}"
             lines.append(f"complete -c tsh -f -n '{seen}' {kind}")
-    lines.append(
-        "complete -c tsh -f -n '__fish_seen_subcommand_from ssh' -a '(tsh ls -f names 2>/dev/null </dev/null)'"
-    )
+    lines.append(f"complete -c tsh -f -n '__fish_seen_subcommand_from ssh' -a '({_LISTED})'")
     return "\n".join(lines) + "\n"
 
 

@@ -138,6 +138,8 @@ def _add_listing(parsers: Parsers) -> None:
     listing = _leaf(parsers, "ls", "List the nodes that you may log in to.", "nodes.listing", "tsh ls env=prod,role=db")
     listing.add_argument("labels", nargs="?", default="", metavar="K=V,...", help="only nodes with these labels")
     listing.add_argument("--search", default="", metavar="TEXT", help="only nodes with this in a name or label")
+    quietly = "list nothing, and ask nothing, where one would have to log in first: for scripts"
+    listing.add_argument("--no-login", action="store_true", help=quietly)
     listing.add_argument("-v", "--verbose", action="store_true", help="with their IDs, and all their labels")
     listing.add_argument("-f", "--format", choices=LIST_FORMATS, default="text", help="form of the output (text)")
 

@@ -84,7 +84,7 @@ def _asking(arguments: Namespace) -> Asking:
 def _keep(arguments: Namespace, home: Home, found: Login) -> None:
     home.save(found, for_tsh(home, found.profile, openssh.find("ssh") or "ssh"))
     if getattr(arguments, "agent", True):
-        agent.renew(home, found)
+        agent.renew(found)
 
 
 def _whereto(arguments: Namespace, home: Home) -> tuple[ProxyAddress, str]:

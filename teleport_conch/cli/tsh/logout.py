@@ -15,7 +15,7 @@ def logout(arguments: Namespace) -> None:
     named = bool(arguments.proxy or arguments.user)
     chosen = [places.chosen_profile(arguments, home)] if named else list(home.profiles())
     for profile in chosen:
-        agent.forget(home, profile)
+        agent.forget(profile)
         home.forget(profile)
     if named:
         print(f"Logged out {inert(chosen[0].user)} from {chosen[0].proxy_host}.")

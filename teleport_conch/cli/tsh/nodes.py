@@ -14,7 +14,7 @@ from teleport_conch.cli.table import inert, table
 from teleport_conch.cli.tsh.calls import with_auth
 from teleport_conch.cli.tsh.destination import parse_labels
 from teleport_conch.cli.tsh.prompts import progress
-from teleport_conch.cli.tsh.session import current_login
+from teleport_conch.cli.tsh.session import current_login, is_logged_in
 from teleport_conch.client.api import AuthClient
 from teleport_conch.resources.server import Server
 
@@ -26,6 +26,8 @@ MIN_LABELS_WIDTH = 16
 def listing(arguments: Namespace) -> None:
     """The command."""
     wanted = parse_labels(arguments.labels)
+    if arguments.no_login and not is_logged_in(arguments):
+        return
     login = current_login(arguments)
 
     async def ask(reactor: IReactorTime, client: AuthClient) -> Sequence[Server]:

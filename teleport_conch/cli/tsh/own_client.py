@@ -15,12 +15,12 @@ from teleport_conch.cli.running import run_to_end
 from teleport_conch.cli.tsh import own_here
 from teleport_conch.cli.tsh.destination import Destination
 from teleport_conch.cli.tsh.jump import jump_host
+from teleport_conch.cli.tsh.options import Options, parse_options
 from teleport_conch.cli.tsh.words import command_of
 from teleport_conch.client.profiles import Login
-from teleport_conch.client.ssh import running
+from teleport_conch.client.ssh import agent, running
 from teleport_conch.client.ssh.forwards import Forwarder, parse_dynamic, parse_forward
 from teleport_conch.client.ssh.reaching import Door, Goal, Way
-from teleport_conch.errors import BadParameter
 
 NODE_PORT = 3022
 
@@ -34,18 +34,19 @@ def run(login: Login, arguments: Namespace, account: str, to: Destination | Find
 
     :raises TeleportError: why there is no connection.
     """
-    if arguments.options:
-        raise BadParameter("Options of OpenSSH (-o) need OpenSSH's client, and there is no program ssh here.")
+    options = parse_options(arguments.options, sys.stderr.write)
+    if options.adds_keys == "yes":
+        agent.renew(login)
 
     async def work(reactor: Any) -> int:
         node = to if isinstance(to, Destination) else await to(reactor)
         goal = Goal(node.in_cluster(login.profile.cluster), arguments.port or NODE_PORT, account)
-        return await running.run(Way(reactor, login, door(arguments)), goal, _wanted(arguments, reactor))
+        return await running.run(Way(reactor, login, door(arguments)), goal, _wanted(arguments, options, reactor))
 
     return in_reactor(arguments.debug, work)
 
 
-def _wanted(arguments: Namespace, reactor: Any) -> running.Wanted:
+def _wanted(arguments: Namespace, options: Options, reactor: Any) -> running.Wanted:
     return running.Wanted(
         command=" ".join(command_of(arguments)),
         forwarder=Forwarder(
@@ -53,11 +54,22 @@ def _wanted(arguments: Namespace, reactor: Any) -> running.Wanted:
             [parse_forward(text) for text in arguments.R],
             [parse_dynamic(text) for text in arguments.D],
         ),
-        terminal=arguments.tty > 1 or (arguments.tty > 0 and sys.stdin.isatty()),
-        agent=arguments.forward_agent,
+        terminal=wants_terminal(arguments.tty, options.terminal),
+        agent=arguments.forward_agent or options.forwards_agent == "yes",
         nothing=arguments.no_command,
         here=partial(own_here.run, reactor, arguments) if arguments.local else None,
     )
+
+
+def wants_terminal(flags: int, asked: str) -> bool | None:
+    """Whether there is to be a terminal; None where that depends on what is run. One flag, or ``yes``, is for those
+    who have one here, and two are for all.
+    """
+    if flags > 1 or (not flags and asked == "force"):
+        return True
+    if flags or asked == "yes":
+        return sys.stdin.isatty()
+    return False if asked == "no" else None
 
 
 def door(arguments: Namespace) -> Door | None:

@@ -18,9 +18,13 @@ SSH_PORT = 3023
 
 
 def home(environment: Mapping[str, str] = os.environ) -> Home:
-    """The folder ``~/.tsh``, unless ``TELEPORT_HOME`` names another one."""
-    chosen = environment.get("TELEPORT_HOME", "")
-    return Home(Path(chosen).expanduser() if chosen else Path("~/.tsh").expanduser())
+    """The folder ``~/.tsh``, unless ``TELEPORT_HOME`` names another one.
+
+    :raises UnsafePath: others decide what is in it.
+    """
+    found = Home(Path(environment.get("TELEPORT_HOME") or "~/.tsh").expanduser())
+    found.check()
+    return found
 
 
 @frozen

@@ -8,7 +8,7 @@ from argparse import Namespace
 
 from teleport_conch.cli.tsh import places
 from teleport_conch.client.profiles import Home, Login, Profile
-from teleport_conch.errors import NotFound
+from teleport_conch.errors import NotFound, TeleportError
 
 MARGIN_S = 5.0
 """A certificate that ends sooner is not worth beginning with, in seconds."""
@@ -26,6 +26,14 @@ def current_login(arguments: Namespace, by_ssh: bool = False) -> Login:
         found = identity.login_in(arguments)
         return identity.with_ssh_address(arguments, found) if by_ssh else found
     return places.home().login(current_profile(arguments))
+
+
+def is_logged_in(arguments: Namespace) -> bool:
+    """Whether :func:`current_login` would ask nobody anything."""
+    try:
+        return arguments.identity is not None or _is_good(arguments, places.home())
+    except TeleportError:
+        return False
 
 
 def current_profile(arguments: Namespace) -> Profile:

@@ -19,6 +19,7 @@ from teleport_conch.cli.tsh.calls import asked, with_auth
 from teleport_conch.cli.tsh.destination import Destination
 from teleport_conch.cli.tsh.many import Run, run_on_all
 from teleport_conch.cli.tsh.nodes import matching
+from teleport_conch.cli.tsh.options import Options, parse_options
 from teleport_conch.cli.tsh.prompts import progress
 from teleport_conch.cli.tsh.session import current_login
 from teleport_conch.cli.tsh.words import openssh_words, own_words
@@ -82,6 +83,7 @@ async def _first_of(client: AuthClient, wanted: Destination) -> Destination:
 
 def _on_all(login: Login, arguments: Namespace, account: str, wanted: Destination) -> int:
     program = openssh.find("ssh")
+    options = parse_options(arguments.options, sys.stderr.write) if program is None else Options()
 
     async def work(reactor: IReactorTime, client: AuthClient) -> int:
         nodes = await matching(client, wanted.labels)
@@ -92,7 +94,7 @@ def _on_all(login: Login, arguments: Namespace, account: str, wanted: Destinatio
 
     def words(node: Server) -> Sequence[str]:
         if program is None:
-            return own_words(login, arguments, account, node.name)
+            return own_words(login, arguments, options, account, node.name)
         host = Destination(account, node.name).in_cluster(login.profile.cluster)
         return [program, *openssh_words(home, login, arguments, account, host)[1:]]
 

@@ -13,7 +13,7 @@ from teleport_conch.cli.instants import moment, span
 from teleport_conch.cli.table import inert
 from teleport_conch.cli.tsh import places
 from teleport_conch.client.profiles import Home, Profile
-from teleport_conch.errors import TeleportError
+from teleport_conch.errors import TeleportError, UnsafePath
 
 _NO_LOGIN = "-teleport-nologin-"
 Found = tuple[Profile, SSHCertificate]
@@ -67,6 +67,8 @@ def _certificate(home: Home, profile: Profile) -> SSHCertificate | None:
     """What there is to say of a login: both of its certificates say the same, and end at the same second."""
     try:
         return home.shown(profile)
+    except UnsafePath:
+        raise  # somebody else may have written it
     except TeleportError:
         return None
 

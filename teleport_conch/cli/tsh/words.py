@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from teleport_conch.cli.tsh import jump
+from teleport_conch.cli.tsh.options import Options
 from teleport_conch.client.profiles import Home, Login, Profile
 
 
@@ -40,7 +41,7 @@ def command_of(arguments: Namespace) -> list[str]:
     return words[1:] if words[:1] == ["--"] else words
 
 
-def own_words(login: Login, arguments: Namespace, account: str, node: str) -> list[str]:
+def own_words(login: Login, arguments: Namespace, options: Options, account: str, node: str) -> list[str]:
     """For this program, to run a command on one node."""
     own = [sys.executable, "-m", "teleport_conch.cli.tsh.main", f"--proxy={_proxy(arguments, login)}"]
     own += [f"--identity={Path(arguments.identity).absolute()}"] if arguments.identity is not None else []
@@ -49,7 +50,7 @@ def own_words(login: Login, arguments: Namespace, account: str, node: str) -> li
     own += ["-p", str(arguments.port)] if arguments.port else []
     own += ["-A"] if arguments.forward_agent else []
     own += ["-t"] * arguments.tty
-    return [*own, f"{account}@{node}", *command_of(arguments)]
+    return [*own, *options.words(), f"{account}@{node}", *command_of(arguments)]
 
 
 def _proxy(arguments: Namespace, login: Login) -> str:

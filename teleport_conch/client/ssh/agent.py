@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from teleport_conch import wire
 from teleport_conch.certs import keys
 from teleport_conch.certs.certificate import SSHCertificate
-from teleport_conch.client.profiles import Home, Login, Profile, comment
+from teleport_conch.client.profiles import Login, Profile, comment
 from teleport_conch.errors import ConnectionProblem, TeleportError
 
 #: Seconds that an agent may take for one answer.
@@ -36,7 +36,7 @@ _LIFETIME = b"\x01"
 _SOCKET = "SSH_AUTH_SOCK"
 
 
-def renew(home: Home, login: Login) -> None:
+def renew(login: Login) -> None:
     """Puts the key and its certificate into the agent, in place of what it had of the same user."""
     left_s = int(login.identity.not_after - time.time())
     if not os.environ.get(_SOCKET) or left_s <= 0:
@@ -47,7 +47,7 @@ def renew(home: Home, login: Login) -> None:
             agent.add(each, comment(login.profile), left_s)
 
 
-def forget(home: Home, profile: Profile) -> None:
+def forget(profile: Profile) -> None:
     """Takes the user's keys out of the agent."""
     if os.environ.get(_SOCKET):
         with _no_reason_to_fail(), _Agent(os.environ[_SOCKET]) as agent:

@@ -33,14 +33,14 @@ class Wanted:
     """What is to happen on the node.
 
     :ivar command: for the account's shell; empty for the shell itself.
-    :ivar terminal: whether there is to be one, whatever is run.
+    :ivar terminal: whether there is to be one; None for the usual: a shell has one where there is one here.
     :ivar nothing: run nothing, and forward only.
     :ivar here: what is run on this computer instead, while the forwards stand; answers the exit status.
     """
 
     command: str
     forwarder: Forwarder
-    terminal: bool = False
+    terminal: bool | None = None
     agent: bool = False
     nothing: bool = False
     here: Callable[[], Awaitable[int]] | None = None
@@ -67,7 +67,7 @@ async def run(way: Way, goal: Goal, wanted: Wanted) -> int:
 
 async def _session(reactor: Any, wanted: Wanted, node: ClientConnection) -> int:
     is_terminal = sys.stdin.isatty()
-    terminal = wanted.terminal or (is_terminal and not wanted.command)
+    terminal = wanted.terminal if wanted.terminal is not None else is_terminal and not wanted.command
     request = terminal_request(os.environ) if terminal else None
     environment = {name: os.environ[name] for name in _SENT if os.environ.get(name)}
     start = SessionStart("exec" if wanted.command else "shell", wanted.command, request, environment)

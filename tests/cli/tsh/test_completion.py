@@ -20,6 +20,12 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
 
 
 class BashTests(SynchronousTestCase):
+    def test_nobody_is_asked(self) -> None:
+        """A key that completes words asks for no password, in any shell."""
+        for script in (completion.bash(), completion.fish()):
+            self.assertIn("tsh ls --no-login -f names ", script)
+            self.assertNotIn("tsh ls -f names", script)
+
     def test_T95_nodes(self) -> None:
         """bash runs what stands in the words that it completes; a name that no host can have is left out."""
         bash, folder = require("bash", "bash"), Path(self.mktemp()).absolute()

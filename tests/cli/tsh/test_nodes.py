@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
+import time
+from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from teleport_conch.cli.tsh import places
 from teleport_conch.cli.tsh.destination import parse_labels
-from teleport_conch.cli.tsh.nodes import shown
+from teleport_conch.cli.tsh.main import parse
+from teleport_conch.cli.tsh.nodes import listing, shown
+from teleport_conch.client.profiles import Home
 from teleport_conch.errors import BadParameter
 from teleport_conch.resources.server import Server
+from tests.cli.tsh.logins import login, saved
 
 UUID = "3c5e9d60-6a1f-4d24-8f9f-0d6a5c1c2b11"
 NODES = (
@@ -57,3 +65,21 @@ class ListTests(SynchronousTestCase):
         for text in ("env", "=x", "-env=x", "a b=c"):
             problem = self.assertRaises(BadParameter, parse_labels, text)
             self.assertIn("is not a label: write label=value", problem.sentence)
+
+
+class NoLoginTests(SynchronousTestCase):
+    def listed(self, folder: Path) -> str:
+        out = io.StringIO()
+        self.patch(sys, "stdout", out)
+        self.patch(places, "home", lambda: Home(folder))
+        listing(parse(["ls", "--no-login", "-f", "names"]))
+        return out.getvalue()
+
+    def test_expired(self) -> None:
+        """Nobody is asked anything, and nothing is listed: it is TAB that was pressed."""
+        folder = Path(self.mktemp()).absolute()
+        self.assertEqual(self.listed(folder), "")
+        saved(folder, login(ttl_s=1.0))
+        late = time.time() + 600.0
+        self.patch(time, "time", lambda: late)
+        self.assertEqual(self.listed(folder), "")

@@ -50,22 +50,22 @@ class AgentTests(SynchronousTestCase):
         home = saved(self.folder, login())
         said = io.StringIO()
         self.patch(sys, "stderr", said)
-        agent.renew(home, home.login(profile()))
+        agent.renew(home.login(profile()))
         return said.getvalue()
 
     def test_key_and_certificate(self) -> None:
         """Both come with a login, are replaced with the next, and go with the end."""
         self.start()
         home = saved(self.folder, login())
-        agent.renew(home, home.login(profile()))
+        agent.renew(home.login(profile()))
         first = self.listed()
         self.assertEqual(len(first), 2)
         self.assertEqual(sum("-CERT" in line for line in first), 1)
         home = saved(self.folder, login())
-        agent.renew(home, home.login(profile()))
+        agent.renew(home.login(profile()))
         self.assertEqual(len(self.listed()), 2)
         self.assertEqual(set(self.listed()) & set(first), set())
-        agent.forget(home, profile())
+        agent.forget(profile())
         self.assertEqual(self.listed(), [])
 
     def test_agent_that_is_gone(self) -> None:

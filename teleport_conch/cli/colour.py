@@ -1,0 +1,22 @@
+"""Colours for people: on a terminal only, and not where they asked for none."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TextIO
+
+BOLD, RED, GREEN, YELLOW = "1", "31", "32", "33"
+
+
+def painted(text: str, style: str, stream: TextIO, environment: Mapping[str, str] = os.environ) -> str:
+    """``text`` as ``stream`` shows it in a style; the same text where there are no colours.
+
+    :param style: the number of a rendition (ECMA-48, SGR).
+    """
+    return f"\x1b[{style}m{text}\x1b[0m" if text and _is_coloured(stream, environment) else text
+
+
+def _is_coloured(stream: TextIO, environment: Mapping[str, str]) -> bool:
+    """NO_COLOR says no by holding anything (no-color.org), and a terminal that does not say what it is knows none."""
+    return not environment.get("NO_COLOR") and environment.get("TERM", "dumb") != "dumb" and stream.isatty()
