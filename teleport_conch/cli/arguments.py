@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NoReturn, Protocol, TypeVar, cast
 
+from teleport_conch.cli.colour import RED, painted
 from teleport_conch.config.addresses import parse_address
 from teleport_conch.config.flags import parse_labels
 from teleport_conch.config.tokens import JOIN_ROLES
@@ -29,7 +30,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Exit with 2."""
-        sys.stderr.write(f"{self.format_usage()}error: {message}\n")
+        sys.stderr.write(f"{self.format_usage()}{painted('error:', RED, sys.stderr)} {message}\n")
         sys.exit(USAGE_EXIT)
 
 

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 
+from teleport_conch.cli.colour import RED, painted
 from teleport_conch.cli.table import inert
 from teleport_conch.errors import TeleportError
 
@@ -56,4 +57,4 @@ def complain(sentence: str) -> None:
     """Say on stderr what is wrong; a sentence may have several lines."""
     sys.stdout.flush()
     lines = "\n".join(map(inert, sentence.splitlines()))
-    sys.stderr.write(f"error: {lines}\n")
+    sys.stderr.write(f"{painted('error:', RED, sys.stderr)} {lines}\n")

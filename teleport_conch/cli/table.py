@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from teleport_conch.cli.colour import BOLD, painted
+
 #: Characters that the narrowest column takes, the space after it included.
 MIN_WIDTH = 5
 
@@ -20,20 +22,27 @@ def inert(text: str) -> str:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Lines of a table: the heads of the columns, dashes as wide as each column, and the rows."""
+    """Lines of a table: the heads of the columns, dashes as wide as each column, and the rows.
+
+    The heads are bold where standard output is a terminal that knows how.
+    """
     cells = [[inert(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
-    return _aligned([columns, ["-" * width for width in widths], *cells])
+    heads, *lines = _aligned([columns, ["-" * width for width in widths], *cells])
+    return _text([painted(heads, BOLD), *lines])
 
 
 def headless(rows: Iterable[Sequence[str]]) -> str:
     """Lines of a table without heads; a row's first cell says what it is about."""
-    return _aligned([[inert(cell) for cell in row] for row in rows])
+    return _text(_aligned([[inert(cell) for cell in row] for row in rows]))
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
+def _aligned(rows: Sequence[Sequence[str]]) -> Sequence[str]:
     widths = [max(MIN_WIDTH, *(len(cell) + 1 for cell in column)) for column in zip(*rows, strict=True)]
-    lines = ("".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+    return ["".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+
+
+def _text(lines: Iterable[str]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 

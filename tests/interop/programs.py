@@ -53,11 +53,13 @@ def installed(name: str) -> str:
 def environment(**more: str) -> dict[str, str]:
     """The variables for programs, without those by which the person who runs the tests would change what happens.
 
-    Our own programs are on the PATH, in front.
+    Our own programs are on the PATH, in front, and nobody wants colours.
     """
     own = ("SSH_AUTH_SOCK", "SSH_ASKPASS", "DISPLAY", "TELEPORT_CONFIG")
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
-    return {name: value for name, value in os.environ.items() if name not in own} | {"PATH": path} | more
+    return (
+        {name: value for name, value in os.environ.items() if name not in own} | {"PATH": path, "NO_COLOR": "1"} | more
+    )
 
 
 def run(

@@ -40,6 +40,15 @@ class ListTests(TshCase):
             self.assertEqual(terminal.ended(), 0)
         self.assertLessEqual(max(len(line.rstrip()) for line in terminal.seen.decode().splitlines()), 43)
 
+    def test_colours(self) -> None:
+        """Heads are bold on a terminal, and a line is as wide as without."""
+        with self.alice.on_terminal("ls", NO_COLOR="") as terminal:
+            self.assertEqual(terminal.ended(), 0)
+        self.assertIn(b"\x1b[1mNode Name", terminal.seen)
+        with self.alice.on_terminal("ls", "--proxy=x y", NO_COLOR="") as terminal:
+            self.assertEqual(terminal.ended(), 1)
+        self.assertTrue(terminal.seen.startswith(b"\x1b[31merror:\x1b[0m "), terminal.seen)
+
     def test_clusters(self) -> None:
         self.assertEqual(self.alice.tsh("clusters", "-q").text, f"{CLUSTER_NAME} online\n")
 

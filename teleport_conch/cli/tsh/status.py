@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from teleport_conch.certs.certificate import SSHCertificate
 from teleport_conch.certs.extensions import requests_of, roles_of
+from teleport_conch.cli.colour import GREEN, RED, YELLOW, painted
 from teleport_conch.cli.instants import moment, span
 from teleport_conch.cli.table import inert
 from teleport_conch.cli.tsh import places
@@ -16,6 +17,8 @@ from teleport_conch.client.profiles import Home, Profile
 from teleport_conch.errors import TeleportError, UnsafePath
 
 _NO_LOGIN = "-teleport-nologin-"
+SOON_S = 3600.0
+"""With less left than this, in seconds, a login ends soon."""
 Found = tuple[Profile, SSHCertificate]
 """A login, as far as it is shown."""
 
@@ -79,27 +82,36 @@ def _logins(certificate: SSHCertificate) -> tuple[str, ...]:
 
 def _text(profile: Profile, certificate: SSHCertificate, current: bool, now: float) -> str:
     end = float(certificate.valid_before)
-    left = "[EXPIRED]" if end <= now else f"[valid for {span(end - now)}]"
     rows = (
-        ("Profile URL:", f"https://{profile.web_proxy_addr}"),
-        ("Logged in as:", certificate.key_id),
-        ("Cluster:", profile.cluster),
-        ("Roles:", ", ".join(roles_of(certificate))),
+        ("Profile URL:", inert(f"https://{profile.web_proxy_addr}")),
+        ("Logged in as:", inert(certificate.key_id)),
+        ("Cluster:", inert(profile.cluster)),
+        ("Roles:", _listed(roles_of(certificate))),
         *_requests(certificate),
-        ("Logins:", ", ".join(_logins(certificate)) or "none"),
-        ("Valid until:", f"{moment(end)} {left}"),
-        ("Extensions:", ", ".join(sorted(_extensions(certificate)))),
+        ("Logins:", _listed(_logins(certificate)) or "none"),
+        ("Valid until:", f"{moment(end)} {left(end - now)}"),
+        ("Extensions:", _listed(sorted(_extensions(certificate)))),
     )
     marks = (">" if current else " ", *(" " for _ in rows[1:]))
-    return (
-        "\n".join(f"{mark} {name:<13} {inert(value)}" for mark, (name, value) in zip(marks, rows, strict=True)) + "\n"
-    )
+    lines = (f"{mark} {name:<13} {value}" for mark, (name, value) in zip(marks, rows, strict=True))
+    return "\n".join(lines) + "\n"
+
+
+def _listed(names: Iterable[str]) -> str:
+    return inert(", ".join(names))
+
+
+def left(seconds: float) -> str:
+    """How long a login is good still, in the colour of that."""
+    if seconds <= 0:
+        return painted("[EXPIRED]", RED)
+    return painted(f"[valid for {span(seconds)}]", GREEN if seconds >= SOON_S else YELLOW)
 
 
 def _requests(certificate: SSHCertificate) -> list[tuple[str, str]]:
     """What lent some of the roles, and may have been removed since."""
     found = requests_of(certificate)
-    return [("Requests:", ", ".join(found))] if found else []
+    return [("Requests:", _listed(found))] if found else []
 
 
 def _extensions(certificate: SSHCertificate) -> list[str]:

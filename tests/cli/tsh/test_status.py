@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -14,6 +15,7 @@ from teleport_conch.cli.tsh import logout, places, status
 from teleport_conch.cli.tsh.main import parse
 from teleport_conch.client.profiles import Home
 from teleport_conch.errors import BadParameter
+from tests.cli.test_colour import Screen
 from tests.cli.tsh.logins import PROXY, login, saved
 from tests.client.certificates import CLUSTER
 
@@ -58,6 +60,17 @@ class StatusTests(SynchronousTestCase):
         self.assertIn("\n  Requests:     r-1, r-2\n", self.shown())
         (found,) = json.loads(self.shown("--format=json"))
         self.assertEqual(found["active_requests"], ["r-1", "r-2"])
+
+    def test_colours(self) -> None:
+        """Green, yellow where it ends within the hour, red where it has."""
+        self.patch(sys, "stdout", Screen())
+        self.patch(os, "environ", os.environ | {"TERM": "xterm", "NO_COLOR": ""})
+        for left_s, said in (
+            (4000.0, "\x1b[32m[valid for 1h6m]"),
+            (3000.0, "\x1b[33m[valid for 50m"),
+            (-1.0, "\x1b[31m[EXPIRED]"),
+        ):
+            self.assertIn(said, status.left(left_s))
 
     def test_nobody(self) -> None:
         ended = self.assertRaises(SystemExit, self.shown)
