@@ -8,9 +8,9 @@ from pathlib import Path
 
 from twisted.logger import Logger
 
-from teleport_conch.auth.cluster import Founding
 from teleport_conch.auth.hosts.principals import is_loopback
 from teleport_conch.auth.hosts.tokens import static_token
+from teleport_conch.auth.opening import Founding
 from teleport_conch.config.addresses import as_ip
 from teleport_conch.config.paths import DATABASE
 from teleport_conch.config.secret import SHORT_TOKEN, read_token

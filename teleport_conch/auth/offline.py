@@ -17,8 +17,9 @@ from attrs import define, frozen
 from teleport_conch.audit.event import build
 from teleport_conch.audit.log import EventLog
 from teleport_conch.auth.clocks import Clocks
-from teleport_conch.auth.cluster import Cluster, open_cluster
+from teleport_conch.auth.cluster import Cluster
 from teleport_conch.auth.founding import database_of, events_of, founding_of
+from teleport_conch.auth.opening import open_cluster
 from teleport_conch.auth.people.certificates import EmergencyRequest, UserRequest
 from teleport_conch.auth.routes.gate import LOCAL_ADMIN
 from teleport_conch.auth.signing import sign_for

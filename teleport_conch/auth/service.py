@@ -20,11 +20,12 @@ from teleport_conch.audit.log import EventLog
 from teleport_conch.audit.trail import Trail
 from teleport_conch.auth import limits
 from teleport_conch.auth.clocks import Clocks
-from teleport_conch.auth.cluster import Cluster, open_cluster
+from teleport_conch.auth.cluster import Cluster
 from teleport_conch.auth.emitting import Emit
 from teleport_conch.auth.events import Events
 from teleport_conch.auth.founding import SPOOL, database_of, events_of, founding_of
 from teleport_conch.auth.hosts.own import OwnIdentity
+from teleport_conch.auth.opening import open_cluster
 from teleport_conch.auth.people.hashing_threads import HashingThreads
 from teleport_conch.auth.routes.api import open_gate, site_of
 from teleport_conch.auth.routes.entrance import entrance_to

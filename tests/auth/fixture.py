@@ -22,11 +22,12 @@ from twisted.web.server import Request
 
 from teleport_conch.audit.event import build
 from teleport_conch.auth.clocks import Clocks
-from teleport_conch.auth.cluster import Cluster, Founding, open_cluster
+from teleport_conch.auth.cluster import Cluster
 from teleport_conch.auth.events import Events
 from teleport_conch.auth.hosts.hosts import Registration
 from teleport_conch.auth.hosts.presence import HostKey
 from teleport_conch.auth.hosts.token_digests import open_digests
+from teleport_conch.auth.opening import Founding, open_cluster
 from teleport_conch.auth.routes.api import open_gate
 from teleport_conch.auth.routes.gate import Gate
 from teleport_conch.auth.rules.callers import Peer, peer_of

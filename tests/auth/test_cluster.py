@@ -5,7 +5,8 @@ from __future__ import annotations
 from attrs import evolve
 from twisted.internet.defer import Deferred
 
-from teleport_conch.auth.cluster import Cluster, Founding, open_cluster
+from teleport_conch.auth.cluster import Cluster
+from teleport_conch.auth.opening import Founding, open_cluster
 from teleport_conch.auth.state import storing
 from teleport_conch.auth.state.authorities import open_authorities, path
 from teleport_conch.certs.authority import Authority

@@ -15,8 +15,9 @@ from twisted.trial.unittest import TestCase
 
 from teleport_conch.audit.log import EventLog
 from teleport_conch.auth.clocks import Clocks
-from teleport_conch.auth.cluster import Cluster, Founding, open_cluster
+from teleport_conch.auth.cluster import Cluster
 from teleport_conch.auth.events import Events
+from teleport_conch.auth.opening import Founding, open_cluster
 from teleport_conch.auth.routes.api import open_gate, site_of
 from teleport_conch.auth.routes.entrance import entrance_to
 from teleport_conch.auth.routes.gate import Gate

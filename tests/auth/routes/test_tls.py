@@ -18,9 +18,10 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from teleport_conch.auth.clocks import Clocks
-from teleport_conch.auth.cluster import Cluster, Founding, open_cluster
+from teleport_conch.auth.cluster import Cluster
 from teleport_conch.auth.events import Events
 from teleport_conch.auth.hosts.presence import HostKey
+from teleport_conch.auth.opening import Founding, open_cluster
 from teleport_conch.auth.routes.api import open_gate, site_of
 from teleport_conch.auth.routes.tls import ServerTLS
 from teleport_conch.auth.state import storing
