@@ -30,7 +30,7 @@ from attrs import frozen
 from teleport_conch.audit.log import EventLog
 from teleport_conch.auth.founding import database_of, events_of
 from teleport_conch.auth.offline import LogWriter
-from teleport_conch.auth.routes.gate import LOCAL_ADMIN
+from teleport_conch.auth.routes.calls import LOCAL_ADMIN
 from teleport_conch.auth.state import configuration
 from teleport_conch.auth.state.sealing import Sealer, Unsealer, check_passphrase
 from teleport_conch.auth.state.storing import decode

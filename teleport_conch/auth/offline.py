@@ -21,7 +21,7 @@ from teleport_conch.auth.cluster import Cluster
 from teleport_conch.auth.founding import database_of, events_of, founding_of
 from teleport_conch.auth.opening import open_cluster
 from teleport_conch.auth.people.certificates import EmergencyRequest, UserRequest
-from teleport_conch.auth.routes.gate import LOCAL_ADMIN
+from teleport_conch.auth.routes.calls import LOCAL_ADMIN
 from teleport_conch.auth.signing import sign_for
 from teleport_conch.auth.state import authorities, storing
 from teleport_conch.certs.public import PublicAuthority

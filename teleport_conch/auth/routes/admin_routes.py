@@ -20,7 +20,8 @@ from teleport_conch.auth.limits import (
     TOKEN_TTL_S,
 )
 from teleport_conch.auth.people.certificates import LOGINS_TRAIT, EmergencyRequest, UserRequest
-from teleport_conch.auth.routes.gate import Answer, Call, Encoded, Gate, Needs
+from teleport_conch.auth.routes.calls import Answer, Call, Encoded, Needs
+from teleport_conch.auth.routes.gate import Gate
 from teleport_conch.auth.routes.guards import Guards
 from teleport_conch.auth.routes.host_routes import check_namespace
 from teleport_conch.auth.routes.resource_routes import MAX_REVISION_DIGITS, revision_of

@@ -6,7 +6,8 @@ from teleport_conch.auth.cluster import Cluster
 from teleport_conch.auth.emitting import Emit
 from teleport_conch.auth.people.bots import Keys
 from teleport_conch.auth.people.people_certificates import Issued
-from teleport_conch.auth.routes.gate import ANYBODY, Answer, Call, Encoded, Gate, Needs
+from teleport_conch.auth.routes.calls import ANYBODY, Answer, Call, Encoded, Needs
+from teleport_conch.auth.routes.gate import Gate
 from teleport_conch.auth.routes.guards import Guards
 from teleport_conch.auth.routes.login_routes import MAX_KEY_CHARS, MAX_TOKEN_CHARS
 from teleport_conch.auth.state.storing import encode_with

@@ -12,7 +12,8 @@ from teleport_conch.auth.cluster import Cluster
 from teleport_conch.auth.emitting import Emit
 from teleport_conch.auth.feed import check_kinds
 from teleport_conch.auth.limits import WATCHES_PER_CALLER
-from teleport_conch.auth.routes.gate import ANYBODY, Answer, Call, Gate, Needs, Streamed, address_of
+from teleport_conch.auth.routes.calls import ANYBODY, Answer, Call, Needs, Streamed, address_of
+from teleport_conch.auth.routes.gate import Gate
 from teleport_conch.auth.routes.resource_routes import revision_in
 from teleport_conch.auth.state.configuration import Dynamic, Settled
 from teleport_conch.auth.watching import WatchStream

@@ -27,7 +27,7 @@ from teleport_conch.access.roles import Role
 from teleport_conch.access.templates import Traits
 from teleport_conch.auth.cluster import Cluster
 from teleport_conch.auth.emitting import Emit
-from teleport_conch.auth.routes.gate import Call
+from teleport_conch.auth.routes.calls import Call
 from teleport_conch.auth.routes.resource_routes import Change
 from teleport_conch.auth.state.shelf import Named
 from teleport_conch.certs import names

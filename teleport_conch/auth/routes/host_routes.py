@@ -8,7 +8,8 @@ from teleport_conch.audit.inert import inert
 from teleport_conch.auth.cluster import Cluster
 from teleport_conch.auth.hosts.hosts import Registration
 from teleport_conch.auth.hosts.presence import HostKey
-from teleport_conch.auth.routes.gate import ANYBODY, Answer, Call, Encoded, Gate, Needs
+from teleport_conch.auth.routes.calls import ANYBODY, Answer, Call, Encoded, Needs
+from teleport_conch.auth.routes.gate import Gate
 from teleport_conch.certs import names
 from teleport_conch.errors import AccessDenied, BadParameter, NotFound
 from teleport_conch.resources.fields import Fields

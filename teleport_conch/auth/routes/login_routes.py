@@ -16,7 +16,8 @@ from teleport_conch.auth.emitting import Emit
 from teleport_conch.auth.people.people_certificates import Issued, Wanted
 from teleport_conch.auth.people.proving import Given
 from teleport_conch.auth.people.users import check_no_robot
-from teleport_conch.auth.routes.gate import Answer, Call, Encoded, Gate, Needs
+from teleport_conch.auth.routes.calls import Answer, Call, Encoded, Needs
+from teleport_conch.auth.routes.gate import Gate
 from teleport_conch.auth.routes.guards import Guards
 from teleport_conch.auth.state.storing import encode_with
 from teleport_conch.errors import BadParameter

@@ -11,7 +11,8 @@ from teleport_conch.access.decision import Target
 from teleport_conch.auth.cluster import Cluster
 from teleport_conch.auth.emitting import Emit
 from teleport_conch.auth.people.users import check_no_robot
-from teleport_conch.auth.routes.gate import Answer, Call, Gate, Needs
+from teleport_conch.auth.routes.calls import Answer, Call, Needs
+from teleport_conch.auth.routes.gate import Gate
 from teleport_conch.auth.routes.guards import Guards
 from teleport_conch.auth.routes.resource_routes import Change, Kind, add_writing
 from teleport_conch.auth.state.shelf import Stored

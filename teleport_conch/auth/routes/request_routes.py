@@ -8,7 +8,8 @@ from teleport_conch.access.decision import Target
 from teleport_conch.auth.cluster import Cluster
 from teleport_conch.auth.emitting import Emit
 from teleport_conch.auth.people.access_requests import Resolution
-from teleport_conch.auth.routes.gate import Answer, Call, FindResource, Gate, Needs
+from teleport_conch.auth.routes.calls import Answer, Call, FindResource, Needs
+from teleport_conch.auth.routes.gate import Gate
 from teleport_conch.auth.routes.guards import Guards
 from teleport_conch.auth.state.shelf import Stored
 from teleport_conch.errors import AccessDenied, BadParameter

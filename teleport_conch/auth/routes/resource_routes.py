@@ -11,7 +11,8 @@ from typing import Generic, TypeVar
 from attrs import frozen
 from twisted.internet.defer import DeferredLock
 
-from teleport_conch.auth.routes.gate import Answer, Call, Gate, Needs
+from teleport_conch.auth.routes.calls import Answer, Call, Needs
+from teleport_conch.auth.routes.gate import Gate
 from teleport_conch.auth.state.shelf import Named, Shelf
 from teleport_conch.errors import BadParameter
 from teleport_conch.resources.fields import Fields

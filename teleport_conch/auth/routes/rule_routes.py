@@ -9,7 +9,8 @@ from teleport_conch.access.builtin import USER_ROLES
 from teleport_conch.access.roles import Role
 from teleport_conch.auth.cluster import Cluster
 from teleport_conch.auth.emitting import Emit
-from teleport_conch.auth.routes.gate import Answer, Call, Gate, Needs
+from teleport_conch.auth.routes.calls import Answer, Call, Needs
+from teleport_conch.auth.routes.gate import Gate
 from teleport_conch.auth.routes.guards import Guards
 from teleport_conch.auth.routes.resource_routes import Change, Kind, add_reading, add_writing
 from teleport_conch.auth.rules.locks import checked

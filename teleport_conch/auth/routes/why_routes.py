@@ -16,7 +16,8 @@ from teleport_conch.access.roles import Role
 from teleport_conch.auth.cluster import Cluster
 from teleport_conch.auth.events import Events
 from teleport_conch.auth.limits import MAX_PLANNED_RESOURCES, MAX_PLANNED_ROWS, PLAN_CALL_S, PLAN_SLICE_S
-from teleport_conch.auth.routes.gate import Answer, Call, Gate, Needs
+from teleport_conch.auth.routes.calls import Answer, Call, Needs
+from teleport_conch.auth.routes.gate import Gate
 from teleport_conch.auth.routes.why import Question, answer
 from teleport_conch.auth.rules.roles import check_not_built_in
 from teleport_conch.errors import AccessDenied, BadParameter

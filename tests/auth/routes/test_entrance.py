@@ -14,8 +14,8 @@ from twisted.logger import LogLevel, capturedLogs
 
 from teleport_conch import proxy_protocol
 from teleport_conch.auth.hosts.presence import HostKey
+from teleport_conch.auth.routes.calls import ANYBODY, Call
 from teleport_conch.auth.routes.entrance import entrance_to
-from teleport_conch.auth.routes.gate import ANYBODY, Call
 from teleport_conch.certs import keys
 from teleport_conch.certs.authority import Authority
 from teleport_conch.certs.certificate import SSHCertificate

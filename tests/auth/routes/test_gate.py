@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import FileBodyProducer
 
-from teleport_conch.auth.routes.gate import Call, Needs
+from teleport_conch.auth.routes.calls import Call, Needs
 from teleport_conch.errors import BadParameter, CertificateExpired, StorageFull
 from teleport_conch.https.bodies import decoded
 from tests.auth.fixture import NOW, WEB1, AtOnce, ClusterTestCase, Storage, heartbeat

@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from zope.interface import directlyProvides
 
 from teleport_conch.auth import limits
-from teleport_conch.auth.routes.gate import ANYBODY, Call
+from teleport_conch.auth.routes.calls import ANYBODY, Call
 from teleport_conch.auth.routes.site import APIChannel, APISite
 from teleport_conch.auth.rules.callers import Verdict
 from teleport_conch.errors import CertificateMalformed

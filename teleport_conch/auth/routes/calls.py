@@ -1,0 +1,143 @@
+"""What a call of the API is: what its route asks for, who makes it, and what it may be answered.
+
+:mod:`teleport_conch.auth.routes.gate` makes calls of requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from attrs import define, field, frozen
+from twisted.web.server import Request
+
+from teleport_conch.access.decision import Action, Caller, Facts, Target, decide
+from teleport_conch.auth.hosts.hosts import Registration
+from teleport_conch.auth.rules.callers import Peer
+from teleport_conch.errors import AccessDenied
+from teleport_conch.https.bodies import decoded
+from teleport_conch.https.places import host_of
+
+
+@frozen
+class Streamed:
+    """In place of an answer: the handler wrote it itself."""
+
+
+@frozen
+class Encoded:
+    """An answer that is JSON already."""
+
+    text: bytes
+
+
+Answer = Mapping[str, object] | Encoded | Streamed | None
+"""What JSON can hold; None says that it is done."""
+FindResource = Callable[[Mapping[str, str]], Mapping[str, object] | None]
+
+_NO_FACTS = Facts()
+LOCAL_ADMIN = "tctl on the auth host"
+
+
+@frozen
+class Needs:
+    """What a route asks of its caller.
+
+    :ivar owner: the part of the path that is the UUID of the host which the resource belongs to; ``*`` for routes that
+        serve whoever may do this to resources of their own, and then look at each of them.
+    :ivar resource: finds the resource by the parts of the path, for roles with conditions about it; None from it where
+        there is none.
+    """
+
+    verb: str
+    kind: str
+    owner: str = ""
+    resource: FindResource | None = None
+    action: Action = field(init=False)
+
+    @action.default
+    def _action(self) -> Action:
+        return Action(self.verb, self.kind)
+
+
+ANYBODY = None
+"""In place of :class:`Needs`: a route for callers without a certificate."""
+
+
+@frozen
+class Route:
+    """One route of the table.
+
+    :ivar streams: its answer goes on until the client leaves. All others are worked on to their end even if the client
+        is gone by then, so that nothing is left half done.
+    """
+
+    method: str
+    path: str
+    needs: Needs | None
+    streams: bool = False
+
+
+@define(eq=False)
+class Call:
+    """One call of the API, past the gate.
+
+    :ivar peer: who calls; None on routes for anybody.
+    :ivar registration: of a host that joined.
+    :ivar address: where the call came from, without the port.
+    """
+
+    request: Request
+    peer: Peer | None
+    registration: Registration | None
+    address: str
+    now: float
+
+    @property
+    def known(self) -> Peer:
+        assert self.peer is not None, "a route for known callers only"
+        return self.peer
+
+    @property
+    def by(self) -> str:
+        """The caller as events and tokens name it."""
+        if self.known.role == "Admin":
+            return LOCAL_ADMIN
+        return self.known.identity.name if self.known.identity.kind == "user" else str(self.known.caller)
+
+    def may(self, verb: str, kind: str, target: Target) -> bool:
+        """Whether the caller may do this."""
+        try:
+            decide(self.known.caller, Action(verb, kind), target, _NO_FACTS, self.now)
+        except AccessDenied:
+            return False
+        return True
+
+    def body(self) -> object:
+        """The JSON of the request.
+
+        :raises BadParameter: it is none.
+        """
+        assert self.request.content is not None
+        return decoded(self.request.content.read())
+
+    def query(self, name: str, default: str = "") -> str:
+        """The last value of a parameter."""
+        return (self.queries(name) or [default])[-1]
+
+    def queries(self, name: str) -> list[str]:
+        values = self.request.args.get(name.encode("ascii"), [])
+        return [value.decode("utf-8", "replace") for value in values]
+
+
+def address_of(request: Request) -> str:
+    """Where a request came from: the IP address, an IPv4 one in its own form."""
+    return host_of(request.getClientAddress())
+
+
+def target_of(caller: Caller, needs: Needs, parts: Mapping[str, str]) -> Target:
+    """What a call is about, as far as its path says."""
+    resource = None if needs.resource is None else needs.resource(parts)
+    if needs.owner != "*":
+        return Target(owner=parts.get(needs.owner, ""), resource=resource)
+    person = caller.name if caller.kind == "user" else ""
+    return Target(owner=caller.host_uuid, user=person, participants=(person,) if person else (), resource=resource)
