@@ -410,7 +410,7 @@ class LoginTests(ClientCase):
             self.server.authorize(make_key(self.folder / name, kind, *(["-b", bits] if bits else [])))
             client = await self.connected(self.options(self.identity(name)))
             client.close()
-        self.assertEqual(self.server.said("Accepted publickey"), 5)
+        await self.until(lambda: self.server.said("Accepted publickey") == 5)  # written by another process
 
     async def test_certificates(self) -> None:
         """Certificates over keys of each type."""
