@@ -27,8 +27,9 @@ class Terminal:
         self._master, slave = os.openpty()
         self.resize(rows, cols)
         setsid = require("setsid", "util-linux")  # makes the terminal the program's controlling one
+        heeded = (require("env", "coreutils"), "--default-signal=INT")  # a shell's background has it ignored
         self._process = subprocess.Popen(
-            [setsid, "--ctty", "--wait", *command],
+            [setsid, "--ctty", "--wait", *heeded, *command],
             stdin=slave,
             stdout=slave,
             stderr=slave,

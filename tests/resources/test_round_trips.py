@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch.errors import BadParameter
+from teleport_conch.resources.access_request import AccessRequest, RequestState
 from teleport_conch.resources.bot import Bot
 from teleport_conch.resources.cluster import ClusterConfig, ClusterName
 from teleport_conch.resources.joining import Heartbeat, HeartbeatAnswer, JoinAnswer, JoinRequest
@@ -91,6 +92,22 @@ bots = st.builds(
 )
 
 
+annotated = st.dictionaries(words, lists, max_size=3)
+access_requests = st.builds(
+    AccessRequest,
+    words,
+    words,
+    lists,
+    seconds,
+    seconds,
+    st.sampled_from(RequestState),
+    texts,
+    texts,
+    annotated,
+    annotated,
+)
+
+
 def again(value: dict[str, object]) -> object:
     """What is left of a JSON value when it has been sent."""
     return json.loads(json.dumps(value, allow_nan=False))
@@ -125,6 +142,11 @@ class RoundTripTests(SynchronousTestCase):
     @settings(deadline=None)
     def test_bots(self, bot: Bot) -> None:
         self.check(bot, bot.to_json(), Bot.from_json)
+
+    @given(access_requests)
+    @settings(deadline=None)
+    def test_access_requests(self, request: AccessRequest) -> None:
+        self.check(request, request.to_json(), AccessRequest.from_json)
 
     @given(requests)
     @settings(deadline=None)
@@ -176,6 +198,7 @@ READERS: tuple[Callable[[object], object], ...] = (
     ActiveSession.from_json,
     User.from_json,
     Bot.from_json,
+    AccessRequest.from_json,
     JoinRequest.from_json,
     JoinAnswer.from_json,
     Heartbeat.from_json,
@@ -193,6 +216,7 @@ SAMPLES: tuple[dict[str, object], ...] = (
     JoinRequest("uuid", "web1", "Node", "tls", "ssh", "token").to_json(),
     User("alice", ("access",), {"logins": ("root",)}, lock=LoginLock(5.0, "why"), revision="7").to_json(),
     Bot("ci", ("access",), ("deploy",), 5.0, "bob", 2, 7.0, "192.0.2.7").to_json(),
+    AccessRequest("uuid", "alice", ("dba",), 1.0, 2.0, system_annotations={"a": ("b",)}).to_json(),
     ClusterName("demo", "uuid").to_json(),
     ClusterConfig().to_json(),
     AuthPreference().to_json(),
