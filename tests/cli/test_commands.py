@@ -105,12 +105,12 @@ class NodeTests(AuthHostTestCase):
 class TokenTests(AuthHostTestCase):
     async def test_life(self) -> None:
         """Made, listed by its id, removed."""
-        text = await self.tctl("tokens", "add", "--type=proxy", "--value=one-of-my-own", "--ttl=2h")
-        self.assertIn("The invite token: one-of-my-own\nThis token will expire in 120 minutes\n", text)
+        text = await self.tctl("tokens", "add", "--type=proxy", "--value=one-of-my-own-kind", "--ttl=2h")
+        self.assertIn("The invite token: one-of-my-own-kind\nThis token will expire in 120 minutes\n", text)
         static, made = json.loads(await self.tctl("tokens", "ls", form="json"))
         self.assertEqual((static["metadata"]["expires"], made["spec"]["roles"]), (None, ["Proxy"]))
         listed = await self.tctl("tokens", "ls")
-        self.assertNotIn("one-of-my-own", listed)
+        self.assertNotIn("one-of-my-own-kind", listed)
         self.assertIn(made["metadata"]["name"], listed)
         self.assertEqual(
             await self.tctl("tokens", "rm", made["metadata"]["name"]),
@@ -119,8 +119,8 @@ class TokenTests(AuthHostTestCase):
 
     async def test_secret_is_not_repeated(self) -> None:
         """Removed by its value, a token is not printed."""
-        await self.tctl("tokens", "add", "--type=node", "--value=one-of-my-own")
-        self.assertEqual(await self.tctl("tokens", "rm", "one-of-my-own"), "The token has been deleted\n")
+        await self.tctl("tokens", "add", "--type=node", "--value=one-of-my-own-kind")
+        self.assertEqual(await self.tctl("tokens", "rm", "one-of-my-own-kind"), "The token has been deleted\n")
 
     async def test_static(self) -> None:
         """A token of the configuration is not removed, and the refusal does not repeat it."""
