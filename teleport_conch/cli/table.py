@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TextIO
 
 from teleport_conch.cli.colour import BOLD, painted
 
@@ -21,15 +22,15 @@ def inert(text: str) -> str:
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]], stream: TextIO | None = None) -> str:
     """Lines of a table: the heads of the columns, dashes as wide as each column, and the rows.
 
-    The heads are bold where standard output is a terminal that knows how.
+    The heads are bold where the stream that it is for, standard output unless another is named, is a terminal.
     """
     cells = [[inert(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
     heads, *lines = _aligned([columns, ["-" * width for width in widths], *cells])
-    return _text([painted(heads, BOLD), *lines])
+    return _text([painted(heads, BOLD, stream), *lines])
 
 
 def headless(rows: Iterable[Sequence[str]]) -> str:

@@ -12,7 +12,7 @@ from attrs import frozen
 
 from teleport_conch.audit.inert import inert
 from teleport_conch.errors import AmbiguousName, BadParameter, NotFound
-from teleport_conch.resources.server import Server, State
+from teleport_conch.resources.server import PREFERENCE, Server
 
 UNSPECIFIED_PORTS = frozenset((0, 22, 3022))
 """Ports that a client sends when the person named none: its own default, or Teleport's."""
@@ -25,7 +25,6 @@ MAX_PORT_DIGITS = 5
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _REQUEST = re.compile(r"proxy:(?P<host>\[[^\[\]]+\]|[^:@\[\]]+)(?::(?P<port>[0-9]{1,5}))?(?:@(?P<rest>[^:]*))?")
-_PREFERENCE = (State.ONLINE, State.LATE, State.UNKNOWN, State.OFFLINE)
 
 
 @frozen
@@ -119,8 +118,8 @@ def _ports(node: Server) -> set[int]:
 
 
 def _most_present(asked: str, name: str, fitting: Sequence[Server], cluster: str) -> Server:
-    best = min(map(_PREFERENCE.index, (node.presence.state for node in fitting)))
-    present = [node for node in fitting if node.presence.state is _PREFERENCE[best]]
+    best = min(map(PREFERENCE.index, (node.presence.state for node in fitting)))
+    present = [node for node in fitting if node.presence.state is PREFERENCE[best]]
     named = [node for node in present if normalized(node.hostname, cluster) == name]
     candidates = named or present
     if len(candidates) > 1:

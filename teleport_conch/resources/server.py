@@ -26,6 +26,10 @@ class State(enum.Enum):
     UNKNOWN = "unknown"
 
 
+PREFERENCE = (State.ONLINE, State.LATE, State.UNKNOWN, State.OFFLINE)
+"""Which of several hosts with one name is meant: the one that is most certainly there."""
+
+
 @frozen
 class Presence:
     """``last_seen_at`` is POSIX seconds of the last beat, None where auth never saw one."""

@@ -80,6 +80,13 @@ class SshTests(TshCase):
         done = self.alice.tsh("ssh", "nowhere", "true", code=255 if not self.variables else 1, env=self.variables)
         self.assertIn("nowhere", done.complaint)
 
+    def test_ambiguous(self) -> None:
+        """Of two nodes with one address none is taken; both are shown."""
+        done = self.alice.tsh("ssh", LOCALHOST, "true", code=1, env=self.variables)
+        self.assertIn(f"error: {LOCALHOST} may be any of these nodes: say which by its ID (tsh ssh ", done.complaint)
+        for name in ("web1", "web2"):
+            self.assertIn(self.cluster.nodes[name].host_uuid, done.complaint)
+
     def test_another_login(self) -> None:
         """The node refuses an account that no role names, and the reference leads to the reasons."""
         done = self.alice.tsh("ssh", "nobody-at-all@web1", "true", code=255 if not self.variables else 1,

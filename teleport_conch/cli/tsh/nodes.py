@@ -7,6 +7,7 @@ import shutil
 import sys
 from argparse import Namespace
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TextIO
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -35,7 +36,7 @@ def listing(arguments: Namespace) -> None:
             return await matching(client, wanted, arguments.search)
 
     nodes = with_auth(arguments, login, ask)
-    print(shown(nodes, arguments.format, arguments.verbose, _width()), end="")
+    print(shown(nodes, arguments.format, arguments.verbose, _width(sys.stdout)), end="")
 
 
 async def matching(client: AuthClient, labels: Mapping[str, str], search: str = "") -> Sequence[Server]:
@@ -44,9 +45,9 @@ async def matching(client: AuthClient, labels: Mapping[str, str], search: str = 
     return sorted(found, key=lambda node: (node.hostname, node.name))
 
 
-def _width() -> int | None:
+def _width(stream: TextIO) -> int | None:
     """How many columns the terminal has; None where the output goes elsewhere."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    return shutil.get_terminal_size().columns if stream.isatty() else None
 
 
 def shown(nodes: Sequence[Server], form: str, verbose: bool, width: int | None) -> str:
@@ -59,9 +60,18 @@ def shown(nodes: Sequence[Server], form: str, verbose: bool, width: int | None) 
         return json.dumps([node.to_json() for node in nodes], indent=2) + "\n"
     if form == "names":
         return "".join(f"{inert(node.hostname)}\n" for node in nodes)
+    return _table(nodes, verbose, width, sys.stdout)
+
+
+def verbose_table(nodes: Sequence[Server], stream: TextIO) -> str:
+    """What ``tsh ls -v`` shows of them, for a stream."""
+    return _table(nodes, True, _width(stream), stream)
+
+
+def _table(nodes: Sequence[Server], verbose: bool, width: int | None, stream: TextIO) -> str:
     heads = ("Node Name", "Node ID", "Address", "Labels") if verbose else ("Node Name", "Address", "Labels")
     rows = [row for node in nodes for row in _rows(node, verbose)]
-    return table(heads, _fitted(heads, rows, width))
+    return table(heads, _fitted(heads, rows, width), stream)
 
 
 def _rows(node: Server, verbose: bool) -> Iterable[tuple[str, ...]]:

@@ -16,6 +16,7 @@ from teleport_conch.cli.table import inert
 from teleport_conch.cli.tsh import destination as destinations
 from teleport_conch.cli.tsh import here, openssh
 from teleport_conch.cli.tsh.calls import asked, with_auth
+from teleport_conch.cli.tsh.candidates import only
 from teleport_conch.cli.tsh.destination import Destination
 from teleport_conch.cli.tsh.many import Run, run_on_all
 from teleport_conch.cli.tsh.nodes import matching
@@ -71,14 +72,18 @@ async def _first(login: Login, wanted: Destination, reactor: IReactorTime) -> De
 
 
 async def _first_of(client: AuthClient, wanted: Destination) -> Destination:
-    """The one node of an address, or the first one of labels: its UUID, which names it whatever else is true."""
+    """The one node of an address, or the first one of labels: its UUID, which names it whatever else is true.
+
+    :raises NotFound: there is none.
+    :raises AmbiguousName: several have the address.
+    """
     with progress("Asking for the nodes ..."):
         found = await matching(client, wanted.labels)
     if not wanted.labels:
         found = [node for node in found if node.addr.rpartition(":")[0].strip("[]") == wanted.host]
     if not found:
         raise _no_node(wanted)
-    return evolve(wanted, host=found[0].name, labels={})
+    return evolve(wanted, host=(found[0] if wanted.labels else only(found, wanted.host)).name, labels={})
 
 
 def _on_all(login: Login, arguments: Namespace, account: str, wanted: Destination) -> int:
