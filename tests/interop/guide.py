@@ -48,7 +48,8 @@ _PIN = re.compile(r"sha256:[0-9a-f]{64}")
 _TOKEN = re.compile(r"--token=([0-9a-f]{32})|^ +([0-9a-f]{32})$", re.MULTILINE)
 _REFERENCE = re.compile(r"reference ([0-9a-z]{8})")
 _LOCK = re.compile(r"lock/([0-9a-f-]{36})")
-_STANDING_FOR = {"PIN": _PIN, "TOKEN": _TOKEN, "REF": _REFERENCE, "LOCK": _LOCK, "LINK": _LINK}
+_REQUEST = re.compile(r"^([0-9a-f-]{36})$", re.MULTILINE)
+_STANDING_FOR = {"REQUEST": _REQUEST, "PIN": _PIN, "TOKEN": _TOKEN, "REF": _REFERENCE, "LOCK": _LOCK, "LINK": _LINK}
 """What words of a page stand for: what was printed last of this form."""
 
 

@@ -30,7 +30,7 @@ from teleport_conch.resources.access_request import AccessRequest, Annotations, 
 from teleport_conch.storage.backend import IBackend
 
 PREFIX = "access_requests/"
-REASON_DUE = "Your roles want a reason for what you ask for: give one with --request-reason."
+REASON_DUE = "The roles of this user want a reason: tsh login --request-reason=..., tctl requests create --reason=..."
 
 
 def open_shelf(backend: IBackend) -> Shelf[AccessRequest]:

@@ -175,7 +175,10 @@ class AskTests(RequestTestCase):
         """A role that wants a reason is not asked without one, whatever the client is."""
         strict = evolve(DEV, options=Options(request_access="reason", request_prompt="Ticket?"))
         self.now(self.cluster.roles.shelf.replace(strict))
-        sentence = "Ticket? Your roles want a reason for what you ask for: give one with --request-reason."
+        sentence = (
+            "Ticket? The roles of this user want a reason: tsh login --request-reason=..., tctl requests create"
+            " --reason=..."
+        )
         self.assertEqual(self.ask().sentence, sentence)
         self.assertEqual(self.ask(reason=" ").sentence, sentence)
         self.asked(reason="17")
