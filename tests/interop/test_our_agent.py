@@ -15,9 +15,9 @@ from teleport_conch.certs import keys
 from teleport_conch.ssh.client.agent_offer import AgentOffer, KeysAgent, SocketAgent
 from teleport_conch.ssh.client.session import Ending, Finished
 from tests.interop.openssh_server import KEY_TYPES, certify, make_key, start_agent
+from tests.interop.our_client import ClientCase
 from tests.interop.programs import check, run
 from tests.interop.requirements import require
-from tests.interop.test_our_client import ClientCase
 
 
 class AgentTests(ClientCase):
