@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from functools import cache
 
@@ -29,16 +30,19 @@ def cluster() -> Cluster:
     return made.start()
 
 
+_WAITING = re.compile(r"Logging in \.\.\.\r\x1b\[K")
+
+
 class LoginCase(InteropTests):
     def setUp(self) -> None:
         self.cluster = cluster()
 
     def refused(self, who: Tsher, *words: str, password: str = PASSWORD, code: str = "") -> str:
-        """What appears behind the last answer at a login that fails."""
+        """What appears at a login that fails, but for what comes and goes while auth takes its time."""
         with who.on_terminal("login", f"--proxy={who.proxy}", f"--user={who.name}", *words) as terminal:
             who.answer(terminal, password, code)
             self.assertEqual(terminal.ended(), 1)
-        return terminal.seen.decode()
+        return _WAITING.sub("", terminal.seen.decode())
 
     def unasked(self, who: Tsher, *words: str, **more: str) -> str:
         """The sentence with which a login fails before anything is asked."""
