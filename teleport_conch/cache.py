@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Collection, Sequence
 
 from attrs import frozen
 from twisted.application.service import Service
@@ -20,7 +19,7 @@ from teleport_conch.certs.public import PublicAuthority
 from teleport_conch.client.api import AuthClient
 from teleport_conch.client.backoff import Backoff, Jitter
 from teleport_conch.client.copy_on_disk import CopyOnDisk
-from teleport_conch.client.kinds import REMOVABLE, SERVERS, Resource, lasting, read
+from teleport_conch.client.mirrored import Kind, Mirrored
 from teleport_conch.errors import Compacted, ConnectionProblem, HostLocked, TeleportError
 from teleport_conch.resources.access_request import AccessRequest
 from teleport_conch.resources.cluster import ClusterConfig, ClusterName
@@ -40,9 +39,7 @@ LONGEST_WAIT_S = 10.0
 #: Seconds between two notes on disk of when auth was heard last.
 STAMP_S = 60.0
 
-_OF_PEOPLE = ("role", "user", "lock", "access_request", "cluster_name")
-
-_Kind = TypeVar("_Kind", bound=Resource)
+_OF_PEOPLE = frozenset(("role", "user", "lock", "access_request", "cluster_name"))
 
 
 @frozen
@@ -84,10 +81,7 @@ class Cache(Service):
         self._ttl_s = ttl_s
         self._backoff = Backoff(FIRST_WAIT_S, LONGEST_WAIT_S, jitter)
         self._cluster_name = cluster_name
-        self._disk = CopyOnDisk(backend, cluster_name)
-        self._known: dict[str, dict[str, Resource]] = {kind: {} for kind in kinds}
-        self._listed: dict[str, tuple[Resource, ...]] = {}
-        self._unconfirmed: set[tuple[str, str]] = set()
+        self._mirrored = Mirrored(kinds, CopyOnDisk(backend, cluster_name))
         self._heard_at: float | None = None
         self._stamped_at = 0.0
         self._callbacks: dict[str, list[Callable[[], None]]] = {kind: [] for kind in kinds}
@@ -107,14 +101,14 @@ class Cache(Service):
 
     def configuration(self) -> ClusterConfig:
         """The last one that was heard of, however long ago: it lets nobody in."""
-        return self._one(self._ever("cluster_config", ClusterConfig), "the configuration of the cluster")
+        return self._one(self._mirrored.all("cluster_config", ClusterConfig), "the configuration of the cluster")
 
     def preference(self) -> AuthPreference:
         return self._one(self._all("cluster_auth_preference", AuthPreference), "how people log in")
 
     def cluster_name(self) -> ClusterName:
         """It never changes, so that it is as good as ever."""
-        return self._one(self._ever("cluster_name", ClusterName), "the name of the cluster")
+        return self._one(self._mirrored.all("cluster_name", ClusterName), "the name of the cluster")
 
     @property
     def away_s(self) -> float:
@@ -131,9 +125,9 @@ class Cache(Service):
 
         :raises ConnectionProblem: it never was.
         """
-        users = [each for each in self._ever("cert_authority", PublicAuthority) if each.kind == "user"]
+        users = [each for each in self._mirrored.all("cert_authority", PublicAuthority) if each.kind == "user"]
         authority = self._one(users, "the user authority")
-        locks = Locks(self._ever("lock", Lock))
+        locks = Locks(self._mirrored.all("lock", Lock))
         return Emergency(authority.ssh_keys, Known(self.cluster_name().cluster_name, locks=locks))
 
     def roles(self) -> tuple[Role, ...]:
@@ -190,27 +184,22 @@ class Cache(Service):
         for each in self._waiting:
             each.cancel()
         self._stamp()
-        return Deferred.fromCoroutine(self._disk.flush())
+        return Deferred.fromCoroutine(self._mirrored.disk.flush())
 
     async def leave_disk(self) -> None:
         """Goes on in memory only, as the copy on disk is another process's from now on."""
         self._stamp()
-        await self._disk.flush()
-        self._disk = CopyOnDisk(MemoryBackend(self._reactor), self._cluster_name)
+        await self._mirrored.disk.flush()
+        self._mirrored.disk = CopyOnDisk(MemoryBackend(self._reactor), self._cluster_name)
 
     # What is known.
 
-    def _all(self, kind: str, type_: type[_Kind]) -> tuple[_Kind, ...]:
+    def _all(self, kind: str, type_: type[Kind]) -> tuple[Kind, ...]:
         if not self._is_fresh():
             raise ConnectionProblem(self._why_nothing())
-        return self._ever(kind, type_)
+        return self._mirrored.all(kind, type_)
 
-    def _ever(self, kind: str, type_: type[_Kind]) -> tuple[_Kind, ...]:
-        if kind not in self._listed:
-            self._listed[kind] = tuple(value for _, value in sorted(self._known.get(kind, {}).items()))
-        return tuple(each for each in self._listed[kind] if isinstance(each, type_))
-
-    def _one(self, found: Sequence[_Kind], what: str) -> _Kind:
+    def _one(self, found: Sequence[Kind], what: str) -> Kind:
         if self._heard_at is None:
             raise ConnectionProblem(self._why_nothing())
         if not found:
@@ -269,16 +258,16 @@ class Cache(Service):
         if what == "init":
             changed = self._begin(line.get("items"))
         elif what == "put":
-            changed = self._put(line.get("resource"))
+            changed = self._mirrored.put(line.get("resource"))
         elif what == "delete":
-            changed = self._delete(fields.text("kind", max_chars=64), fields.text("name", max_chars=255))
+            changed = self._mirrored.delete(fields.text("kind", max_chars=64), fields.text("name", max_chars=255))
         elif what == "heartbeat":
-            changed = self._drop_unconfirmed()
+            changed = self._mirrored.confirmed()
         elif what == "compacted":
             raise Compacted("The auth server does not keep the changes since; a new snapshot is due.")
         self._heard(changed)
 
-    def _heard(self, changed: Iterable[str]) -> None:
+    def _heard(self, changed: Collection[str]) -> None:
         self._heard_at = self._reactor.seconds()
         if self._heard_at - self._stamped_at >= STAMP_S:
             self._stamp()
@@ -293,67 +282,19 @@ class Cache(Service):
     def _stamp(self) -> None:
         if self._heard_at is not None:
             self._stamped_at = self._heard_at
-            self._disk.heard(self._heard_at)
+            self._mirrored.disk.heard(self._heard_at)
 
     def _begin(self, items: object) -> set[str]:
-        """A snapshot: what it lacks is gone, at once or, of servers, once the first heartbeat has come."""
-        if not isinstance(items, list):
-            raise ConnectionProblem("The auth server sent a snapshot that is not a list.")
-        self._unconfirmed = {(kind, name) for kind, names in self._known.items() for name in names}
-        changed = {kind for item in items for kind in self._put(item)}
-        changed |= self._drop([each for each in self._unconfirmed if each[0] not in SERVERS])
+        changed = self._mirrored.begin(items)
         self._backoff.reset()
         self._said = ""
         self._locked = None
         self.live = True
         return changed
 
-    def _put(self, resource: object) -> set[str]:
-        try:
-            kind, name, value = read(resource)
-        except TeleportError as reason:
-            self._log.error("Auth sent a resource that cannot be read: {reason}", reason=reason.sentence)
-            return self._forget(resource)
-        if kind not in self._known:
-            return set()
-        self._unconfirmed.discard((kind, name))
-        before = self._known[kind].get(name)
-        if before == value:
-            return set()
-        self._known[kind][name] = value
-        if before is None or lasting(before) != lasting(value):
-            self._disk.keep(kind, name, resource)
-        return {kind}
-
-    def _forget(self, resource: object) -> set[str]:
-        """What a role said before it cannot be read any more does not hold: nobody has it from now on."""
-        role = resource if isinstance(resource, Mapping) and resource.get("kind") == "role" else {}
-        metadata = role.get("metadata")
-        name = metadata.get("name") if isinstance(metadata, Mapping) else None
-        return self._drop([("role", name)]) if isinstance(name, str) else set()
-
-    def _delete(self, kind: str, name: str) -> set[str]:
-        if kind not in REMOVABLE:
-            raise Compacted(f"A resource of the kind {kind} was deleted; a new snapshot tells what is left.")
-        return self._drop([(kind, name)])
-
-    def _drop_unconfirmed(self) -> set[str]:
-        return self._drop(list(self._unconfirmed))
-
-    def _drop(self, gone: Iterable[tuple[str, str]]) -> set[str]:
-        changed = set()
-        for kind, name in gone:
-            self._unconfirmed.discard((kind, name))
-            if self._known.get(kind, {}).pop(name, None) is not None:
-                self._disk.drop(kind, name)
-                changed.add(kind)
-        return changed
-
-    def _tell(self, changed: Iterable[str]) -> None:
-        for kind in changed:
-            self._listed.pop(kind, None)
-            if kind in _OF_PEOPLE:
-                self._known_people = None
+    def _tell(self, changed: Collection[str]) -> None:
+        if not _OF_PEOPLE.isdisjoint(changed):
+            self._known_people = None
         for callback in [callback for kind in changed for callback in self._callbacks[kind]]:
             try:
                 callback()
@@ -361,16 +302,7 @@ class Cache(Service):
                 self._log.failure("A listener for changes of the cluster failed.")
 
     async def _load(self) -> None:
-        heard_at, resources = await self._disk.load()
-        for resource in resources:
-            try:
-                kind, name, value = read(resource)
-            except TeleportError as reason:
-                self._log.warn("The copy on disk holds what cannot be read: {reason}", reason=reason.sentence)
-                continue
-            if kind in self._known:
-                self._known[kind][name] = lasting(value)
-        self._heard_at = heard_at
+        self._heard_at, found = await self._mirrored.load()
         if self._is_usable():
             self._wake()
-            self._tell([kind for kind, known in self._known.items() if known])
+            self._tell(found)

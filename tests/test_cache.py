@@ -353,6 +353,15 @@ class LineTests(CacheTestCase):
             self.feed.send(type="put", revision=2, resource={**dev().to_json(), "spec": {"future": 1}})
             await self.until(lambda: self.cache.roles() == ())
 
+    async def test_unreadable_request(self) -> None:
+        """So with an access request: it lends nothing any more."""
+        self.feed.snapshot(NAME, LENT.to_json())
+        await self.until(lambda: self.cache.live)
+        self.assertEqual(list(self.cache.known().directory.requests), [LENT.name])
+        with capturedLogs():
+            self.feed.send(type="put", revision=2, resource={**LENT.to_json(), "spec": {"future": 1}})
+            await self.until(lambda: not self.cache.known().directory.requests)
+
     async def test_compacted(self) -> None:
         """A watch that cannot go on begins anew."""
         self.feed.snapshot(NAME)

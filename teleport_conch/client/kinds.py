@@ -36,6 +36,8 @@ READERS: Mapping[str, Callable[[object], Resource]] = {
 SERVERS = ("node", "proxy")
 REMOVABLE = (*SERVERS, "role", "user", "lock", "access_request")
 """The kinds of which one can be removed while the cluster goes on."""
+GRANTING = ("role", "access_request")
+"""The kinds by which somebody may do something."""
 
 
 def read(resource: object) -> tuple[str, str, Resource]:
