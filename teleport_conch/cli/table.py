@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TextIO
 
@@ -9,6 +10,8 @@ from teleport_conch.cli.colour import BOLD, painted
 
 #: Characters that the narrowest column takes, the space after it included.
 MIN_WIDTH = 5
+#: Characters that are left of a cell however narrow the terminal is.
+MIN_CUT_WIDTH = 16
 
 
 def inert(text: str) -> str:
@@ -31,6 +34,32 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], stream: TextIO 
     widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
     heads, *lines = _aligned([columns, ["-" * width for width in widths], *cells])
     return _text([painted(heads, BOLD, stream), *lines])
+
+
+def terminal_width(stream: TextIO) -> int | None:
+    """How many columns the terminal has; None where the output goes elsewhere."""
+    return shutil.get_terminal_size().columns if stream.isatty() else None
+
+
+def fitted(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], cut: int, width: int | None
+) -> Sequence[Sequence[str]]:
+    """The rows with the cells of one column cut where a line would be longer than the terminal is wide.
+
+    :param cut: which column, counted from 0: one that says more than is needed to tell the rows apart.
+    :param width: of the terminal; None where there is none, and nothing is cut.
+    """
+    cells = [[inert(cell) for cell in row] for row in rows]
+    if width is None:
+        return cells
+    others = [column for at, column in enumerate(zip(columns, *cells, strict=True)) if at != cut]
+    used = sum(max(MIN_WIDTH, *(len(cell) + 1 for cell in column)) for column in others)
+    left = max(MIN_CUT_WIDTH, width - used - (cut < len(columns) - 1))
+    return [[_cut(cell, left) if at == cut else cell for at, cell in enumerate(row)] for row in cells]
+
+
+def _cut(cell: str, width: int) -> str:
+    return cell if len(cell) <= width else f"{cell[: width - 1]}…"
 
 
 def headless(rows: Iterable[Sequence[str]]) -> str:

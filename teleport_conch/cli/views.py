@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 
 from teleport_conch.access.roles import Role
 from teleport_conch.cli.instants import moment, rfc822, span
-from teleport_conch.cli.table import inert, pairs, table
+from teleport_conch.cli.table import fitted, inert, pairs, table, terminal_width
 from teleport_conch.resources.access_request import AccessRequest
 from teleport_conch.resources.bot import Bot
 from teleport_conch.resources.lock import Lock
@@ -58,7 +59,15 @@ def node_table(nodes: Sequence[Server], now: float) -> str:
         for node in nodes
     ]
     notes = "".join(_unreachable(node) for node in nodes if node.presence.unreachable)
-    return table(columns, rows) + (f"\n{notes}" if notes else "")
+    return _fitting(columns, rows, "Labels") + (f"\n{notes}" if notes else "")
+
+
+def _fitting(columns: Sequence[str], rows: Sequence[Sequence[str]], cut: str) -> str:
+    """A table that fits the terminal on which it is shown; elsewhere nothing of it is missing.
+
+    :param cut: the column that gives way.
+    """
+    return table(columns, fitted(columns, rows, columns.index(cut), terminal_width(sys.stdout)))
 
 
 def _unreachable(node: Server) -> str:
@@ -184,7 +193,7 @@ def session_table(sessions: Sequence[ActiveSession], now: float) -> str:
 
 def event_table(events: Sequence[Mapping[str, object]]) -> str:
     columns = ("Time", "Code", "Event", "User", "Login", "Node", "Details")
-    return table(columns, [_event_cells(event) for event in events])
+    return _fitting(columns, [_event_cells(event) for event in events], "Details")
 
 
 def _event_cells(event: Mapping[str, object]) -> Sequence[str]:

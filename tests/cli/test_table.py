@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from teleport_conch.cli.table import headless, inert, pairs, table
+from teleport_conch.cli.table import fitted, headless, inert, pairs, table
 
 
 class TableTests(SynchronousTestCase):
@@ -24,6 +24,16 @@ class TableTests(SynchronousTestCase):
     def test_without_rows(self) -> None:
         """A table of nothing shows its columns."""
         self.assertEqual(table(("Name", "Value"), []), "Name Value\n---- -----\n")
+
+    def test_fitted(self) -> None:
+        """One column gives way to the width of the terminal, to some letters at least, wherever it stands."""
+        heads, rows = ("Name", "Labels", "State"), [("web1", "env=prod,role=web,zone=a", "online")]
+        self.assertEqual(fitted(heads, rows, 1, None), [list(rows[0])])
+        for width, line in ((80, "web1 env=prod,role=web,zone=a online"), (31, "web1 env=prod,role=web… online")):
+            lines = table(heads, fitted(heads, rows, 1, width)).splitlines()
+            self.assertEqual(lines[2], line)
+            self.assertLessEqual(max(map(len, lines)), width)
+        self.assertIn(" env=prod,role=w… ", table(heads, fitted(heads, rows, 1, 5)))
 
     def test_headless(self) -> None:
         """Rows only, aligned."""

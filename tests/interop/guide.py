@@ -49,6 +49,8 @@ _TOKEN = re.compile(r"--token=([0-9a-f]{32})|^ +([0-9a-f]{32})$", re.MULTILINE)
 _REFERENCE = re.compile(r"reference ([0-9a-z]{8})")
 _LOCK = re.compile(r"lock/([0-9a-f-]{36})")
 _REQUEST = re.compile(r"^([0-9a-f-]{36})$", re.MULTILINE)
+WIDTH = "200"
+"""Columns of the terminal on which the pages are typed: no table is cut there."""
 _STANDING_FOR = {"REQUEST": _REQUEST, "PIN": _PIN, "TOKEN": _TOKEN, "REF": _REFERENCE, "LOCK": _LOCK, "LINK": _LINK}
 """What words of a page stand for: what was printed last of this form."""
 
@@ -200,7 +202,8 @@ class Reader:
         words = self.world[machine].words(("/bin/bash", "-c", line))
         pid, terminal = pty.fork()
         if pid == 0:
-            os.execvpe(words[0], words, environment(HOME=self.world[machine].home, TERM="dumb"))  # noqa: S606 - words, and no shell
+            variables = {"HOME": self.world[machine].home, "TERM": "dumb", "COLUMNS": WIDTH}
+            os.execvpe(words[0], words, environment(**variables))  # noqa: S606 - words, and no shell
         said, last, answered = b"", time.monotonic() + DEADLINE_S * 2, 0
         with suppress(OSError):  # which is how a terminal ends
             while time.monotonic() < last:

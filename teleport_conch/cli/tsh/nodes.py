@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from argparse import Namespace
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +10,7 @@ from typing import TextIO
 
 from twisted.internet.interfaces import IReactorTime
 
-from teleport_conch.cli.table import inert, table
+from teleport_conch.cli.table import fitted, inert, table, terminal_width
 from teleport_conch.cli.tsh.calls import with_auth
 from teleport_conch.cli.tsh.destination import parse_labels
 from teleport_conch.cli.tsh.prompts import progress
@@ -21,7 +20,6 @@ from teleport_conch.resources.server import Server
 
 LABELS_IN_LINE = 2
 """How many labels stand in one line of the table, as Teleport's has it."""
-MIN_LABELS_WIDTH = 16
 
 
 def listing(arguments: Namespace) -> None:
@@ -36,18 +34,13 @@ def listing(arguments: Namespace) -> None:
             return await matching(client, wanted, arguments.search)
 
     nodes = with_auth(arguments, login, ask)
-    print(shown(nodes, arguments.format, arguments.verbose, _width(sys.stdout)), end="")
+    print(shown(nodes, arguments.format, arguments.verbose, terminal_width(sys.stdout)), end="")
 
 
 async def matching(client: AuthClient, labels: Mapping[str, str], search: str = "") -> Sequence[Server]:
     """The nodes with all of these labels that somebody may log in to, sorted by their names."""
     found = await client.nodes(labels, search)
     return sorted(found, key=lambda node: (node.hostname, node.name))
-
-
-def _width(stream: TextIO) -> int | None:
-    """How many columns the terminal has; None where the output goes elsewhere."""
-    return shutil.get_terminal_size().columns if stream.isatty() else None
 
 
 def shown(nodes: Sequence[Server], form: str, verbose: bool, width: int | None) -> str:
@@ -65,13 +58,13 @@ def shown(nodes: Sequence[Server], form: str, verbose: bool, width: int | None) 
 
 def verbose_table(nodes: Sequence[Server], stream: TextIO) -> str:
     """What ``tsh ls -v`` shows of them, for a stream."""
-    return _table(nodes, True, _width(stream), stream)
+    return _table(nodes, True, terminal_width(stream), stream)
 
 
 def _table(nodes: Sequence[Server], verbose: bool, width: int | None, stream: TextIO) -> str:
     heads = ("Node Name", "Node ID", "Address", "Labels") if verbose else ("Node Name", "Address", "Labels")
     rows = [row for node in nodes for row in _rows(node, verbose)]
-    return table(heads, _fitted(heads, rows, width), stream)
+    return table(heads, fitted(heads, rows, len(heads) - 1, width), stream)
 
 
 def _rows(node: Server, verbose: bool) -> Iterable[tuple[str, ...]]:
@@ -82,12 +75,3 @@ def _rows(node: Server, verbose: bool) -> Iterable[tuple[str, ...]]:
     own = (node.hostname, node.name, node.addr) if verbose else (node.hostname, node.addr)
     yield (*own, lines[0])
     yield from (("",) * len(own) + (line,) for line in lines[1:])
-
-
-def _fitted(heads: Sequence[str], rows: Sequence[tuple[str, ...]], width: int | None) -> Sequence[tuple[str, ...]]:
-    """The same with labels cut where the line would be longer than the terminal is wide."""
-    if width is None:
-        return rows
-    others = zip(heads[:-1], *(row[:-1] for row in rows), strict=True)
-    left = max(MIN_LABELS_WIDTH, width - sum(max(map(len, column)) + 1 for column in others))
-    return [(*row[:-1], row[-1] if len(row[-1]) <= left else row[-1][: left - 1] + "…") for row in rows]
