@@ -100,6 +100,10 @@ class Directory:
         of_user = (each.name for each in self.requests.values() if each.user == user)
         return tuple(sorted(each for each in of_user if not self.why_not(user, each, now)))
 
+    def lent_now(self, user: str, now: float) -> tuple[Role, ...]:
+        """All that requests lend to a user, whatever certificate names it."""
+        return self.lent_to(user, self.in_force(user, now), now)
+
     def why_not(self, user: str, request_id: str, now: float) -> str:
         """Why an access request does not count for somebody; empty where it does."""
         known = self.users.get(user)

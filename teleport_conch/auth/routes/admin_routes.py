@@ -112,7 +112,7 @@ def _add_certificates(gate: Gate, cluster: Cluster, guards: Guards) -> None:
             ttl_s=fields.number("ttl", default=0.0),
         )
         roles, traits = good_for(cluster, request)
-        guards.signs(call, "user_cert", roles, traits)
+        guards.signs(call, "user_cert", roles, traits, request.name)
         is_person = call.known.identity.kind == "user"
         if is_person:
             request = evolve(request, ttl_s=lasting(request.ttl_s, roles, call.known, call.now))

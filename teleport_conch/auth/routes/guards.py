@@ -69,16 +69,23 @@ class Guards:
     def gives(self, call: Call, before: User | None, after: User | None) -> None:
         """
         :param before: None also where the caller would get a way to log in as the user.
-        :raises NotHeld: the caller does not hold what ``after`` has and ``before`` has not.
+        :raises NotHeld: the caller does not hold what ``after`` has and ``before`` has not, or what access requests
+            lend to the one and not to the other.
         """
         self._check_given(call, "user", self._person(before), self._person(after))
+        if after is not None and (lent := self._cluster.directory.lent_now(after.name, call.now)):
+            self._check_given(call, "user", self._person(before, lent), self._person(after, lent))
 
-    def signs(self, call: Call, kind: str, roles: Iterable[Role], traits: Traits) -> None:
+    def signs(self, call: Call, kind: str, roles: Iterable[Role], traits: Traits, name: str = "") -> None:
         """
         :param kind: of the certificate, which somebody with these roles and traits will have.
+        :param name: of a person who may have in a further one what access requests lend.
         :raises NotHeld: the caller does not hold what it would be good for.
         """
-        self._check_given(call, kind, None, Person(tuple(roles), traits))
+        known, user = tuple(roles), self._cluster.users.usable(name)
+        self._check_given(call, kind, None, Person(known, traits))
+        if user is not None and (lent := self._cluster.directory.lent_now(name, call.now)):
+            self._check_given(call, kind, None, Person((*known, *lent), user.traits))
 
     def names_host(self, call: Call, principals: Iterable[str]) -> None:
         """
@@ -132,11 +139,11 @@ class Guards:
         locks = _after(self._cluster.locks.shelf.values, change)
         self._check_way_in(change.call, evolve(self._state(), locks=Locks(tuple(locks.values()))))
 
-    def _person(self, user: User | None) -> Person | None:
+    def _person(self, user: User | None, lent: Iterable[Role] = ()) -> Person | None:
         if user is None:
             return None
         known = self._cluster.roles
-        return Person(tuple(known[role] for role in user.roles if role in known), user.traits)
+        return Person((*(known[role] for role in user.roles if role in known), *lent), user.traits)
 
     def _check_not_used(self, name: str) -> None:
         users = self._cluster.users.shelf.values.values()

@@ -11,6 +11,7 @@ from operator import attrgetter
 
 from teleport_conch.access.directory import Claims
 from teleport_conch.access.roles import Role
+from teleport_conch.access.templates import Traits
 from teleport_conch.auth.cluster import Cluster
 from teleport_conch.auth.emitting import Emit
 from teleport_conch.auth.people.people_certificates import Issued, Wanted
@@ -20,7 +21,7 @@ from teleport_conch.auth.routes.calls import Answer, Call, Encoded, Needs
 from teleport_conch.auth.routes.gate import Gate
 from teleport_conch.auth.routes.guards import Guards
 from teleport_conch.auth.state.storing import encode_with
-from teleport_conch.errors import BadParameter
+from teleport_conch.errors import AccessDenied, BadParameter
 from teleport_conch.resources.access_request import MAX_ID_CHARS, MAX_IDS
 from teleport_conch.resources.fields import Fields
 
@@ -200,14 +201,26 @@ def _keys(fields: Fields) -> tuple[str, str, float]:
 def _lent(cluster: Cluster, call: Call, fields: Fields) -> tuple[Role, ...]:
     """What the access requests lend that the call names, and those of its certificate that count still.
 
-    :raises AccessDenied: one that it names does not count.
+    They are filled in with the traits of the certificate, and who approved looked at those of the user.
+
+    :raises AccessDenied: one that it names does not count, or the user has other traits than the certificate.
     """
     identity, directory = call.known.identity, cluster.directory
     still = (each for each in identity.requests if not directory.why_not(identity.name, each, call.now))
     ids = dict.fromkeys((*still, *fields.texts("requests", MAX_IDS, max_chars=MAX_ID_CHARS)))
     if len(ids) > MAX_IDS:
         raise BadParameter(f"A certificate has the roles of at most {MAX_IDS} access requests; log in again.")
-    return directory.lent_to(identity.name, ids, call.now)
+    lent = directory.lent_to(identity.name, ids, call.now)
+    if lent and _filled(cluster.users.get(identity.name).traits) != _filled(identity.traits):
+        raise AccessDenied(
+            "Your certificate has other traits than you have now, so nothing is lent by it: log in again."
+        )
+    return lent
+
+
+def _filled(traits: Traits) -> Traits:
+    """The traits that say something."""
+    return {name: values for name, values in traits.items() if values}
 
 
 def _answer(cluster: Cluster, name: str, issued: Issued, more: Mapping[str, object] | None = None) -> Answer:

@@ -90,7 +90,7 @@ def _of_user(cluster: Cluster, question: Question, now: float) -> tuple[Caller, 
     """
     user, directory = cluster.users.get(question.user), cluster.directory
     own = tuple(cluster.roles[role] for role in user.roles if role in cluster.roles)
-    lent = directory.lent_to(user.name, directory.in_force(user.name, now), now)
+    lent = directory.lent_now(user.name, now)
     caller = Caller(user.name, "user", (*own, *lent), (question.login,), user.traits, cluster=cluster.name)
     outside = []
     if not user.in_force_at(now):

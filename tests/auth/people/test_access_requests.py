@@ -385,9 +385,10 @@ class CertificateTests(RequestTestCase):
 
     def test_no_login_of_others(self) -> None:
         """A certificate with some of the person's logins gets those of the request, and no others of the person's."""
-        name = self.approved("dba")
+        name, traits = self.approved("dba"), {"logins": ("alice", "other")}
+        self.now(self.cluster.users.shelf.replace(evolve(self.cluster.users.get("alice"), traits=traits)))
         narrow = self.person("alice", "dev")
-        identity = evolve(narrow.identity, principals=("other",), traits={"logins": ("alice", "other")})
+        identity = evolve(narrow.identity, principals=("other",), traits=traits)
         self.assertEqual(self.ssh(self.renew(self.peer_of(identity), name)).principals, ("other", "postgres"))
 
     def test_refused(self) -> None:
