@@ -18,7 +18,7 @@ MAX_LOGINS = 256
 MAX_LOGIN_CHARS = 1024
 MAX_RULES = 256
 MAX_REPLACEMENTS = 16
-"""In logins and labels together: each takes its time for each value of a trait."""
+"""In logins, labels and annotations together: each takes its time for each value of a trait."""
 
 _ByVerb = Mapping[tuple[str, str], tuple[Rule, ...]]
 
@@ -105,9 +105,10 @@ class Conditions:
             labels = fields.child("node_labels")
             selector = LabelSelector.from_json(labels.raw(), labels.where)
         values = (value for _, each in selector.pairs for value in each)
-        _check_replacements(fields.where, (*logins, *values))
-        rules = tuple(map(Rule.from_json, fields.children("rules", max_items=MAX_RULES)))
-        return cls(logins, selector, rules, request_of(fields))
+        rules, request = tuple(map(Rule.from_json, fields.children("rules", max_items=MAX_RULES))), request_of(fields)
+        annotations = (value for each in request.annotations.values() for value in each)
+        _check_replacements(fields.where, (*logins, *values, *annotations))
+        return cls(logins, selector, rules, request)
 
 
 def _check_replacements(where: str, texts: Iterable[str]) -> None:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from attrs import Factory, field, frozen
 
-from teleport_conch.access.labels import is_expression, parse_pattern
+from teleport_conch.access.labels import MAX_EXPRESSIONS, is_expression, parse_pattern
 from teleport_conch.access.options import check_keys
 from teleport_conch.access.role_patterns import Mapped, Matches, parse_mapping, parse_role_pattern
 from teleport_conch.access.rules import OWN_RECORDS, Rule
-from teleport_conch.access.templates import Traits, is_template, parse_template
+from teleport_conch.access.templates import Template, Traits, is_template, parse_template
+from teleport_conch.errors import BadParameter
 from teleport_conch.resources.access_request import Annotations, read_annotations
 from teleport_conch.resources.fields import Fields
 
 MAX_PATTERNS = 64
 """Of roles, on one side of a role and in one entry of ``claims_to_roles``."""
 MAX_CLAIMS = 64
+MAX_MAPPED = 64
+"""Names with ``$1`` in them, of all claims of one side together: each takes its time for each value of a trait."""
 MAX_PATTERN_CHARS = 1024
 MAX_CLAIM_CHARS = 64
 
@@ -83,6 +86,14 @@ class Claim:
         )
 
 
+def _annotated(side: Requests) -> tuple[tuple[str, str | Template], ...]:
+    pairs = ((name, value) for name, values in side.annotations.items() for value in values)
+    return tuple(
+        (name, parse_template(value, f"{side.where}.annotations.{name}") if is_template(value) else value)
+        for name, value in pairs
+    )
+
+
 def _patterns(side: Requests) -> tuple[Matches, ...]:
     return tuple(parse_role_pattern(text, f"{side.where}.roles[{at}]") for at, text in enumerate(side.roles))
 
@@ -102,6 +113,9 @@ class Requests:
     _patterns: tuple[Matches, ...] = field(
         init=False, eq=False, repr=False, default=Factory(_patterns, takes_self=True)
     )
+    _annotated: tuple[tuple[str, str | Template], ...] = field(
+        init=False, eq=False, repr=False, default=Factory(_annotated, takes_self=True)
+    )
 
     def __bool__(self) -> bool:
         return bool(self.roles or self.claims)
@@ -114,9 +128,11 @@ class Requests:
 
     def annotated(self, traits: Traits) -> Iterator[tuple[str, str]]:
         """The annotations, templates filled in."""
-        for name, values in self.annotations.items():
-            for value in values:
-                yield from ((name, each) for each in _filled(value, traits))
+        for name, value in self._annotated:
+            if isinstance(value, Template):
+                yield from ((name, f"{value.prefix}{each}{value.suffix}") for each in value.values(traits))
+            else:
+                yield name, value
 
     def rules_about(self, verb: str, kind: str) -> tuple[Rule, ...]:
         """What whoever may ask may do with requests of their own."""
@@ -135,28 +151,25 @@ class Requests:
     def from_json(cls, fields: Fields) -> Requests:
         """:raises BadParameter: an unknown key, or a value that is wrong."""
         check_keys(fields, ("roles", "claims_to_roles", "annotations"), {})
-        annotations = read_annotations(fields, "annotations")
-        for name, values in annotations.items():
-            _check_templates(values, f"{fields.where}.annotations.{name}")
-        return cls(
-            fields.texts("roles", MAX_PATTERNS, MAX_PATTERN_CHARS),
-            tuple(map(Claim.from_json, fields.children("claims_to_roles", MAX_CLAIMS))),
-            annotations,
-            fields.where,
-        )
+        roles = fields.texts("roles", MAX_PATTERNS, MAX_PATTERN_CHARS)
+        claims = fields.children("claims_to_roles", MAX_CLAIMS)
+        _check_count(fields.where, (*roles, *(text for claim in claims for text in _texts(claim))))
+        return cls(roles, tuple(map(Claim.from_json, claims)), read_annotations(fields, "annotations"), fields.where)
 
 
-def _check_templates(values: tuple[str, ...], where: str) -> None:
-    for value in values:
-        if is_template(value):
-            parse_template(value, where)
+def _texts(claim: Fields) -> tuple[str, ...]:
+    """What has to be compiled of a claim."""
+    value = claim.text("value", max_chars=MAX_PATTERN_CHARS)
+    return value, *claim.texts("roles", MAX_PATTERNS, MAX_PATTERN_CHARS)
 
 
-def _filled(value: str, traits: Traits) -> tuple[str, ...]:
-    if not is_template(value):
-        return (value,)
-    template = parse_template(value, "annotations")
-    return tuple(f"{template.prefix}{each}{template.suffix}" for each in template.values(traits))
+def _check_count(where: str, texts: Iterable[str]) -> None:
+    """Before any is compiled, as every host of the cluster does."""
+    every = tuple(texts)
+    if sum(is_expression(text) or is_template(text) for text in every) > MAX_EXPRESSIONS:
+        raise BadParameter(f"{where} has more than {MAX_EXPRESSIONS} regular expressions.")
+    if sum(map(_is_mapped, every)) > MAX_MAPPED:
+        raise BadParameter(f"{where} has more than {MAX_MAPPED} names with a $ in them.")
 
 
 NO_REQUESTS = Requests()

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 
 from teleport_conch.access.labels import is_expression, parse_pattern
 from teleport_conch.access.pattern import compile_expression
 from teleport_conch.access.replacing import compile_replacement
 from teleport_conch.access.scanning import Scanner
-from teleport_conch.access.templates import in_braces, is_template
+from teleport_conch.access.templates import MAX_REMEMBERED_VALUES, in_braces, is_template
 from teleport_conch.errors import BadParameter
 
 Matches = Callable[[str], bool]
@@ -92,7 +93,7 @@ def parse_mapping(value: str, role: str, where: str) -> Mapped:
     """
     expression = value if is_expression(value) else f"^{'(.*)'.join(map(_literally, value.split(_ANYTHING)))}$"
     try:
-        return compile_replacement(f"^(?:{expression[1:-1]})$", role)
+        return lru_cache(MAX_REMEMBERED_VALUES)(compile_replacement(f"^(?:{expression[1:-1]})$", role))
     except BadParameter as wrong:
         raise BadParameter(f"{where}: {wrong.sentence}") from None
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from teleport_conch.access import role_patterns
 from teleport_conch.access.builtin import USER_ROLES
 from teleport_conch.access.conditions import Conditions
 from teleport_conch.access.decision import Action, Target
@@ -288,3 +289,37 @@ class OwnRequestTests(Decisions):
         denying = Role("no", deny=Conditions(rules=(Rule(("access_request",), ("*",)),)))
         caller = person(asking("dba"), denying)
         self.assert_denied(caller, Action("create", "access_request"), Target(user=caller.name))
+
+
+class CostTests(SynchronousTestCase):
+    """A role is read by every host, and looked at whenever somebody asks."""
+
+    def read(self, **request: object) -> str:
+        allow = {"allow": {"request": request}}
+        return str(self.assertRaises(BadParameter, Role.from_json, role_json(**allow)).sentence)
+
+    def test_expressions(self) -> None:
+        """All claims together have as many expressions as the labels of a side, refused before any is compiled."""
+        claims = [{"claim": "group", "value": "x", "roles": ["^(a$"] * 43}] * 3
+        self.assertIn("request has more than 128 regular expressions.", self.read(claims_to_roles=claims))
+
+    def test_mapped(self) -> None:
+        claims = [{"claim": "group", "value": "team-*", "roles": ["$1"] * 33}] * 2
+        self.assertIn("request has more than 64 names with a $ in them.", self.read(claims_to_roles=claims))
+
+    def test_annotations(self) -> None:
+        values = ['{{regexp.replace(external.team, "x", "y")}}'] * 9
+        self.assertIn("has more than 16 times regexp.replace", self.read(annotations={"a": values, "b": values}))
+
+    def test_once(self) -> None:
+        """What a value makes is worked out once, however many roles it is compared with."""
+        made: list[str] = []
+
+        def counted(text: str) -> str:
+            made.append(text)
+            return text
+
+        self.patch(role_patterns, "compile_replacement", lambda expression, role: counted)
+        role = asking(claims=(Claim("group", "team-*", ("$1",)),))
+        Asker("alice", (role,), TRAITS).all_of(KNOWN, NOW)
+        self.assertEqual(made, ["team-eu"])
