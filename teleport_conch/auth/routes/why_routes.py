@@ -74,7 +74,7 @@ def _changed(cluster: Cluster, call: Call, fields: Fields, before: State) -> Sta
 
     :raises BadParameter: a resource that is wrong, or of a kind of which plans know nothing.
     """
-    roles, people = dict(before.roles), dict(before.people)
+    roles, people, lent = dict(before.roles), dict(before.people), _lent(cluster, call.now)
     for resource in fields.children("resources", max_items=MAX_PLANNED_RESOURCES):
         kind = resource.text("kind")
         if kind == "role":
@@ -83,7 +83,7 @@ def _changed(cluster: Cluster, call: Call, fields: Fields, before: State) -> Sta
             roles[role.name] = role
         elif kind == "user":
             user = User.from_json(resource.raw())
-            people[user.name] = _person(user, _lent(cluster, call.now))
+            people[user.name] = _person(user, lent)
         else:
             raise BadParameter(f"{resource.where}.kind is {kind[:32]!a}; a plan is about roles and users.")
     for name in fields.texts("removed", max_items=MAX_PLANNED_RESOURCES):

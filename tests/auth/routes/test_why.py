@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from attrs import evolve
@@ -12,6 +13,7 @@ from teleport_conch.access.labels import LabelSelector
 from teleport_conch.access.roles import Role
 from teleport_conch.audit.event import build
 from teleport_conch.audit.log import EventLog
+from teleport_conch.auth.cluster import Cluster
 from teleport_conch.auth.events import Events
 from teleport_conch.auth.hosts.inventory import Inventory
 from teleport_conch.auth.limits import MAX_REMEMBERED_REFUSALS, REFUSALS_KEPT_S
@@ -175,6 +177,20 @@ class RequestTests(WhyTestCase):
         changed = {"resources": [evolve(ALICE, roles=("ops",)).to_json()], "removed": []}
         found = self.call(self.admin(), "POST", "/v1/plan", changed).body
         self.assertEqual((found["gained"], found["lost"]), ([], []))
+
+    def test_plan_of_many(self) -> None:
+        """What is lent is found once for a state, and not for each user of the plan."""
+        users = [User(f"user{number}", ("dev",)).to_json() for number in range(8)]
+        asked: list[float] = []
+        found = why_routes._lent
+
+        def counted(cluster: Cluster, now: float) -> Mapping[str, tuple[str, ...]]:
+            asked.append(now)
+            return found(cluster, now)
+
+        self.patch(why_routes, "_lent", counted)
+        self.assertEqual(self.call(self.admin(), "POST", "/v1/plan", {"resources": users}).status, 200)
+        self.assertEqual(len(asked), 2)
 
 
 class DenialTests(WhyTestCase):
