@@ -119,6 +119,23 @@ def check_letting_in(maker: Caller, host_roles: Iterable[str], now: float) -> No
         )
 
 
+def check_outlasting(maker: Caller, action: Action, until: float, now: float) -> None:
+    """
+    :param action: that makes something which is used later, maybe by others: a token, a certificate of a host.
+    :param until: when that ends, POSIX seconds.
+    :raises NotHeld: the maker may do it by an access request only, which is over before.
+    """
+    if until <= maker.lent_until:
+        return
+    lasting = evolve(maker, roles=tuple(role for role in maker.roles if not role.request))
+    if not explain(lasting, action, Target(), Facts(), now).allowed:
+        left = format_duration(float(max(0, int(maker.lent_until - now))))
+        raise NotHeld(
+            f"{maker} has {action.verb} on {action.kind} by an access request, which is over in {left}: ask for"
+            " nothing that lasts longer."
+        )
+
+
 def administers(caller: Caller, facts: Facts, now: float) -> bool:
     """Whether somebody may make and change roles and users, on no condition."""
     return all(explain(caller, action, Target(), facts, now).allowed for action in _ADMINISTRATION)

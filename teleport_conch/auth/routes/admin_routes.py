@@ -13,7 +13,9 @@ from teleport_conch.auth.emitting import Emit
 from teleport_conch.auth.events import Events
 from teleport_conch.auth.hosts.tokens import role_named
 from teleport_conch.auth.limits import (
+    EMERGENCY_CERTIFICATE_S,
     EVENTS_IN_ANSWER,
+    HOST_CERTIFICATE_S,
     MAX_EVENTS_IN_REQUEST,
     MAX_LOGINS,
     MAX_SESSIONS_IN_REQUEST,
@@ -54,10 +56,12 @@ def _add_tokens(gate: Gate, cluster: Cluster, guards: Guards, emit: Emit) -> Non
     async def create(call: Call) -> Answer:
         fields = Fields(call.body(), "token")
         wanted, ttl_s = _wanted(fields), fields.number("ttl", default=0.0) or TOKEN_TTL_S
+        ttl_s = ttl_s if wanted.expires_at is None else wanted.expires_at - cluster.clocks.wall()
         guards.lets_in(call, wanted.roles)
+        guards.outlasts(call, "create", "token", ttl_s)
         secret, token = await cluster.tokens.create(
             roles=wanted.roles,
-            ttl_s=ttl_s if wanted.expires_at is None else wanted.expires_at - cluster.clocks.wall(),
+            ttl_s=ttl_s,
             created_by=call.by,
             secret=fields.text("token", default="", max_chars=512),
             node_name=wanted.node_name,
@@ -72,6 +76,8 @@ def _add_tokens(gate: Gate, cluster: Cluster, guards: Guards, emit: Emit) -> Non
         fields = Fields(call.body(), "token")
         wanted, revision = _wanted(fields), fields.text("id", default="", max_chars=MAX_REVISION_DIGITS)
         guards.lets_in(call, wanted.roles)
+        if wanted.expires_at is not None:
+            guards.outlasts(call, "update", "token", wanted.expires_at - cluster.clocks.wall())
         changed = await cluster.tokens.replace(token, wanted, revision_of(revision))
         emit("token.update", _about(changed, call))
         return changed.to_json()
@@ -131,6 +137,7 @@ def _add_certificates(gate: Gate, cluster: Cluster, guards: Guards) -> None:
             ttl_s=fields.number("ttl", default=0.0),
         )
         guards.signs(call, "emergency_cert", (EMERGENCY,), {LOGINS_TRAIT: request.logins})
+        guards.outlasts(call, "create", "emergency_cert", request.ttl_s or EMERGENCY_CERTIFICATE_S)
         return {"cert": cluster.certificates.sign_emergency(request, call.by)}
 
     @gate.route("POST", "/v1/ca/host/certs", Needs("create", "host_cert"))
@@ -140,6 +147,7 @@ def _add_certificates(gate: Gate, cluster: Cluster, guards: Guards) -> None:
         key = fields.text("public_ssh_key", max_chars=MAX_KEY_CHARS)
         ttl_s = fields.number("ttl", default=0.0)
         guards.names_host(call, principals)
+        guards.outlasts(call, "create", "host_cert", ttl_s or HOST_CERTIFICATE_S)
         return {"cert": cluster.certificates.sign_host(principals, key, ttl_s, call.by)}
 
 

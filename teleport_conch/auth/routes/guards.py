@@ -12,11 +12,12 @@ from typing import TypeVar
 
 from attrs import define, evolve, frozen
 
-from teleport_conch.access.decision import Caller
+from teleport_conch.access.decision import Action, Caller
 from teleport_conch.access.escalation import (
     Everybody,
     Person,
     check_letting_in,
+    check_outlasting,
     check_person,
     check_role,
     check_way_in,
@@ -110,6 +111,17 @@ class Guards:
             check_letting_in(call.known.caller, host_roles, call.now)
         except NotHeld as reason:
             self._tell(call, "token", reason)
+            raise
+
+    def outlasts(self, call: Call, verb: str, kind: str, ttl_s: float) -> None:
+        """
+        :param ttl_s: for how long a token, or a certificate of a host, would be good.
+        :raises NotHeld: that is longer than an access request lends the right to make it.
+        """
+        try:
+            check_outlasting(call.known.caller, Action(verb, kind), call.now + ttl_s, call.now)
+        except NotHeld as reason:
+            self._tell(call, kind, reason)
             raise
 
     def lends(self, call: Call, request: AccessRequest) -> None:

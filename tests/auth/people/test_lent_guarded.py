@@ -11,7 +11,7 @@ from teleport_conch.access.rules import READ_WRITE, Rule
 from teleport_conch.auth.rules.callers import Peer
 from teleport_conch.resources.user import User
 from tests.auth.fixture import SSH_KEY, TLS_KEY
-from tests.auth.people.test_access_requests import DBA, RequestTestCase
+from tests.auth.people.test_access_requests import DBA, DEV, RequestTestCase
 
 DESK = Role(
     "desk",
@@ -69,3 +69,52 @@ class LentTests(RequestTestCase):
             self.renew(old, name), 403, "Your certificate has other traits than you have now, so nothing is lent by it"
         )
         self.assertEqual(self.renew(self.alice, name).status, 200)
+
+
+class OutlastingTests(RequestTestCase):
+    """Who may make tokens and certificates of hosts for two hours makes none for longer."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        maker = Conditions(rules=(Rule(("token", "host_cert", "emergency_cert"), ("create", "update")),))
+        self.now(self.cluster.roles.shelf.replace(evolve(DBA, allow=maker)))
+        request = self.approved("dba")
+        self.lent = self.person("alice", "dev", "dba", requests=(request,))
+        self.clock.advance(3600)
+
+    def test_tokens(self) -> None:
+        sentence = (
+            "user alice has create on token by an access request, which is over in 1h: ask for nothing that lasts"
+        )
+        self.assert_refused(self.call(self.lent, "POST", "/v1/tokens", {"roles": ["Node"], "ttl": 3601}), 403, sentence)
+        end = {"expires": self.clock.seconds() + 3601}
+        self.assert_refused(self.call(self.lent, "POST", "/v1/tokens", {"roles": ["Node"], **end}), 403, sentence)
+        made = self.call(self.lent, "POST", "/v1/tokens", {"roles": ["Node"], "ttl": 3600})
+        self.assertEqual(made.status, 200, made.body)
+        changed = self.call(self.lent, "PUT", f"/v1/tokens/{made.body['token']}", {"roles": ["Node"], **end})
+        self.assert_refused(changed, 403, "user alice has update on token by an access request")
+        [*_, event] = self.emitted.named("api.denied")
+        self.assertEqual((event.fields["kind"], event.fields["user"]), ("token", "alice"))
+
+    def test_hosts(self) -> None:
+        """Nor one that lasts for the usual 30 days."""
+        body = {"principals": ["db1"], "public_ssh_key": SSH_KEY}
+        sentence = "user alice has create on host_cert by an access request, which is over in 1h"
+        self.assert_refused(self.call(self.lent, "POST", "/v1/ca/host/certs", body), 403, sentence)
+        self.assertEqual(self.call(self.lent, "POST", "/v1/ca/host/certs", {**body, "ttl": 3600}).status, 200)
+
+    def test_emergencies(self) -> None:
+        """Nor one for emergencies, of which each login is held."""
+        own = evolve(DEV, allow=evolve(DEV.allow, logins=("root",), node_labels=EVERY_NODE))
+        self.now(self.cluster.roles.shelf.replace(own))
+        lent = self.person("alice", "dev", "dba", requests=self.lent.identity.requests)
+        body = {"name": "1", "addresses": ["192.0.2.1"], "public_ssh_key": SSH_KEY, "logins": ["root"]}
+        sentence = "user alice has create on emergency_cert by an access request"
+        self.assert_refused(self.call(lent, "POST", "/v1/ca/emergency/certs", body), 403, sentence)
+
+    def test_held(self) -> None:
+        """Who may do it at all times is not bound by what is lent beside it."""
+        own = evolve(DEV, allow=evolve(DEV.allow, rules=(Rule(("token",), ("create",)),)))
+        self.now(self.cluster.roles.shelf.replace(own))
+        lent = self.person("alice", "dev", "dba", requests=self.lent.identity.requests)
+        self.assertEqual(self.call(lent, "POST", "/v1/tokens", {"roles": ["Node"], "ttl": 7200}).status, 200)
