@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from twisted.internet.defer import Deferred
@@ -115,12 +115,10 @@ def _add_watch(gate: Gate, cluster: Cluster) -> None:
     @gate.route("GET", "/v1/watch", Needs("read", "watch"), streams=True)
     async def watch(call: Call) -> Answer:
         kinds = check_kinds([kind for kind in call.query("kinds").split(",") if kind])
-        for kind in kinds:
-            if not call.may("list", kind, Target()):
-                raise AccessDenied(f"{call.known.caller} is not authorized to list {kind}: access denied")
+        _check_may_list(call, kinds)
         after = _revision(call.query("after", "0"))
         stream = WatchStream(
-            cluster.clocks, cluster.feed, kinds, call.request.write, lambda: _still_welcome(gate, call)
+            cluster.clocks, cluster.feed, kinds, call.request.write, lambda: _still_welcome(gate, cluster, call, kinds)
         )
         caller = str(call.known.caller)
         place = watching.setdefault(caller, InProgress(WATCHES_PER_CALLER, "watches of this caller"))
@@ -145,11 +143,21 @@ async def _send(gate: Gate, call: Call, stream: WatchStream, after: int) -> None
             call.request.unregisterProducer()
 
 
-def _still_welcome(gate: Gate, call: Call) -> None:
-    """A watch outlives changes of who its caller is: the certificate ends, the host is removed, or it is locked."""
-    peer = gate.peer(call.request)
-    gate.registered(peer)
-    gate.decide(peer, Needs("read", "watch"), {}, address_of(call.request))
+def _still_welcome(gate: Gate, cluster: Cluster, call: Call, kinds: Sequence[str]) -> None:
+    """A watch outlives changes of who its caller is, and of what that may see: the certificate ends, the host is
+    removed, or it is locked, or what an access request lent is over.
+    """
+    peer, address = gate.peer(call.request), address_of(call.request)
+    registration = gate.registered(peer)
+    gate.decide(peer, Needs("read", "watch"), {}, address)
+    _check_may_list(Call(call.request, peer, registration, address, cluster.clocks.wall()), kinds)
+
+
+def _check_may_list(call: Call, kinds: Sequence[str]) -> None:
+    """:raises AccessDenied: one of the kinds is not for the caller."""
+    for kind in kinds:
+        if not call.may("list", kind, Target()):
+            raise AccessDenied(f"{call.known.caller} is not authorized to list {kind}: access denied")
 
 
 def _revision(text: str) -> int:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from attrs import evolve
+from treq.testing import RequestTraversalAgent
+from twisted.internet.defer import Deferred
+from twisted.web.client import readBody
 
 from teleport_conch.access.conditions import Conditions
 from teleport_conch.access.labels import EVERY_NODE
@@ -118,3 +121,32 @@ class OutlastingTests(RequestTestCase):
         self.now(self.cluster.roles.shelf.replace(own))
         lent = self.person("alice", "dev", "dba", requests=self.lent.identity.requests)
         self.assertEqual(self.call(lent, "POST", "/v1/tokens", {"roles": ["Node"], "ttl": 7200}).status, 200)
+
+
+class WatchTests(RequestTestCase):
+    def test_watch(self) -> None:
+        """Who may list users by a request hears of none once that is removed, though the right to watch stays."""
+        own = evolve(DEV, allow=evolve(DEV.allow, rules=(Rule(("watch",), ("read",)), Rule(("lock",), ("list",)))))
+        self.now(self.cluster.roles.shelf.replace(own))
+        self.now(self.cluster.roles.shelf.replace(evolve(DBA, allow=Conditions(rules=(Rule(("user",), ("list",)),)))))
+        request = self.approved("dba")
+        self.patch(self.gate, "_peer_of", lambda _: self.person("alice", "dev", "dba", requests=(request,)))
+        users, locks = (self.watching(kind) for kind in ("user", "lock"))
+        self.assert_going_on(users, locks)
+        self.now(self.cluster.requests.remove(request, "carol"))
+        self.clock.advance(0)
+        self.assert_going_on(locks)
+        users[0].flush()
+        self.successResultOf(users[1])
+
+    def watching(self, kind: str) -> tuple[RequestTraversalAgent, Deferred[bytes]]:
+        """Alice's watch with what was lent, and all that it will have said."""
+        agent = RequestTraversalAgent(self.gate.resource())
+        asked = agent.request(b"GET", f"https://teleport.cluster.local/v1/watch?kinds={kind}".encode())
+        agent.flush()
+        return agent, readBody(self.successResultOf(asked))
+
+    def assert_going_on(self, *watches: tuple[RequestTraversalAgent, Deferred[bytes]]) -> None:
+        for agent, heard in watches:
+            agent.flush()
+            self.assertNoResult(heard)
