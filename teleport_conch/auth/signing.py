@@ -63,6 +63,18 @@ def lasting(ttl_s: float, roles: Iterable[Role], signer: Peer, now: float) -> fl
     return ttl_s or min(USER_CERTIFICATE_S, most)
 
 
+def check_not_pinned(roles: Iterable[Role], now: float) -> None:
+    """
+    :param roles: of the one who gets the certificate.
+    :raises BadParameter: one of them is for certificates with an address, which no login vouches for here.
+    """
+    if combine(role.options for role in roles if role.holds_at(now)).pin_source_ip:
+        raise BadParameter(
+            "A role binds certificates to the address of the client, and nobody says which that is: log in, or have"
+            " tctl on the auth host sign."
+        )
+
+
 async def sign_for(
     cluster: Cluster, request: UserRequest, by: str, as_login: bool = False
 ) -> UserCertificates | Issued:

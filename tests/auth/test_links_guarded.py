@@ -82,6 +82,19 @@ class SigningTests(PeopleTestCase):
         self.assertEqual(self.sign(user="else", logins=["deploy"], roles=["deploy"]).status, 200)
         self.assertEqual(self.sign(user="else", roles=["no-such-role"], logins=["deploy"]).status, 400)
 
+    def test_pinned(self) -> None:
+        """What a role binds to an address is not signed without one, for oneself or for others."""
+        signer = self.cluster.roles["signer"]
+        self.now(self.cluster.roles.shelf.replace(evolve(signer, options=evolve(signer.options, pin_source_ip=True))))
+        for body in (
+            {"user": "else", "logins": ["deploy"], "roles": ["signer"]},
+            {"user": "sam", "logins": ["deploy"]},
+            {"user": "sam"},
+        ):
+            answer = self.sign(**body)
+            self.assertEqual(answer.status, 400, body)
+            self.assertIn("binds certificates to the address of the client", answer.sentence)
+
     def test_emergency(self) -> None:
         usual = {"name": "1", "addresses": ["192.0.2.1"]}
         answer = self.sign("emergency", logins=["root"], **usual)
