@@ -63,7 +63,9 @@ class Guards:
 
     def user(self, change: Change[User]) -> None:
         """:raises NotHeld, LastAdministrator: in this order."""
-        self.gives(change.call, change.before, change.after)
+        before, after = change.before, change.after
+        prolonged = before is not None and after is not None and _end(after) > _end(before)
+        self.gives(change.call, None if prolonged else before, after)
         users = _after(self._cluster.users.shelf.values, change)
         self._check_way_in(change.call, evolve(self._state(), users=users))
 
@@ -209,6 +211,10 @@ class _State:
             if user.in_force_at(now) and not powerful.isdisjoint(user.roles):
                 held = tuple(self.roles[role] for role in user.roles if role in self.roles)
                 yield Caller(user.name, "user", held, traits=user.traits)
+
+
+def _end(user: User) -> float:
+    return float("inf") if user.expires_at is None else user.expires_at
 
 
 def _after(values: Mapping[str, _Value], change: Change[_Value]) -> Mapping[str, _Value]:

@@ -10,7 +10,7 @@ from teleport_conch.access.roles import Role
 from teleport_conch.access.rules import READ_WRITE, Rule
 from teleport_conch.resources.lock import Lock
 from teleport_conch.resources.user import User
-from tests.auth.fixture import Answered, ClusterTestCase
+from tests.auth.fixture import NOW, Answered, ClusterTestCase
 
 EDITOR = Role(
     "editor",
@@ -50,6 +50,21 @@ class EscalationTests(GuardTestCase):
         self.assertEqual(answer.sentence, f"{sentence} (reference {event.fields['reference']})")
         self.assertEqual(self.call(self.admin(), "PUT", "/v1/roles/dev", PROD.to_json()).status, 200)
         self.assertEqual(self.change("PUT", "/v1/roles/dev", DEV).status, 200)
+
+    def test_prolonged(self) -> None:
+        """A user who lasts longer counts as given anew, as a role does; one who has expired could log in again."""
+        for name, roles in (("carol", ("admin",)), ("dave", ("editor",))):
+            user = User(name, roles, expires_at=NOW + 60)
+            self.assertEqual(self.call(self.admin(), "POST", "/v1/users", user.to_json()).status, 200)
+        for advanced in (0, 120):
+            self.clock.advance(advanced)
+            for end in (NOW + 180, None):
+                answer = self.change("PUT", "/v1/users/carol", User("carol", ("admin",), expires_at=end))
+                self.assert_refused(answer, "NOT_HELD", "user alice does not hold: the login root on every node;")
+        self.assertEqual(
+            self.change("PUT", "/v1/users/carol", User("carol", ("admin",), expires_at=NOW + 30)).status, 200
+        )
+        self.assertEqual(self.change("PUT", "/v1/users/dave", User("dave", ("editor",))).status, 200)
 
     def test_users(self) -> None:
         """Nor does an editor give a role, also to themselves, of which they do not have everything."""
