@@ -160,8 +160,10 @@ class Tokens:
         return token
 
     def _check_not_static(self, name: str, done: str) -> None:
+        """A short secret is not recognised: who may remove tokens could try all of them, and this one never expires."""
+        digest = self._digests.of(name) if len(name) >= MIN_TOKEN_CHARS else ""
         for token in self._static:
-            if name == token.id or hmac.compare_digest(token.digest, self._digests.of(name)):
+            if name == token.id or hmac.compare_digest(token.digest, digest):
                 raise BadParameter(
                     f"token {token.id} is statically configured and cannot be {done}: edit auth_service.tokens and"
                     " restart the auth server"

@@ -113,6 +113,16 @@ class TokenTests(ClusterTestCase):
             self.assertIn(f"token {first.id} is statically configured and cannot be removed", reason.sentence)
             self.assertNotIn(STATIC, reason.sentence)
 
+    def test_static_and_short(self) -> None:
+        """Nobody finds out a static token that can be guessed by removing what it might be, or by changing that."""
+        plain = static_token(("Proxy",), "hunter22", "configuration", NOW)
+        tokens = self.cluster.tokens
+        tokens._static = (tokens._digests.token(plain),)
+        for secret in ("hunter21", "hunter22"):
+            for work in (tokens.remove(secret), tokens.replace(secret, plain, None)):
+                self.assertIn("There is no such token", self.refused(work, NotFound).sentence)
+        self.assertEqual(self.now(tokens.redeem("hunter22", "Proxy", HOST)).roles, ("Proxy",))
+
     def test_list(self) -> None:
         """Those that can be used, the first to expire first."""
         for ttl_s in (3600.0, 600.0, 60.0):
