@@ -14,7 +14,7 @@ from teleport_conch.access.conditions import Conditions
 from teleport_conch.access.labels import ANY, EVERY_NODE, LabelSelector, Wanted, is_expression, matches_glob
 from teleport_conch.access.options import Options, combine
 from teleport_conch.access.roles import Role
-from teleport_conch.access.rules import Rule
+from teleport_conch.access.rules import OWN_RECORDS, Rule
 from teleport_conch.access.templates import Traits, is_template
 
 _LoginsOf = Callable[[Conditions], tuple[str, ...]]
@@ -48,8 +48,11 @@ class Call:
 
     @property
     def depends_on_person(self) -> bool:
-        """Whether the condition is about the roles or the traits of who asks."""
-        return "user.spec" in self.where
+        """Whether the condition is about who asks, so that it may hold for one who has the rule and not for another.
+
+        What somebody has over their own records, another has over those of their own.
+        """
+        return "user." in self.where and self.where != OWN_RECORDS
 
 
 @frozen

@@ -137,6 +137,13 @@ class RoleTests(Decisions):
         self.assertEqual(
             refusal(person(mine), None, other), f"delete on event where {where}", "of whoever has the role"
         )
+        for where in ('equals(user.metadata.name, "alice")', 'equals(user.id, "alice")'):
+            named = Rule(("role",), ("update",), where)
+            other = role(Conditions(rules=(named,)))
+            reason = f"update on role where {where}"
+            self.assertEqual(
+                refusal(person(Role("named", NARROW, Conditions(rules=(named,)))), None, other), reason, where
+            )
         denied = person(DEV_ADMIN, Role("no", deny=Conditions(rules=(Rule(("node",), ("list",)),))))
         self.assertEqual(refusal(denied, None, role(Conditions(rules=(Rule(("node",), ("list",)),)))), "list on node")
 
