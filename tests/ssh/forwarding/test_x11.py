@@ -207,8 +207,8 @@ cookie = bytes.fromhex(subprocess.check_output(["xauth", "list"]).split()[-1].de
 program = socket.create_connection(("localhost", 6000 + number))
 protocol = b"MIT-MAGIC-COOKIE-1"
 program.sendall(b"l\\0\\x0b\\0\\0\\0" + bytes([18, 0, 16, 0, 0, 0]) + protocol + b"\\0\\0" + cookie + b"hello")
-program.shutdown(socket.SHUT_WR)
-print(display, cookie.hex(), program.recv(100).decode())
+answer = program.recv(100).decode()
+print(display, cookie.hex(), answer)  # before any end: OpenSSH's client answers that of a window with its own
 """
 
 
