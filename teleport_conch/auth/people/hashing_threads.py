@@ -17,12 +17,21 @@ from teleport_conch.auth.limits import HASHING_THREADS
 NICENESS = 5
 
 
+def threads_for(processors: int) -> int:
+    """How many hash at one time on a host with so many processors, one of which is left for all else."""
+    return max(1, min(HASHING_THREADS, processors - 1))
+
+
+def _pool() -> ThreadPool:
+    return ThreadPool(0, threads_for(len(os.sched_getaffinity(0))), "passwords")
+
+
 @define(eq=False)
 class HashingThreads:
     """An :data:`~teleport_conch.auth.people.passwords.InPool`, from :meth:`start` to :meth:`stop`."""
 
     _reactor: IReactorFromThreads
-    _pool: ThreadPool = field(init=False, factory=lambda: ThreadPool(0, HASHING_THREADS, "passwords"))
+    _pool: ThreadPool = field(init=False, factory=_pool)
 
     def start(self) -> None:
         self._pool.start()

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.trial.unittest import TestCase
 
 from teleport_conch.auth.people import passwords
-from teleport_conch.auth.people.hashing_threads import NICENESS, HashingThreads
+from teleport_conch.auth.people.hashing_threads import NICENESS, HashingThreads, threads_for
 from teleport_conch.auth.people.passwords import Hashing
 from tests.client.servers import the_reactor
 
@@ -53,6 +53,10 @@ class HashingThreadsTests(TestCase):
         self.assertLessEqual(self.most, 2)
         self.assertTrue(all(priority >= NICENESS for _, priority in self.where))
         self.assertEqual(turns, [None])
+
+    def test_processors(self) -> None:
+        """One processor is left for all else, where there are several, and two of them are enough."""
+        self.assertEqual([threads_for(count) for count in (1, 2, 3, 4, 64)], [1, 1, 2, 2, 2])
 
     async def test_failure(self) -> None:
         """What goes wrong in a thread goes wrong for who asked."""
