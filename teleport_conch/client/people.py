@@ -19,8 +19,8 @@ _USERS = "/v1/users"
 _MAX_SECRET_CHARS = 512
 _FORCED = (("force", "1"),)
 
-#: Calls under way for which auth hashes a password, which it does two at a time, or one; the next ones wait here, so that they
-#: need no connections of their own, and the time that one may take begins when its turn comes.
+#: Calls under way for which auth hashes a password, which it does two at a time at most; the next ones wait here, so
+#: that they need no connections of their own, and the time that one may take begins when its turn comes.
 PASSWORD_CALLS = 4
 PASSWORD_CALLS_WAITING = 256
 
