@@ -88,8 +88,7 @@ def steps() -> list[Step]:
         Step("format", (python, "-m", "ruff", "format", "--check")),
         Step("types", (python, "-m", "mypy")),
         Step("unit", (*trial, "--temp-directory=_trial_temp_unit", "-j2", *unit_tests()), counted=True),
-        # More at once than there are processors: these wait for programs half of the time.
-        Step("interop", (*trial, "--temp-directory=_trial_temp_interop", "-j3", "tests.interop"), counted=True),
+        Step("interop", (*trial, "--temp-directory=_trial_temp_interop", "-j2", "tests.interop"), counted=True),
     ]
 
 
