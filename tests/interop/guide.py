@@ -22,6 +22,7 @@ import pty
 import re
 import select
 import shlex
+import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
@@ -210,8 +211,8 @@ class Reader:
                 if select.select([terminal], [], [], 1.0)[0]:
                     said += os.read(terminal, 1 << 16)
                     answered = self.answer(terminal, said, answered)
-        os.close(terminal)
-        status = os.waitpid(pid, 0)[1]
+        status = _status(pid, last)
+        os.close(terminal)  # not before, as the program would be hung up on in its last moment
         text = said.decode("utf-8", "replace").replace("\r\n", "\n")
         return Done((machine, line), os.waitstatus_to_exitcode(status), text.encode(), b"")
 
@@ -229,6 +230,17 @@ class Reader:
     def close(self) -> None:
         """Ends what goes on."""
         self.opened.close()
+
+
+def _status(pid: int, last: float) -> int:
+    """How a program ended, that is killed if it has not by then."""
+    while time.monotonic() < last:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return status
+        time.sleep(0.01)
+    os.kill(pid, signal.SIGKILL)
+    return os.waitpid(pid, 0)[1]
 
 
 def _base64(text: str) -> str:
