@@ -58,7 +58,7 @@ WITHIN_AUTH = ("routes", "people", "rules", "hosts", "state")
 # Rooms that may see less than what lies below them.
 ONLY = {
     "ssh": {"certs", "wire", "errors"},
-    "cli": {"access", "client", "config", "resources", "errors", "certs", "version", "durations"},
+    "cli": {"access", "audit", "client", "config", "resources", "errors", "certs", "version", "durations"},
 }
 
 # Rooms and modules with a single user.
@@ -207,7 +207,7 @@ class RuleTests(SynchronousTestCase):
             ("ssh.transport", "resources", "ssh imports only certs, errors, wire"),
             (
                 *("cli.tctl", "storage.sqlite"),
-                "cli imports only access, certs, client, config, durations, errors, resources, version",
+                "cli imports only access, audit, certs, client, config, durations, errors, resources, version",
             ),
             ("node.uplink", "certs.authority", "only auth imports certs.authority"),
             ("node.uplink", "web.pages", "only proxy imports web.pages"),

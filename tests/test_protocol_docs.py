@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import zlib
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch import proxy_protocol
+from teleport_conch.audit import recording
 from teleport_conch.certs import keys
 from teleport_conch.certs.authority import Authority
 from teleport_conch.certs.names import PROXY_SERVER_NAME, SERVER_NAME
@@ -147,3 +149,39 @@ class ClientAddressTests(SynchronousTestCase):
         self.assertIn("it was used before", again.sentence)
         other = Believer(NODE.replace("1", "9"), lambda: self.authorities)
         self.assertIn("meant for another server", self.assertRaises(HeaderRefused, other.believe, header, NOW).sentence)
+
+
+class RecordingTests(SynchronousTestCase):
+    """``recordings.rst`` against :mod:`teleport_conch.audit.recording`."""
+
+    def test_numbers(self) -> None:
+        words = " ".join(page("recordings").split())
+        for sentence in (
+            f"A slice has at most {recording.MAX_SLICE_BYTES} bytes",
+            f"before they are compressed at most {recording.MAX_SLICE_RAW}",
+            f"A recording has at most {recording.MAX_SLICES} slices, and at most {recording.MAX_RECORDING_BYTES} bytes",
+            f"a JSON object of at most {recording.MAX_JSON_BYTES} bytes",
+        ):
+            self.assertIn(sentence, words)
+
+    def test_kinds(self) -> None:
+        """The bytes that stand for the kinds of records."""
+        kinds = ", ".join(f"{kind.value:x}: {kind.name.lower()}" for kind in recording.Kind)
+        self.assertIn(
+            ["byte", f"kind                         {kinds}\n".strip()],
+            block(page("recordings"), "2. Records\n----------"),
+        )
+
+    def test_slice(self) -> None:
+        """Each field of a slice is where the page says."""
+        slice_ = recording.Slice(
+            7, b"p" * recording.DIGEST_BYTES, (recording.Record(recording.Kind.OUTPUT, 9, b"x"),), True
+        )
+        encoded = slice_.encode()
+        reader = Reader(encoded)
+        magic = bytes.fromhex(block(page("recordings"), "1. Slices\n---------")[0][1][:23])
+        self.assertEqual(reader.take(8), magic)
+        self.assertEqual((reader.uint32(), reader.uint32()), (7, len(encoded)))
+        self.assertEqual((reader.take(32), reader.byte()), (b"p" * 32, 1))
+        records = Reader(zlib.decompress(reader.take(len(encoded) - recording.HEADER_BYTES)))
+        self.assertEqual((records.byte(), records.uint64(), records.string()), (0x6F, 9, b"x"))
