@@ -428,6 +428,29 @@ class StorageFull(StorageError):
 # Sessions.
 
 
+class RecordingOrder(TeleportError):
+    """A slice does not follow the last one that auth has: ``next`` is the index that is due, ``head`` (64 hexadecimal
+    digits) the digest of the last one, zeros where there is none.
+    """
+
+    code = "RECORDING_ORDER"
+    http_status = 409
+
+
+class RecordingClosed(TeleportError):
+    """The recording has its last slice, and takes no more."""
+
+    code = "RECORDING_CLOSED"
+    http_status = 409
+
+
+class DiskLow(TeleportError):
+    """The disk for recordings has less room than is kept free: nothing was written; it is worth trying again later."""
+
+    code = "DISK_LOW"
+    http_status = 507
+
+
 class SpawnFailed(TeleportError):
     """This host could not make the process or the terminal of a session: a limit was met, or a program is missing."""
 

@@ -12,6 +12,7 @@ from teleport_conch.client.answers import Ping, Status, UserCertificates, as_obj
 from teleport_conch.client.bots import Bots
 from teleport_conch.client.exchange import Call
 from teleport_conch.client.people import People
+from teleport_conch.client.recordings import Recordings
 from teleport_conch.client.requests import Requests
 from teleport_conch.client.rules import Rules
 from teleport_conch.client.tls import IClusterPolicy, Identity, client_options
@@ -48,6 +49,8 @@ class AuthClient:
         self._transport = Transport(reactor, addresses, policy, timeout_s)
         self.bots = Bots(self._transport)
         """Calls about robots."""
+        self.recordings = Recordings(self._transport)
+        """Calls about recorded sessions."""
         self.requests = Requests(self._transport)
         """Calls about access requests."""
         self.people = People(self._transport)

@@ -28,7 +28,8 @@ TIME_HEADER = "x-teleport-time"
 
 @frozen
 class Call:
-    """One call: ``path`` begins with ``/v1/``, ``body`` is what JSON can hold, None for no body.
+    """One call: ``path`` begins with ``/v1/``, ``body`` is what JSON can hold, or bytes that are sent as they are; None
+    for no body.
 
     ``repeatable``: it does no harm twice, so it is sent again where it is not known whether it arrived. ``host``: what
     the request calls the server.
@@ -123,7 +124,10 @@ async def send(reactor: IReactorTime, http: HTTPClient, call: Call) -> IResponse
     """The answer to a call as soon as its headers are there. Raises what Twisted raises."""
     headers = Headers({"accept": ["application/json"]})
     data = None
-    if call.body is not None:
+    if isinstance(call.body, bytes):
+        headers.setRawHeaders("content-type", ["application/octet-stream"])
+        data = WholeBody(call.body)
+    elif call.body is not None:
         headers.setRawHeaders("content-type", ["application/json"])
         data = WholeBody(json.dumps(call.body, separators=(",", ":")).encode())
     response: IResponse = await http.request(
@@ -165,6 +169,16 @@ async def read_json(response: IResponse) -> object:
     if response.code >= 300:
         raise from_json(value)
     return value
+
+
+async def read_bytes(response: IResponse) -> bytes:
+    """What the answer holds, where that is no JSON.
+
+    :raises TeleportError: the error that the server answered.
+    """
+    if response.code >= 300:
+        await read_json(response)
+    return await read_body(response)
 
 
 def server_time(response: IResponse) -> float | None:

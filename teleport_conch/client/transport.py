@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IResponse
 
 from teleport_conch.client.connections import Connections, check_addresses
-from teleport_conch.client.exchange import Call, read_json, send, server_time
+from teleport_conch.client.exchange import Call, read_bytes, read_json, send, server_time
 from teleport_conch.client.failures import AUTH, NETWORK_ERRORS, Called, Unanswered, unanswered, within
 from teleport_conch.client.lines import LineReader
 from teleport_conch.client.skew import explanation, first_cause
@@ -79,9 +79,16 @@ class Transport:
         :raises ClockSkew: TLS failed, and a wrong clock explains it.
         :raises TeleportError: what the server answered, or found wrong with TLS.
         """
+        return await self._in_turn(call, read_json)
+
+    async def call_for_bytes(self, call: Call) -> bytes:
+        """The same for an answer that is no JSON."""
+        return await self._in_turn(call, read_bytes)
+
+    async def _in_turn(self, call: Call, read: Callable[[IResponse], Awaitable[_Answer]]) -> _Answer:
         await self._slots.acquire()
         try:
-            return await self._somewhere(call, read_json)
+            return await self._somewhere(call, read)
         finally:
             self._slots.release()
 

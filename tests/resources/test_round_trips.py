@@ -18,6 +18,7 @@ from teleport_conch.resources.bot import Bot
 from teleport_conch.resources.cluster import ClusterConfig, ClusterName
 from teleport_conch.resources.joining import Heartbeat, HeartbeatAnswer, JoinAnswer, JoinRequest
 from teleport_conch.resources.preference import SECOND_FACTORS, TYPES, AuthPreference
+from teleport_conch.resources.recording import Recording, RecordingState
 from teleport_conch.resources.server import KINDS, CommandLabel, JoinRecord, Presence, Server, State
 from teleport_conch.resources.session import ActiveSession
 from teleport_conch.resources.token import JoinToken, token_digest
@@ -61,6 +62,12 @@ tokens = st.builds(
     labels=labels,
 )
 sessions = st.builds(ActiveSession, words, words, words, words, words, texts, seconds, seconds, st.booleans())
+recordings = st.builds(
+    Recording,
+    *(words, words, words, words, words, seconds, st.none() | seconds, lists),
+    *(st.integers(0, 1 << 30), st.integers(0, 1 << 20), texts, st.sampled_from(RecordingState), texts),
+    *(st.integers(0, 9999), st.integers(0, 9999), texts),
+)
 requests = st.builds(JoinRequest, words, words, words, words, words, words, lists, lists)
 authorities = st.dictionaries(words, st.text(letters, max_size=5) | st.integers(), max_size=3)
 answers = st.builds(JoinAnswer, words, words, words, words, st.lists(authorities, max_size=2).map(tuple), labels)
@@ -131,6 +138,11 @@ class RoundTripTests(SynchronousTestCase):
     @settings(deadline=None)
     def test_sessions(self, session: ActiveSession) -> None:
         self.check(session, session.to_json(), ActiveSession.from_json)
+
+    @given(recordings)
+    @settings(deadline=None)
+    def test_recordings(self, recording: Recording) -> None:
+        self.check(recording, recording.to_json(), Recording.from_json)
 
     @given(users)
     @settings(deadline=None)
