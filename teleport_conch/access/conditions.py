@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 
 from attrs import Factory, field, frozen
 
+from teleport_conch.access import kubernetes
+from teleport_conch.access.kubernetes import NO_KUBERNETES, Kubernetes, kubernetes_of
 from teleport_conch.access.labels import ANY, EVERY_NODE, NO_NODE, LabelSelector
 from teleport_conch.access.options import check_keys
 from teleport_conch.access.requests import NO_REQUESTS, Requests, request_of
@@ -23,8 +25,6 @@ MAX_REPLACEMENTS = 16
 _ByVerb = Mapping[tuple[str, str], tuple[Rule, ...]]
 
 _NOT_HERE: dict[str, tuple[object, ...]] = {
-    "kubernetes_groups": ([], {}),
-    "kubernetes_users": ([], {}),
     "namespaces": ([], ["default"], ["*"]),
 }
 """Keys of Teleport's roles that may be there with a value that asks for nothing."""
@@ -61,6 +61,7 @@ class Conditions:
     node_labels: LabelSelector = field(default=NO_NODE, converter=_selector)
     rules: tuple[Rule, ...] = ()
     request: Requests = NO_REQUESTS
+    kubernetes: Kubernetes = NO_KUBERNETES
     _names: frozenset[str] = field(init=False, eq=False, repr=False, default=Factory(_plain_logins, takes_self=True))
     _templates: tuple[Template, ...] = field(
         init=False, eq=False, repr=False, default=Factory(_login_templates, takes_self=True)
@@ -88,15 +89,13 @@ class Conditions:
             "node_labels": self.node_labels.to_json(),
             "rules": [rule.to_json() for rule in self.rules],
             **({"request": request} if (request := self.request.to_json()) else {}),
+            **self.kubernetes.to_json(),
         }
 
     @classmethod
     def from_json(cls, fields: Fields, labels_by_default: bool) -> Conditions:
-        """
-        :param labels_by_default: logins without any ``node_labels`` are good on every node (an ``allow`` side).
-        :raises NotBuilt: Kubernetes groups.
-        """
-        check_keys(fields, ("logins", "node_labels", "rules", "request"), _NOT_HERE)
+        """:param labels_by_default: logins without any ``node_labels`` are good on every node (an ``allow`` side)."""
+        check_keys(fields, ("logins", "node_labels", "rules", "request", *kubernetes.KEYS), _NOT_HERE)
         logins = fields.texts("logins", max_items=MAX_LOGINS, max_chars=MAX_LOGIN_CHARS)
         for at, login in enumerate(logins):
             parse_login(login, f"{fields.where}.logins[{at}]")
@@ -107,8 +106,10 @@ class Conditions:
         values = (value for _, each in selector.pairs for value in each)
         rules, request = tuple(map(Rule.from_json, fields.children("rules", max_items=MAX_RULES))), request_of(fields)
         annotations = (value for each in request.annotations.values() for value in each)
-        _check_replacements(fields.where, (*logins, *values, *annotations))
-        return cls(logins, selector, rules, request)
+        named = kubernetes_of(fields)
+        names = (name for _, name in named.pairs())
+        _check_replacements(fields.where, (*logins, *values, *annotations, *names))
+        return cls(logins, selector, rules, request, named)
 
 
 def _check_replacements(where: str, texts: Iterable[str]) -> None:

@@ -153,7 +153,13 @@ def _check(editor: Caller, before: Holding, after: Holding, now: float) -> None:
     if _holds_everything(editor):
         return
     own = _own(editor, now)
-    excess = (*_logins(own, before, after), *_calls(own, before, after), *_options(own, before, after))
+    excess = (
+        *_logins(own, before, after),
+        *_calls(own, before, after),
+        *_kubernetes(own, before, after),
+        *_options(own, before, after),
+        *_unrecorded(own, before, after),
+    )
     if excess:
         raise NotHeld(f"Nobody gives what they do not hold, and {editor} does not hold: {_named(excess)}.")
 
@@ -175,7 +181,10 @@ def _own(editor: Caller, now: float) -> Holding:
 
 def _lasting(role: Role) -> Role:
     """What somebody has of a role at all times: of one that is lent no more than what it denies."""
-    return evolve(role, allow=Conditions(), options=Options(port_forwarding=False)) if role.request else role
+    if not role.request:
+        return role
+    nothing = Options(port_forwarding=False, enhanced_recording=role.options.enhanced_recording)
+    return evolve(role, allow=Conditions(), options=nothing)
 
 
 def _logins(own: Holding, before: Holding, after: Holding) -> Iterator[str]:
@@ -208,6 +217,13 @@ def _calls(own: Holding, before: Holding, after: Holding) -> Iterator[str]:
             yield str(call)
 
 
+def _kubernetes(own: Holding, before: Holding, after: Holding) -> Iterator[str]:
+    freed = before.denied_kubernetes - after.denied_kubernetes
+    for key, name in sorted((after.kubernetes - before.kubernetes) | freed):
+        if (key, name) not in own.kubernetes or (key, name) in own.denied_kubernetes:
+            yield f"{name} of {key}"
+
+
 def _options(own: Holding, before: Holding, after: Holding) -> Iterator[str]:
     if after.options is None:
         return
@@ -224,6 +240,16 @@ def _options(own: Holding, before: Holding, after: Holding) -> Iterator[str]:
             yield f"options.{name.removesuffix('_s')} beyond {getattr(mine, name):g}"
     if given.max_session_ttl_s > max(mine.max_session_ttl_s, former.max_session_ttl_s):
         yield f"options.max_session_ttl beyond {format_duration(mine.max_session_ttl_s)}"
+
+
+def _unrecorded(own: Holding, before: Holding, after: Holding) -> Iterator[str]:
+    """What would not be recorded any more of others, and is of the editor."""
+    if own.options is None or after.options is None:
+        return
+    for kind in own.options.enhanced_recording:
+        recorded = before.options is None or kind in before.options.enhanced_recording
+        if recorded and kind not in after.options.enhanced_recording:
+            yield f"options.enhanced_recording without {kind}"
 
 
 _NARROWEST = Options(

@@ -57,13 +57,18 @@ class Call:
 
 @frozen
 class Holding:
-    """:param options: of all roles together."""
+    """
+    :param kubernetes: keys and names that are about Kubernetes, as they stand in roles.
+    :param options: of all roles together.
+    """
 
     logins: tuple[OnNodes, ...] = ()
     calls: frozenset[Call] = frozenset()
     denied_logins: frozenset[str] = frozenset()
     denied_nodes: tuple[LabelSelector, ...] = ()
     denied_calls: frozenset[Call] = frozenset()
+    kubernetes: frozenset[tuple[str, str]] = frozenset()
+    denied_kubernetes: frozenset[tuple[str, str]] = frozenset()
     options: Options | None = None
 
     @classmethod
@@ -84,6 +89,8 @@ class Holding:
             frozenset(login for role in roles for login in logins(role.deny)),
             tuple(nodes(role.deny) for role in roles if role.deny.node_labels.pairs),
             frozenset(_calls(rule for role in roles for rule in role.deny.rules)),
+            frozenset(pair for role in roles for pair in role.allow.kubernetes.pairs()),
+            frozenset(pair for role in roles for pair in role.deny.kubernetes.pairs()),
             combine(role.options for role in roles) if roles else None,
         )
 

@@ -8,7 +8,7 @@ from attrs import field, frozen
 from attrs.validators import ge, gt, in_
 
 from teleport_conch.durations import format_duration, parse_duration
-from teleport_conch.errors import BadParameter, NotBuilt
+from teleport_conch.errors import BadParameter
 from teleport_conch.resources.fields import Fields
 
 DEFAULT_MAX_SESSION_TTL_S = 30 * 3600.0
@@ -20,9 +20,8 @@ REQUEST_ACCESS = ("optional", "always", "reason")
 so that no order of roles matters."""
 
 _NEVER = "never"
-_NOTHING: dict[str, tuple[object, ...]] = {
-    "enhanced_recording": ([],),
-}
+ENHANCED_RECORDING = ("command", "disk", "network")
+"""Of a session's processes: the programs that run, the files that are opened, the connections that are made."""
 _KNOWN = {
     "max_session_ttl",
     "cert_format",
@@ -31,6 +30,7 @@ _KNOWN = {
     "permit_x11_forwarding",
     "client_idle_timeout",
     "disconnect_expired_cert",
+    "enhanced_recording",
     "max_connections",
     "max_sessions",
     "pin_source_ip",
@@ -38,6 +38,7 @@ _KNOWN = {
     "request_prompt",
 }
 MAX_PROMPT_CHARS = 256
+_NO_KEYS: Mapping[str, tuple[object, ...]] = {}
 
 
 @frozen
@@ -46,6 +47,7 @@ class Options:
 
     ``max_connections`` counts a user's connections to nodes, ``max_sessions`` the sessions in one of them.
 
+    :param enhanced_recording: some of :data:`ENHANCED_RECORDING`, sorted; it counts on nodes that can record these.
     :param cert_format: one of :data:`CERT_FORMATS`.
     :param pin_source_ip: whether certificates are good from the address only that asked for them.
     :param request_access: one of :data:`REQUEST_ACCESS`; ``tsh login`` goes by it.
@@ -64,6 +66,7 @@ class Options:
     pin_source_ip: bool = False
     request_access: str = field(default=REQUEST_ACCESS[0], validator=in_(REQUEST_ACCESS))
     request_prompt: str = ""
+    enhanced_recording: tuple[str, ...] = ("command", "network")
 
     def to_json(self) -> dict[str, object]:
         asking = {"request_access": self.request_access} if self.request_access != REQUEST_ACCESS[0] else {}
@@ -77,6 +80,7 @@ class Options:
             if self.client_idle_timeout_s
             else _NEVER,
             "disconnect_expired_cert": self.disconnect_expired_cert,
+            "enhanced_recording": list(self.enhanced_recording),
             "max_connections": self.max_connections,
             "max_sessions": self.max_sessions,
             "cert_format": self.cert_format,
@@ -87,11 +91,8 @@ class Options:
 
     @classmethod
     def from_json(cls, fields: Fields) -> Options:
-        """
-        :raises BadParameter: an unknown option, or a value that is none.
-        :raises NotBuilt: an option that asks for what this program cannot do.
-        """
-        check_keys(fields, _KNOWN, _NOTHING)
+        """:raises BadParameter: an unknown option, or a value that is none."""
+        check_keys(fields, _KNOWN)
         usual = cls()
         return cls(
             max_session_ttl_s=_duration(fields, "max_session_ttl", usual.max_session_ttl_s, least=1.0),
@@ -100,6 +101,7 @@ class Options:
             permit_x11_forwarding=fields.boolean("permit_x11_forwarding", usual.permit_x11_forwarding),
             client_idle_timeout_s=_duration(fields, "client_idle_timeout", usual.client_idle_timeout_s),
             disconnect_expired_cert=fields.boolean("disconnect_expired_cert", usual.disconnect_expired_cert),
+            enhanced_recording=_recorded(fields, "enhanced_recording", usual.enhanced_recording),
             max_connections=_count(fields, "max_connections"),
             max_sessions=_count(fields, "max_sessions"),
             cert_format=_one_of(fields, "cert_format", CERT_FORMATS),
@@ -109,12 +111,15 @@ class Options:
         )
 
 
-def check_keys(fields: Fields, known: Iterable[str], nothing: Mapping[str, tuple[object, ...]]) -> None:
-    """Refuse what is not in ``known``; a key of ``nothing`` may be there with a value that asks for nothing."""
+def check_keys(fields: Fields, known: Iterable[str], nothing: Mapping[str, tuple[object, ...]] = _NO_KEYS) -> None:
+    """Refuse what is not in ``known``; a key of ``nothing`` may be there with a value that asks for nothing.
+
+    :raises BadParameter: it names the key.
+    """
     for key, value in fields.raw().items():
         if key in nothing:
             if value is not None and value not in nothing[key]:
-                raise NotBuilt(f"{fields.where}.{key} is not built yet; leave it out.")
+                raise BadParameter(f"{fields.where}.{key} has one value here, the usual one; leave it out.")
         elif key not in known:
             raise BadParameter(f"{fields.where}.{key[:64]!a} is not known.")
 
@@ -124,6 +129,16 @@ def _one_of(fields: Fields, key: str, known: tuple[str, ...]) -> str:
     if found not in known:
         raise BadParameter(f"{fields.where}.{key} has to be one of {', '.join(known)}.")
     return found
+
+
+def _recorded(fields: Fields, key: str, default: tuple[str, ...]) -> tuple[str, ...]:
+    if fields.raw().get(key) is None:
+        return default
+    found = fields.texts(key, max_items=16)
+    for each in found:
+        if each not in ENHANCED_RECORDING:
+            raise BadParameter(f"{fields.where}.{key} may list {', '.join(ENHANCED_RECORDING)}, and not {each[:32]!a}.")
+    return tuple(sorted(set(found)))
 
 
 def _duration(fields: Fields, key: str, default: float, least: float = 0.0) -> float:
@@ -147,9 +162,10 @@ def _count(fields: Fields, key: str) -> int:
 
 
 def combine(options: Iterable[Options]) -> Options:
-    """What holds for somebody who has several roles: the shortest time, the lowest limit, any permission, and any pin.
+    """What holds for somebody who has several roles: the shortest time, the lowest limit, any permission, any pin.
 
-    Nobody without a role gets anything, so of no options the combination permits nothing.
+    What any of the roles wants recorded is recorded. Nobody without a role gets anything, so of no options the
+    combination permits nothing.
     """
     every = tuple(options)
     return Options(
@@ -161,6 +177,7 @@ def combine(options: Iterable[Options]) -> Options:
             (each.client_idle_timeout_s for each in every if each.client_idle_timeout_s), default=0.0
         ),
         disconnect_expired_cert=any(each.disconnect_expired_cert for each in every),
+        enhanced_recording=tuple(sorted({kind for each in every for kind in each.enhanced_recording})),
         max_connections=min((each.max_connections for each in every if each.max_connections), default=0),
         max_sessions=min((each.max_sessions for each in every if each.max_sessions), default=0),
         cert_format=CERT_FORMATS[any(each.cert_format != CERT_FORMATS[0] for each in every)],

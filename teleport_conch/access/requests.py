@@ -77,7 +77,7 @@ class Claim:
 
     @classmethod
     def from_json(cls, fields: Fields) -> Claim:
-        check_keys(fields, ("claim", "value", "roles"), {})
+        check_keys(fields, ("claim", "value", "roles"))
         return cls(
             fields.text("claim", max_chars=MAX_CLAIM_CHARS),
             fields.text("value", max_chars=MAX_PATTERN_CHARS),
@@ -150,7 +150,7 @@ class Requests:
     @classmethod
     def from_json(cls, fields: Fields) -> Requests:
         """:raises BadParameter: an unknown key, or a value that is wrong."""
-        check_keys(fields, ("roles", "claims_to_roles", "annotations"), {})
+        check_keys(fields, ("roles", "claims_to_roles", "annotations"))
         roles = fields.texts("roles", MAX_PATTERNS, MAX_PATTERN_CHARS)
         claims = fields.children("claims_to_roles", MAX_CLAIMS)
         _check_count(fields.where, (*roles, *(text for claim in claims for text in _texts(claim))))

@@ -55,16 +55,13 @@ class Role:
 
     @classmethod
     def from_json(cls, value: object) -> Role:
-        """
-        :raises BadParameter: a reserved name, an unknown key (a misspelt ``deny`` must not pass), or a wrong value.
-        :raises NotBuilt: what is known from Teleport, restricts or permits something, and does not exist here yet.
-        """
+        """:raises BadParameter: a reserved name, an unknown key (a misspelt ``deny`` must not pass), a wrong value."""
         resource, metadata, spec = envelope(value, "role")
         if resource.text("version", default="v3") != "v3":
             raise BadParameter("role.version has to be v3.")
-        check_keys(resource, ("kind", "version", "metadata", "spec"), {})
+        check_keys(resource, ("kind", "version", "metadata", "spec"))
         check_keys(metadata, ("name", "description", "expires", "id"), {"namespace": ("", "default"), "labels": ({},)})
-        check_keys(spec, ("options", "allow", "deny"), {})
+        check_keys(spec, ("options", "allow", "deny"))
         return cls(
             name=_name(metadata),
             options=Options.from_json(spec.child("options")),

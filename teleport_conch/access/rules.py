@@ -71,7 +71,7 @@ class Rule:
 
     @classmethod
     def from_json(cls, fields: Fields) -> Rule:
-        check_keys(fields, ("resources", "verbs", "where", "actions"), {})
+        check_keys(fields, ("resources", "verbs", "where", "actions"))
         where, actions = fields.text("where", default=""), fields.texts("actions", max_items=MAX_ACTIONS)
         if where:
             parse_condition(where, f"{fields.where}.where")

@@ -14,7 +14,7 @@ from attrs import frozen
 
 from teleport_conch.access.replacing import compile_replacement
 from teleport_conch.access.scanning import Scanner
-from teleport_conch.errors import BadParameter, NotBuilt
+from teleport_conch.errors import BadParameter
 
 MAX_FILLED = 256
 """Values that one template gives; a person with more of them has the first ones."""
@@ -22,7 +22,8 @@ MAX_REMEMBERED_VALUES = 1024
 
 _BRACES = re.compile(r"([^{}]*)\{\{(.*?)\}\}([^{}]*)", re.DOTALL)
 _UNIX_LOGIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,63}\$?")
-_KUBERNETES = ("kubernetes_groups", "kubernetes_users")
+INTERNAL = ("logins", "kubernetes_groups", "kubernetes_users")
+"""The traits that ``internal`` has; ``external`` has any."""
 
 Traits = Mapping[str, tuple[str, ...]]
 _Change = Callable[[str], str | None]
@@ -66,7 +67,6 @@ def parse_login(text: str, where: str = "logins") -> str | Template:
 
     :param where: the key of the role, for refusals.
     :raises BadParameter: ``*``, a name with space or control characters, or braces that are no template.
-    :raises NotBuilt: variables for Kubernetes.
     """
     if "{" not in text and "}" not in text:
         if not text or "*" in text or "," in text or not text.isprintable() or " " in text:
@@ -79,7 +79,6 @@ def parse_template(text: str, where: str) -> Template:
     """A text with one template in it.
 
     :raises BadParameter: the text has none, or several, or one that is wrong.
-    :raises NotBuilt: variables for Kubernetes.
     """
     prefix, scanner, suffix = in_braces(text, where, "{{internal.logins}} or {{external.name}}")
     trait, changes = _value(scanner)
@@ -128,9 +127,7 @@ def _variable(scanner: Scanner, head: str) -> str:
         trait = scanner.name("the name of a trait")
     if not 0 < len(trait) <= 64:
         raise scanner.refusal("the name of a trait has 1 to 64 characters", at)
-    if head == "internal" and trait in _KUBERNETES:
-        raise NotBuilt(f"internal.{trait} is for Kubernetes, which is not built; leave the template out.")
-    if head == "internal" and trait != "logins":
+    if head == "internal" and trait not in INTERNAL:
         raise scanner.refusal(f"internal.{trait} is not known; internal.logins is, and any external.<trait>", at)
     return trait
 

@@ -11,6 +11,7 @@ from teleport_conch.access.conditions import Conditions
 from teleport_conch.access.decision import Caller, Facts, Login, Target
 from teleport_conch.access.escalation import Everybody, Person, administers, check_person, check_role, check_way_in
 from teleport_conch.access.holding import covers
+from teleport_conch.access.kubernetes import Kubernetes
 from teleport_conch.access.labels import LabelSelector
 from teleport_conch.access.locks import Locks
 from teleport_conch.access.options import Options
@@ -159,6 +160,31 @@ class RoleTests(Decisions):
         self.assertEqual(refusal(self.editor, role(options=wide), role(options=wide)), "")
         ttl = evolve(NARROW, max_session_ttl_s=9 * 3600.0)
         self.assertEqual(refusal(self.editor, None, role(options=ttl)), "options.max_session_ttl beyond 8h")
+
+    def test_enhanced_recording(self) -> None:
+        """What is recorded of the editor, and of those who have the role, goes on being recorded."""
+        less = evolve(NARROW, enhanced_recording=("network",))
+        reason = "options.enhanced_recording without command"
+        self.assertEqual(refusal(self.editor, None, role(options=less)), reason)
+        self.assertEqual(refusal(self.editor, role(options=NARROW), role(options=less)), reason)
+        self.assertEqual(refusal(self.editor, role(options=less), role(options=less)), "")
+        self.assertEqual(refusal(self.editor, role(options=less), role(options=NARROW)), "")
+        free = person(evolve(DEV_ADMIN, options=evolve(DEV_ADMIN.options, enhanced_recording=())))
+        self.assertEqual(refusal(free, role(options=NARROW), role(options=less)), "")
+
+    def test_kubernetes(self) -> None:
+        """Groups and users of Kubernetes are given by who has them, and denials taken back by the same."""
+        named = Conditions(kubernetes=Kubernetes(("g",), ("u",)))
+        given, denied = role(named), role(deny=named)
+        reason = "g of kubernetes_groups; u of kubernetes_users"
+        self.assertEqual(refusal(self.editor, None, given), reason)
+        self.assertEqual(refusal(self.editor, denied, None), reason)
+        self.assertEqual(refusal(self.editor, given, given), "")
+        self.assertEqual(refusal(self.editor, given, denied), "")
+        mine = evolve(DEV_ADMIN, allow=evolve(DEV_ADMIN.allow, kubernetes=Kubernetes(("g",))))
+        self.assertEqual(refusal(person(mine), None, given), "u of kubernetes_users")
+        barred = Role("barred", NARROW, deny=Conditions(kubernetes=Kubernetes(("g",))))
+        self.assertEqual(refusal(person(mine, barred), None, given), reason)
 
     def test_who_holds_everything(self) -> None:
         """tctl on the auth host may give anything, the role admin all logins; a plain user nothing."""

@@ -18,7 +18,7 @@ from teleport_conch.access.requesting import Asker
 from teleport_conch.access.roles import RESERVED_NAMES, Role
 from teleport_conch.access.rules import OWN_RECORDS, VERBS, Rule
 from teleport_conch.access.trace import explain
-from teleport_conch.errors import AccessDenied, BadParameter, NotBuilt
+from teleport_conch.errors import AccessDenied, BadParameter
 
 LOGGED = 'log("info", "%v reads", user.id)'
 DEV: dict[str, object] = {
@@ -116,6 +116,7 @@ _SOME_SIDE = st.fixed_dictionaries(
         "logins": st.lists(_WRITTEN, max_size=3) | _ANYTHING,
         "node_labels": st.dictionaries(_WRITTEN, _WRITTEN | st.lists(_WRITTEN, max_size=2), max_size=2) | _ANYTHING,
         "rules": _SOME_RULES | _ANYTHING,
+        "kubernetes_groups": st.lists(_WRITTEN, max_size=2) | _ANYTHING,
     },
 )
 _TRAITS = {"x": ("a", "^a$", "b@c"), "x y": ("*",), "logins": ("root",)}
@@ -129,7 +130,7 @@ class RoleTests(SynchronousTestCase):
         value = {**role_json(allow=allow, deny=deny, options=options), "metadata": metadata}
         try:
             role = Role.from_json(value)
-        except (BadParameter, NotBuilt) as refusal:
+        except BadParameter as refusal:
             self.assertTrue(refusal.sentence)
             return
         self.assertEqual(Role.from_json(json.loads(json.dumps(role.to_json()))), role)
@@ -239,13 +240,29 @@ class RoleTests(SynchronousTestCase):
             error = self.assertRaises(BadParameter, Role.from_json, value)
             self.assertIn(sentence, error.sentence)
 
-    def test_not_built(self) -> None:
-        """What would permit or restrict something that is not built is refused, never passed over."""
-        for value, sentence in (
-            (role_json(options={"enhanced_recording": ["disk"]}), "enhanced_recording is not built yet"),
-            (role_json(allow={"kubernetes_groups": ["x"]}), "role.spec.allow.kubernetes_groups is not built yet"),
+    def test_one_value(self) -> None:
+        """Keys of which there is one value here."""
+        error = self.assertRaises(BadParameter, Role.from_json, role_json(allow={"namespaces": ["dev"]}))
+        self.assertEqual(error.sentence, "role.spec.allow.namespaces has one value here, the usual one; leave it out.")
+
+    def test_kubernetes(self) -> None:
+        """Groups and users of Kubernetes are kept on both sides, and what cannot be one is refused."""
+        allow = {
+            "kubernetes_groups": ["viewers", "{{internal.kubernetes_groups}}"],
+            "kubernetes_users": ["x-{{external.y}}"],
+        }
+        value = role_json(allow=allow, deny={"kubernetes_users": ["root"]})
+        role = Role.from_json(value)
+        self.assertEqual(role.allow.kubernetes.groups, ("viewers", "{{internal.kubernetes_groups}}"))
+        self.assertEqual(list(role.deny.kubernetes.pairs()), [("kubernetes_users", "root")])
+        self.assertEqual(Role.from_json(json.loads(json.dumps(role.to_json()))), role)
+        for names, sentence in (
+            ([""], "role.spec.allow.kubernetes_groups[0]: '' cannot be a name."),
+            (["a", "b\x1b[2J"], "role.spec.allow.kubernetes_groups[1]: 'b\\x1b[2J' cannot be a name."),
+            (["{{internal.x}}"], "role.spec.allow.kubernetes_groups[0], column 11: internal.x is not known"),
+            ("all", "role.spec.allow.kubernetes_groups has to be a list."),
         ):
-            error = self.assertRaises(NotBuilt, Role.from_json, value)
+            error = self.assertRaises(BadParameter, Role.from_json, role_json(allow={"kubernetes_groups": names}))
             self.assertIn(sentence, error.sentence)
 
     def test_expiry(self) -> None:
@@ -302,6 +319,24 @@ class OptionTests(SynchronousTestCase):
         self.assertEqual(combine([usual]), usual)
         self.assertEqual(combine([usual, Options(cert_format="oldssh")]).cert_format, "oldssh")
         self.assertTrue(combine([Options(pin_source_ip=True), usual]).pin_source_ip)
+
+    def test_enhanced_recording(self) -> None:
+        """What one of the roles wants recorded is recorded, in whatever order; some is where a role says nothing."""
+        for written, expected in (
+            ({}, ("command", "network")),
+            ({"enhanced_recording": []}, ()),
+            ({"enhanced_recording": ["network", "disk", "disk"]}, ("disk", "network")),
+        ):
+            options = Role.from_json(role_json(options=written)).options
+            self.assertEqual(options.enhanced_recording, expected)
+            self.assertEqual(Role.from_json(role_json(options=options.to_json())).options, options)
+        kinds = [Options(enhanced_recording=each) for each in (("disk",), (), ("command", "disk"))]
+        self.assertEqual(combine(kinds).enhanced_recording, ("command", "disk"))
+        self.assertEqual(combine(reversed(kinds)), combine(kinds))
+        error = self.assertRaises(BadParameter, Role.from_json, role_json(options={"enhanced_recording": ["keys"]}))
+        self.assertEqual(
+            error.sentence, "role.spec.options.enhanced_recording may list command, disk, network, and not 'keys'."
+        )
 
     def test_of_nothing(self) -> None:
         """No roles permit nothing."""

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch.access.templates import MAX_FILLED, Template, Traits, parse_login
-from teleport_conch.errors import BadParameter, NotBuilt
+from teleport_conch.errors import BadParameter
 
 _PIECES = st.text("ab-", max_size=3)
 PEOPLE: Traits = {
@@ -33,11 +33,12 @@ class TemplateTests(SynchronousTestCase):
             ("{{internal.logins}}", Template("", "logins", "")),
             ("svc-{{external.unix}}-x", Template("svc-", "unix", "-x")),
             ('{{ external["x y"] }}', Template("", "x y", "")),
+            ("{{internal.kubernetes_users}}", Template("", "kubernetes_users", "")),
         ):
             self.assertEqual(parse_login(text), expected)
 
     def test_refusals(self) -> None:
-        """Neither a star, nor a list, nor braces that are no template, nor what is not built."""
+        """Neither a star, nor a list, nor braces that are no template."""
         for text in ("*", "ro*", "", "root,admin", "a b", "a\x1b[2J", "a\u202eb"):
             error = self.assertRaises(BadParameter, parse_login, text)
             self.assertEqual(
@@ -49,8 +50,6 @@ class TemplateTests(SynchronousTestCase):
                 error.sentence,
                 f"logins: {text!a} is not a template like {{{{internal.logins}}}} or {{{{external.name}}}}.",
             )
-        error = self.assertRaises(NotBuilt, parse_login, "{{internal.kubernetes_users}}")
-        self.assertIn("internal.kubernetes_users is for Kubernetes, which is not built", error.sentence)
 
     def test_refusals_in_braces(self) -> None:
         """What is wrong in the braces is named with its column in the whole text."""
