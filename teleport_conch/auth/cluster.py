@@ -28,6 +28,7 @@ from teleport_conch.auth.people.access_requests import AccessRequests
 from teleport_conch.auth.people.bots import Bots
 from teleport_conch.auth.people.certificates import Certificates
 from teleport_conch.auth.people.people import People
+from teleport_conch.auth.people.plugin_data import PluginDataOfRequests
 from teleport_conch.auth.people.users import Users
 from teleport_conch.auth.rules.callers import Judge
 from teleport_conch.auth.rules.leases import Leases
@@ -70,6 +71,7 @@ class Cluster:
     people: People
     bots: Bots
     requests: AccessRequests
+    plugin_data: PluginDataOfRequests
     rewriting: DeferredLock = field(init=False, factory=DeferredLock)
     """Held by whoever changes who may do what, since what such a change may be depends on what there is."""
     _loops: list[Periodic] = field(init=False, factory=list)
@@ -124,6 +126,7 @@ class Cluster:
         self.users.shelf.close()
         self.bots.shelf.close()
         self.requests.shelf.close()
+        self.plugin_data.shelf.close()
         self.locks.shelf.close()
         if self._following is not None:
             self._following.cancel()

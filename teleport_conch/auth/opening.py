@@ -24,13 +24,14 @@ from teleport_conch.auth.hosts.renewing import Renewing
 from teleport_conch.auth.hosts.sessions import Sessions
 from teleport_conch.auth.hosts.token_digests import open_digests
 from teleport_conch.auth.hosts.tokens import Tokens
-from teleport_conch.auth.people import access_requests, bots, users
+from teleport_conch.auth.people import access_requests, bots, plugin_data, users
 from teleport_conch.auth.people.access_requests import AccessRequests
 from teleport_conch.auth.people.bot_tokens import BotTokens
 from teleport_conch.auth.people.bots import Bots
 from teleport_conch.auth.people.certificates import Certificates
 from teleport_conch.auth.people.passwords import Hashing, InPool, at_once
 from teleport_conch.auth.people.people import People, open_people
+from teleport_conch.auth.people.plugin_data import PluginDataOfRequests
 from teleport_conch.auth.people.users import Users
 from teleport_conch.auth.rules import locks, roles
 from teleport_conch.auth.rules.leases import Leases
@@ -146,6 +147,7 @@ async def open_cluster(
         people=people,
         bots=known_bots,
         requests=requests,
+        plugin_data=await _open_plugin_data(backend, requests),
     )
 
 
@@ -183,6 +185,12 @@ async def _open_requests(
     requests = AccessRequests(shelf, clocks, rules.users, rules.roles, emit, random)
     await requests.shelf.load()
     return requests
+
+
+async def _open_plugin_data(backend: IBackend, requests: AccessRequests) -> PluginDataOfRequests:
+    kept = PluginDataOfRequests(plugin_data.open_shelf(backend), requests)
+    await kept.shelf.load()
+    return kept
 
 
 async def _open_bots(

@@ -14,6 +14,7 @@ from teleport_conch.client.exchange import Call
 from teleport_conch.client.transport import Transport
 from teleport_conch.errors import ConnectionProblem, NotFound
 from teleport_conch.resources.access_request import AccessRequest, Annotations, RequestState
+from teleport_conch.resources.plugin_data import Data, PluginData
 
 POLL_S = 2.0
 """Between two questions of somebody who waits for a decision."""
@@ -71,6 +72,18 @@ class Requests:
         """What it lent is lent no more."""
         await self._transport.call(Call("DELETE", _path(request_id)))
 
+    async def plugin_data(self, request_id: str) -> PluginData:
+        """What plugins keep about one. :raises NotFound: it is over, was removed, or never was."""
+        return PluginData.from_json(await self._transport.call(Call("GET", _kept(request_id))))
+
+    async def update_plugin_data(self, request_id: str, plugin: str, put: Data, expect: Data) -> PluginData:
+        """Have a plugin keep ``put`` as well, where what it keeps is as ``expect`` says; an empty value is none.
+
+        :raises CompareFailed: it is not.
+        """
+        body = {"plugin": plugin, "set": dict(put), "expect": dict(expect)}
+        return PluginData.from_json(await self._once("PUT", _kept(request_id), body))
+
     async def decided(self, clock: IReactorTime, request: AccessRequest) -> AccessRequest:
         """The request once it is approved or denied. While auth cannot be reached it is asked again.
 
@@ -92,4 +105,12 @@ class Requests:
 
 
 def _path(request_id: str) -> str:
-    return f"{_REQUESTS}/{quote(request_id.replace('/', '%'), safe='')}"
+    return f"{_REQUESTS}/{_quoted(request_id)}"
+
+
+def _kept(request_id: str) -> str:
+    return f"/v1/plugin_data/access_request/{_quoted(request_id)}"
+
+
+def _quoted(request_id: str) -> str:
+    return quote(request_id.replace("/", "%"), safe="")

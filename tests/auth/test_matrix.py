@@ -100,6 +100,8 @@ MATRIX = {
     "POST /v1/access_requests": (401, 403, 403, 403, 200),
     "PUT /v1/access_requests/<name>/state": (401, 403, 403, 403, 200),
     "DELETE /v1/access_requests/<name>": (401, 403, 403, 403, 200),
+    "GET /v1/plugin_data/access_request/<name>": (401, 403, 403, 403, 200),
+    "PUT /v1/plugin_data/access_request/<name>": (401, 403, 403, 403, 200),
     "GET /v1/denials/<reference>": (401, 403, 403, 403, 200),
     "POST /v1/why": (401, 403, 403, 403, 200),
     "POST /v1/plan": (401, 403, 403, 403, 200),
@@ -194,6 +196,7 @@ class MatrixTests(ClusterTestCase):
             "PUT /v1/leases/<lease>": {"ttl": 120},
             "POST /v1/access_requests": {"user": "carol", "roles": ["dev"]},
             "PUT /v1/access_requests/<name>/state": {"state": "APPROVED"},
+            "PUT /v1/plugin_data/access_request/<name>": {"plugin": "chat", "set": {"message": "17"}},
             "POST /v1/why": {"user": "carol", "login": "root", "node": "web1"},
             "POST /v1/plan": {"resources": [Role("dev").to_json()]},
             "POST /v1/locks": Lock("other", user="eve").to_json(),
@@ -211,7 +214,7 @@ class MatrixTests(ClusterTestCase):
             "session_id": "s-1",
             "lease": self.lease,
             "reference": REFERENCE,
-            "name": "carol" if "users" in path else self.request_id if "requests" in path else "dev",
+            "name": "carol" if "users" in path else self.request_id if "request" in path else "dev",
         }
         if path == "/v1/tokens/<token>":
             values["token"] = self.now(self.cluster.tokens.all())[0].id

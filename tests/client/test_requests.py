@@ -14,6 +14,7 @@ from teleport_conch.client.exchange import Call
 from teleport_conch.client.requests import POLL_S, Requests
 from teleport_conch.errors import BadParameter, ConnectionProblem, NotFound
 from teleport_conch.resources.access_request import AccessRequest, RequestState
+from teleport_conch.resources.plugin_data import PluginData
 from tests.client.test_people import Stub
 
 PENDING = AccessRequest("r-1", "alice", ("dba",), 1000.0, 4600.0, request_reason="17")
@@ -55,6 +56,17 @@ class RequestsTests(SynchronousTestCase):
         self.assertEqual(self.asked(), ("GET", "/v1/access_requests/a%25b", None, True))
         self.now(self.answered({"message": "ok"}).remove("r-1"))
         self.assertEqual(self.asked(), ("DELETE", "/v1/access_requests/r-1", None, True))
+
+    def test_plugin_data(self) -> None:
+        """What plugins keep is asked for again where the answer was lost, and not put there again."""
+        kept = PluginData("r-1", {"chat": {"message": "17"}}, 4600.0)
+        self.assertEqual(self.now(self.answered(kept.to_json()).plugin_data("r-1")), kept)
+        self.assertEqual(self.asked(), ("GET", "/v1/plugin_data/access_request/r-1", None, True))
+        requests = self.answered(kept.to_json())
+        put = requests.update_plugin_data("r-1", "chat", {"message": "17"}, {"message": ""})
+        self.assertEqual(self.now(put), kept)
+        body = {"plugin": "chat", "set": {"message": "17"}, "expect": {"message": ""}}
+        self.assertEqual(self.asked(), ("PUT", "/v1/plugin_data/access_request/r-1", body, False))
 
     def test_create(self) -> None:
         """Asked once: the second time it would be another request."""

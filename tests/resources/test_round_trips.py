@@ -17,6 +17,7 @@ from teleport_conch.resources.access_request import AccessRequest, RequestState
 from teleport_conch.resources.bot import Bot
 from teleport_conch.resources.cluster import ClusterConfig, ClusterName
 from teleport_conch.resources.joining import Heartbeat, HeartbeatAnswer, JoinAnswer, JoinRequest
+from teleport_conch.resources.plugin_data import PluginData
 from teleport_conch.resources.preference import SECOND_FACTORS, TYPES, AuthPreference
 from teleport_conch.resources.recording import Recording, RecordingState
 from teleport_conch.resources.server import KINDS, CommandLabel, JoinRecord, Presence, Server, State
@@ -100,6 +101,9 @@ bots = st.builds(
 
 
 annotated = st.dictionaries(words, lists, max_size=3)
+plugin_data = st.builds(
+    PluginData, words, st.dictionaries(words, st.dictionaries(words, texts, max_size=3), max_size=3), seconds
+)
 access_requests = st.builds(
     AccessRequest,
     words,
@@ -160,6 +164,10 @@ class RoundTripTests(SynchronousTestCase):
     def test_access_requests(self, request: AccessRequest) -> None:
         self.check(request, request.to_json(), AccessRequest.from_json)
 
+    @given(plugin_data)
+    def test_plugin_data(self, data: PluginData) -> None:
+        self.check(data, data.to_json(), PluginData.from_json)
+
     @given(requests)
     @settings(deadline=None)
     def test_join_requests(self, request: JoinRequest) -> None:
@@ -211,6 +219,7 @@ READERS: tuple[Callable[[object], object], ...] = (
     User.from_json,
     Bot.from_json,
     AccessRequest.from_json,
+    PluginData.from_json,
     JoinRequest.from_json,
     JoinAnswer.from_json,
     Heartbeat.from_json,
@@ -229,6 +238,7 @@ SAMPLES: tuple[dict[str, object], ...] = (
     User("alice", ("access",), {"logins": ("root",)}, lock=LoginLock(5.0, "why"), revision="7").to_json(),
     Bot("ci", ("access",), ("deploy",), 5.0, "bob", 2, 7.0, "192.0.2.7").to_json(),
     AccessRequest("uuid", "alice", ("dba",), 1.0, 2.0, system_annotations={"a": ("b",)}).to_json(),
+    PluginData("uuid", {"chat": {"message": "17"}}, 2.0).to_json(),
     ClusterName("demo", "uuid").to_json(),
     ClusterConfig().to_json(),
     AuthPreference().to_json(),

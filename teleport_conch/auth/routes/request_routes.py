@@ -21,8 +21,10 @@ from teleport_conch.resources.access_request import (
     read_annotations,
 )
 from teleport_conch.resources.fields import Fields
+from teleport_conch.resources.plugin_data import MAX_NAME_CHARS, read_data
 
 REQUESTS = "/v1/access_requests"
+PLUGIN_DATA = "/v1/plugin_data/access_request/<name>"
 KIND = "access_request"
 MAX_DELEGATOR_CHARS = 255
 
@@ -32,6 +34,7 @@ def add(gate: Gate, cluster: Cluster, emit: Emit) -> None:
     _add_reading(gate, cluster)
     _add_asking(gate, cluster)
     _add_deciding(gate, cluster, Guards(cluster, emit))
+    _add_plugin_data(gate, cluster)
 
 
 def _add_reading(gate: Gate, cluster: Cluster) -> None:
@@ -114,7 +117,23 @@ def _add_deciding(gate: Gate, cluster: Cluster, guards: Guards) -> None:
     @gate.route("DELETE", f"{REQUESTS}/<name>", Needs("delete", KIND, resource=found))
     async def remove(call: Call, name: str) -> Answer:
         await requests.remove(name, call.by)
+        await cluster.plugin_data.forget(name)
         return None
+
+
+def _add_plugin_data(gate: Gate, cluster: Cluster) -> None:
+    kept, found = cluster.plugin_data, _finder(cluster)
+
+    @gate.route("GET", PLUGIN_DATA, Needs("read", KIND, resource=found))
+    async def of_one(call: Call, name: str) -> Answer:
+        return kept.get(name).to_json()
+
+    @gate.route("PUT", PLUGIN_DATA, Needs("update", KIND, resource=found))
+    async def update(call: Call, name: str) -> Answer:
+        fields = Fields(call.body(), "plugin_data")
+        plugin = fields.text("plugin", max_chars=MAX_NAME_CHARS)
+        after = await kept.update(name, plugin, read_data(fields, "expect"), read_data(fields, "set"))
+        return after.to_json()
 
 
 def _resolution(fields: Fields) -> Resolution:

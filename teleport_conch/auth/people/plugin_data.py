@@ -1,0 +1,57 @@
+"""Where plugins keep what they have to find again about access requests, for as long as these may last."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from attrs import define
+
+from teleport_conch.auth.limits import MAX_ACCESS_REQUESTS, MAX_PERSONS_CERTIFICATE_S
+from teleport_conch.auth.people.access_requests import AccessRequests
+from teleport_conch.auth.state.shelf import Shelf
+from teleport_conch.errors import NotFound
+from teleport_conch.resources.plugin_data import Data, PluginData
+from teleport_conch.storage.backend import IBackend
+
+PREFIX = "plugin_data/access_request/"
+
+
+def open_shelf(backend: IBackend) -> Shelf[PluginData]:
+    """Where it is."""
+    read = PluginData.from_json
+    return Shelf("plugin data", PREFIX, backend, read, MAX_ACCESS_REQUESTS, lambda data: data.expires_at)
+
+
+@define(eq=False)
+class PluginDataOfRequests:
+    """That of all requests."""
+
+    shelf: Shelf[PluginData]
+    _requests: AccessRequests
+
+    def get(self, name: str) -> PluginData:
+        """What is kept about a request, which may be nothing. :raises NotFound: there is no such request."""
+        request = self._requests.get(name).value
+        found = self.shelf.find(name)
+        # An approval lasts this long at most, counted from when the request was made.
+        return PluginData(name, {}, request.created_at + MAX_PERSONS_CERTIFICATE_S) if found is None else found.value
+
+    async def update(self, name: str, plugin: str, expect: Data, put: Data) -> PluginData:
+        """Put something there.
+
+        :raises NotFound: there is no such request.
+        :raises CompareFailed: something else is there than is expected.
+        :raises BadParameter: there would be too much.
+        """
+        before, stored = self.get(name), self.shelf.find(name)
+        after = before.updated(plugin, expect, put)
+        if stored is None:
+            await self.shelf.create(after)
+        else:
+            await self.shelf.replace(after, stored.revision)
+        return after
+
+    async def forget(self, name: str) -> None:
+        """The request was removed."""
+        with suppress(NotFound):
+            await self.shelf.remove(name)
