@@ -44,6 +44,7 @@ NO_BOUNDS = {
         "auth.people.second_factor.RECOVERY_CODES",
     ),
     "auth.people.second_factor.RECOVERY_BYTES",
+    *("audit.recording.DIGEST_BYTES", "audit.recording.HEADER_BYTES", "audit.recording.RECORD_BYTES"),
     *("auth.hosts.tokens.GENERATED_BYTES", "https.site.MAX_HEAD_LINES", "audit.log.FILE_MODE", "audit.log.FOLDER_MODE"),
     *("proxy.dialing.DEFAULT_NODE_PORT", "proxy_protocol.FIELD_TYPE", "proxy_protocol.FIELD_VERSION"),
     *("proxy_protocol.NONCE_BYTES", "web.qr.BORDER", "web.qr.PIXELS"),

@@ -94,8 +94,8 @@ class PluginDataTests(RequestTestCase):
             self.assert_refused(self.put(name, plugin, put), 400, wrong)
         many = f"At most {MAX_PLUGINS} plugins keep something about a request, each of them {MAX_ENTRIES} entries."
         full = {str(each): "1" for each in range(MAX_ENTRIES)}
-        for plugin in range(MAX_PLUGINS):
-            self.assertEqual(self.put(name, str(plugin), full).status, 200)
+        for number in range(MAX_PLUGINS):
+            self.assertEqual(self.put(name, str(number), full).status, 200)
         self.assert_refused(self.put(name, "0", {"more": "1"}), 400, many)
         self.assert_refused(self.put(name, "chat", {"a": "1"}), 400, many)
         self.assertEqual(self.put(name, "0", {"0": "", "more": "1"}).status, 200)
