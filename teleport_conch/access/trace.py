@@ -48,6 +48,15 @@ def live_roles(caller: Caller, now: float) -> tuple[Role, ...]:
     return tuple(role for role in caller.roles if role.holds_at(now)) if caller.expiring else caller.roles
 
 
+def depends(caller: Caller, action: Action, now: float) -> bool:
+    """Whether it depends on the resource: some rule allows the action on some, and none denies it on every one."""
+    live = live_roles(caller, now)
+    denying = (
+        rule for role in live for verb in denied_verbs(action.verb) for rule in role.deny.rules_about(verb, action.kind)
+    )
+    return any(_about(role, action) for role in live) and all(rule.where for rule in denying)
+
+
 def _on_node(caller: Caller, action: OnNode, target: Target, now: float) -> _Findings:
     label, asked, findings = target.labels.get, dict[tuple[str, ...], Values](), []
     for each in caller.for_login(action.login):  # a loop without calls, since this is where a decision spends its time

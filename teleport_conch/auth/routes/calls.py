@@ -54,6 +54,11 @@ class Needs:
     resource: FindResource | None = None
     action: Action = field(init=False)
 
+    @property
+    def lists_each(self) -> bool:
+        """Whether it is a list of which the route decides on each item, by rules that may be about the item."""
+        return self.verb == "list" and self.owner == "*"
+
     @action.default
     def _action(self) -> Action:
         return Action(self.verb, self.kind)

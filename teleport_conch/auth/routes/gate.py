@@ -20,6 +20,7 @@ from twisted.web.server import Request
 from teleport_conch.access.decision import Denial, Facts, decide
 from teleport_conch.access.reference import new_reference
 from teleport_conch.access.remarks import Remark
+from teleport_conch.access.trace import depends
 from teleport_conch.auth.clocks import Clocks
 from teleport_conch.auth.emitting import Emit
 from teleport_conch.auth.hosts.hosts import Hosts, Registration
@@ -145,6 +146,12 @@ class Gate:
                 self._clocks.wall(),
             )
         except Denial as reason:
+            if (
+                needs.lists_each
+                and not reason.trace.outside
+                and depends(peer.caller, needs.action, self._clocks.wall())
+            ):
+                return
             self._remark(reason.trace.remarks)
             self._denied(peer, needs, address, reason)
             raise

@@ -20,6 +20,7 @@ from teleport_conch.certs import keys
 from teleport_conch.certs.extensions import requests_of, roles_of
 from teleport_conch.certs.tls import TLSIdentity
 from teleport_conch.resources.access_request import AccessRequest, RequestState
+from teleport_conch.resources.lock import Lock
 from teleport_conch.resources.user import User
 from tests.auth.fixture import CLUSTER, NOW, SSH_KEY, TLS_KEY, Answered
 from tests.auth.people.case import PeopleTestCase
@@ -304,6 +305,36 @@ class DecisionTests(RequestTestCase):
         name = self.asked("dba")
         self.assertEqual(self.call(self.carol, "GET", f"{REQUESTS}/{name}").status, 200)
         self.assertEqual(self.decide(name, peer=self.carol).status, 200)
+
+    def test_list_by_conditions(self) -> None:
+        """A list has what rules about each request allow; a denial without a condition denies the list itself."""
+
+        def listed(allow: str, deny: str | None = None) -> Answered:
+            kind, verbs = ("access_request",), ("list", "read")
+            denied = (Rule(kind, ("list",), where=deny),) if deny is not None else ()
+            allowed = Conditions(rules=(Rule(kind, verbs, where=allow),))
+            self.now(self.cluster.roles.shelf.replace(evolve(APPROVER, allow=allowed, deny=Conditions(rules=denied))))
+            return self.call(self.carol, "GET", REQUESTS)
+
+        names = {role: self.asked(role) for role in ("dba", "ops")}
+        dba, ops = (f'contains(resource.spec.roles, "{role}")' for role in names)
+        for allow, deny, expected in (
+            (dba, None, ["dba"]),
+            (f"{dba} || {ops}", None, ["dba", "ops"]),
+            (f"{dba} || {ops}", dba, ["ops"]),
+            ('equals(resource.spec.user, "eve")', None, []),
+            ("equals(resource.spec.misspelt, resource.spec.misspelt)", None, []),
+            (dba, "equals(resource.spec.misspelt, resource.spec.misspelt)", []),
+        ):
+            answer = listed(allow, deny)
+            self.assertEqual(answer.status, 200, answer.body)
+            found = {each["metadata"]["name"] for each in answer.items}  # type: ignore[index]  # nested objects
+            self.assertEqual(found, {names[role] for role in expected}, (allow, deny))
+        self.emitted.events.clear()
+        self.assert_refused(listed(dba, ""), 403, "user carol is not authorized to list access_request: access denied")
+        self.assertEqual(len(self.emitted.named("api.denied")), 1)
+        self.now(self.cluster.locks.shelf.create(Lock("l", user="carol")))
+        self.assertEqual(listed(dba).status, 403)
 
     def test_own(self) -> None:
         """Nobody approves what they asked for themselves, whoever made the request; and that is an event."""
