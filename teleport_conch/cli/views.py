@@ -87,7 +87,7 @@ def proxy_table(proxies: Sequence[Server], now: float) -> str:
         )
         for proxy in proxies
     ]
-    return table(columns, rows)
+    return _fitting(columns, rows, "Web address")
 
 
 def presence_cells(presence: Presence, now: float) -> tuple[str, str]:
@@ -114,7 +114,7 @@ def _expiry(token: JoinToken, now: float) -> str:
 def role_table(roles: Sequence[Role]) -> str:
     """Columns of Teleport's."""
     columns = ("Role", "Allowed to login as", "Node Labels", "Access to resources")
-    return table(columns, [(role.name, *_allowed(role)) for role in roles])
+    return _fitting(columns, [(role.name, *_allowed(role)) for role in roles], "Access to resources")
 
 
 def _allowed(role: Role) -> tuple[str, str, str]:
@@ -127,7 +127,7 @@ def _allowed(role: Role) -> tuple[str, str, str]:
 def user_table(users: Sequence[User], now: float) -> str:
     columns = ("User", "Roles", "Allowed logins", "State")
     rows = [(user.name, ",".join(user.roles), ",".join(user.logins), _user_state(user, now)) for user in users]
-    return table(columns, rows)
+    return _fitting(columns, rows, "Allowed logins")
 
 
 def _user_state(user: User, now: float) -> str:
@@ -141,7 +141,7 @@ def _user_state(user: User, now: float) -> str:
 def lock_table(locks: Sequence[Lock], now: float) -> str:
     """What is shut out, until when, and what people are told."""
     columns = ("ID", "Target", "Expires", "Made by", "Message")
-    return table(columns, [_lock(lock, now) for lock in locks])
+    return _fitting(columns, [_lock(lock, now) for lock in locks], "Message")
 
 
 def _lock(lock: Lock, now: float) -> tuple[str, ...]:
@@ -152,7 +152,7 @@ def _lock(lock: Lock, now: float) -> tuple[str, ...]:
 def request_table(requests: Sequence[AccessRequest]) -> str:
     """Columns of Teleport's."""
     columns = ("Token", "Requestor", "Metadata", "Created At (UTC)", "Status", "Reasons")
-    return table(columns, [_request(request) for request in requests])
+    return _fitting(columns, [_request(request) for request in requests], "Reasons")
 
 
 def _request(request: AccessRequest) -> tuple[str, ...]:
@@ -168,7 +168,7 @@ def bot_table(bots: Sequence[Bot], now: float) -> str:
         (bot.name, ",".join(bot.roles), ",".join(bot.logins), _renewed(bot, now), bot.address, str(bot.generation))
         for bot in bots
     ]
-    return table(columns, rows)
+    return _fitting(columns, rows, "Allowed logins")
 
 
 def _renewed(bot: Bot, now: float) -> str:

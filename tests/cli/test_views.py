@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
+from teleport_conch.access.conditions import Conditions
+from teleport_conch.access.roles import Role
+from teleport_conch.access.rules import Rule
 from teleport_conch.cli import views
+from teleport_conch.resources.access_request import AccessRequest
+from teleport_conch.resources.bot import Bot
+from teleport_conch.resources.lock import Lock
 from teleport_conch.resources.server import CommandLabel, Presence, Server, State
 from teleport_conch.resources.session import ActiveSession
 from teleport_conch.resources.token import JoinToken
+from teleport_conch.resources.user import User
 
 NOW = 1_795_372_262.0  # 2026-11-22 18:31:02 UTC
 WEB1 = Server(
@@ -62,6 +71,27 @@ class ViewTests(SynchronousTestCase):
             "ffffffffffff Node       never                        configuration\n"
             "0123456789ab Node,Proxy 22 Nov 26 19:01 UTC (29m59s) alice\n",
         )
+
+    def test_fitting(self) -> None:
+        """On a terminal the column that says more than is needed gives way; elsewhere nothing is missing."""
+        long = "x" * 300
+        role = Role("dev", allow=Conditions(rules=(Rule((long,), ("list",)),)))
+        request = AccessRequest("r-1", "alice", ("dba",), NOW, NOW + 60, request_reason=long)
+        made = (
+            lambda: views.role_table([role]),
+            lambda: views.user_table([User("alice", ("access",), {"logins": (long,)})], NOW),
+            lambda: views.lock_table([Lock("l-1", user="eve", message=long)], NOW),
+            lambda: views.request_table([request]),
+            lambda: views.bot_table([Bot("ci", ("access",), (long,), NOW, "bob", 2)], NOW),
+            lambda: views.proxy_table([Server("proxy", "33", "p1", "10.0.0.7:3023", web_addr=long)], NOW),
+        )
+        for table in made:
+            self.assertIn(long, table())
+            with mock.patch.object(views, "terminal_width", lambda stream: 120):
+                fitted = table()
+            self.assertNotIn(long, fitted)
+            self.assertIn("xx…", fitted)
+            self.assertIn(max(map(len, fitted.splitlines())), (119, 120), fitted)
 
     def test_sessions(self) -> None:
         """Who, as whom, where, from where, since when."""
