@@ -12,6 +12,7 @@ from teleport_conch.auth.routes.calls import Answer, Call, FindResource, Needs
 from teleport_conch.auth.routes.gate import Gate
 from teleport_conch.auth.routes.guards import Guards
 from teleport_conch.auth.state.shelf import Stored
+from teleport_conch.auth.turns import in_turns
 from teleport_conch.errors import AccessDenied, BadParameter
 from teleport_conch.resources.access_request import (
     MAX_REASON_CHARS,
@@ -42,7 +43,8 @@ def _add_reading(gate: Gate, cluster: Cluster) -> None:
 
     @gate.route("GET", REQUESTS, Needs("list", KIND, owner="*"))
     async def every(call: Call) -> Answer:
-        return {"items": [shown for each in shelf.all() if (shown := _shown(call, each, "list")) is not None]}
+        shown = [_shown(call, each, "list") async for each in in_turns(cluster.clocks.timers, shelf.all())]
+        return {"items": [each for each in shown if each is not None]}
 
     @gate.route("GET", f"{REQUESTS}/<name>", Needs("read", KIND, owner="*", resource=_finder(cluster)))
     async def one(call: Call, name: str) -> Answer:
