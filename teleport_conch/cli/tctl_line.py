@@ -5,15 +5,14 @@ Nothing here is slow to import, so that ``--help`` and mistakes in a command lin
 
 from __future__ import annotations
 
-import time
-from argparse import ArgumentTypeError, Namespace
+from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 
 from teleport_conch.cli import arguments as parsing
 from teleport_conch.cli import tctl_people, tctl_requests
 from teleport_conch.cli.arguments import Parser, Parsers, leaf, unbuilt
-from teleport_conch.cli.instants import parse_moment
+from teleport_conch.cli.listing_options import at_most, between
 from teleport_conch.cli.references import (
     EDITABLE,
     KINDS,
@@ -24,9 +23,8 @@ from teleport_conch.cli.references import (
     parse_references,
 )
 
-#: How many events a search answers, unless it asks for another number; auth answers no more than the second.
+#: How many events a search answers, unless it asks for another number.
 EVENTS = 100
-MAX_EVENTS = 10_000
 
 #: Commands that Teleport has and that are missing here, with what there is in their place.
 UNBUILT: Mapping[str, str] = {
@@ -184,26 +182,11 @@ def _events(parsers: Parsers) -> None:
     example = "tctl events ls --from=2h --type=auth,session.start"
     listing = leaf(parsers, "ls", "List events, the newest last.", example=example)
     listing.set_defaults(run="events.events")
-    when = "2026-11-22, 2026-11-22T18:31:02Z, or 2h for two hours ago"
-    listing.add_argument("--from", dest="start", type=_moment, metavar="WHEN", help=when)
-    listing.add_argument("--to", dest="end", type=_moment, metavar="WHEN", help="the same")
+    between(listing)
     names = "names of events, as session.start,exec"
     listing.add_argument("--type", type=parsing.names, default=(), metavar="NAMES", help=names)
-    listing.add_argument("--limit", type=_limit, default=EVENTS, metavar=str(EVENTS), help="so many, the newest")
+    at_most(listing, EVENTS, "events")
     parsing.format_option(listing)
-
-
-def _moment(text: str) -> float:
-    try:
-        return parse_moment(text, time.time())
-    except ValueError as reason:
-        raise ArgumentTypeError(str(reason)) from None
-
-
-def _limit(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MAX_EVENTS):
-        raise ArgumentTypeError(f"a search answers 1 to {MAX_EVENTS} events, and not '{text[:16]}'")
-    return int(text)
 
 
 def _sessions(parsers: Parsers) -> None:

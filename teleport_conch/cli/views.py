@@ -11,6 +11,7 @@ from teleport_conch.cli.table import fitted, inert, pairs, table, terminal_width
 from teleport_conch.resources.access_request import AccessRequest
 from teleport_conch.resources.bot import Bot
 from teleport_conch.resources.lock import Lock
+from teleport_conch.resources.recording import Recording
 from teleport_conch.resources.server import Presence, Server
 from teleport_conch.resources.session import ActiveSession
 from teleport_conch.resources.token import JoinToken
@@ -189,6 +190,18 @@ def session_table(sessions: Sequence[ActiveSession], now: float) -> str:
         for session in sessions
     ]
     return table(columns, rows)
+
+
+def recording_table(recordings: Sequence[Recording]) -> str:
+    """What is not complete says so in place of how long it lasted."""
+    columns = ("Session", "User", "Account", "Started (UTC)", "Lasted")
+    return _fitting(columns, [_recording(each) for each in recordings], "Account")
+
+
+def _recording(each: Recording) -> tuple[str, ...]:
+    lasted = span(each.ended_at - each.created_at) if each.complete and each.ended_at is not None else each.state.value
+    account = f"{each.login}@{each.server_hostname or each.server_id}"
+    return each.id, each.user, account, moment(each.created_at)[:16], lasted
 
 
 def event_table(events: Sequence[Mapping[str, object]]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from collections.abc import Awaitable, Callable
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from twisted.internet.interfaces import IReactorCore, IReactorTime
 
@@ -18,21 +18,20 @@ from teleport_conch.client.tls import client_options
 _Value = TypeVar("_Value")
 
 
-def with_auth(
-    arguments: Namespace, login: Login, run: Callable[[IReactorTime, AuthClient], Awaitable[_Value]]
-) -> _Value:
-    """What ``run`` answers, with the API of auth, which the proxy leads to."""
-    from twisted.internet import reactor as installed
+def in_reactor(debug: bool, work: Callable[[Any], Awaitable[_Value]]) -> _Value:
+    """What a coroutine answers that needs a reactor."""
+    from twisted.internet import reactor
 
-    begin_log(*([observer(sys.stderr, "debug")] if arguments.debug else []))
-    reactor = cast(IReactorTime, installed)
-
-    return run_to_end(cast(IReactorCore, installed), lambda: asked(reactor, login, run))
+    begin_log(*([observer(sys.stderr, "debug")] if debug else []))
+    return run_to_end(cast(IReactorCore, reactor), lambda: work(reactor))
 
 
-async def asked(
-    reactor: IReactorTime, login: Login, run: Callable[[IReactorTime, AuthClient], Awaitable[_Value]]
-) -> _Value:
+def with_auth(arguments: Namespace, login: Login, run: Callable[[Any, AuthClient], Awaitable[_Value]]) -> _Value:
+    """What ``run`` answers, with the reactor and the API of auth, which the proxy leads to."""
+    return in_reactor(arguments.debug, lambda reactor: asked(reactor, login, run))
+
+
+async def asked(reactor: IReactorTime, login: Login, run: Callable[[Any, AuthClient], Awaitable[_Value]]) -> _Value:
     """The same, where the reactor runs."""
     client = AuthClient(reactor, [login.profile.web_proxy_addr], client_options(login.identity))
     try:

@@ -74,7 +74,7 @@ def private_folder() -> Iterator[Path]:
     """A folder for its owner alone, which is gone in the end, also where a signal is the end."""
     base = os.environ.get("XDG_RUNTIME_DIR", "")
     folder = Path(mkdtemp(prefix="tsh-", dir=base if os.access(base, os.W_OK) else None))
-    with handled({signal.SIGTERM: signal.default_int_handler, signal.SIGHUP: _as_term}):
+    with handled({signal.SIGTERM: signal.default_int_handler, signal.SIGHUP: as_term}):
         try:
             yield folder
         finally:
@@ -82,7 +82,7 @@ def private_folder() -> Iterator[Path]:
                 shutil.rmtree(folder)
 
 
-def _as_term(number: int, frame: FrameType | None) -> None:
+def as_term(number: int, frame: FrameType | None) -> None:
     """A reactor handles SIGTERM in its way, and SIGHUP not at all."""
     signal.raise_signal(signal.SIGTERM)
 

@@ -11,15 +11,18 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from teleport_conch.cli.arguments import Parser, Parsers, commands, names
+from teleport_conch.cli.listing_options import of_recordings
 from teleport_conch.durations import parse_duration
 
 SYSTEMS = ("linux", "macos", "windows")
 LIST_FORMATS = ("text", "json", "names")
+PLAY_FORMATS = ("pty", "text", "json", "asciicast")
+RECORDING_FORMATS = ("table", "json", "names")
 SHELLS = ("bash", "zsh", "fish")
 TAKE_IDENTITIES = frozenset(
     (
         *("ssh.ssh", "scp.scp", "nodes.listing", "clusters.clusters", "status.status", "config.config"),
-        *("proxying.ssh", "proxying.login"),
+        *("proxying.ssh", "proxying.login", "play.play", "recordings.listing"),
     )
 )
 """What goes with an identity file. Others would say something of ``~/.tsh``, or change it."""
@@ -55,6 +58,7 @@ def tsh_parser(environment: Mapping[str, str] = os.environ) -> Parser:
     _add_listing(found)
     _add_ssh(found)
     _add_scp(found)
+    _add_recordings(found)
     _add_config(found)
     _add_certificates(found)
     _leaf(found, "clusters", "List the clusters that can be reached.", "clusters.clusters").add_argument(
@@ -172,6 +176,36 @@ def _add_scp(parsers: Parsers) -> None:
     scp.add_argument("-J", "--jumphost", default="", metavar="[USER@]HOST[:PORT]", help=_JUMP)
     scp.add_argument("-q", "--quiet", action="store_true", help="no progress")
     scp.add_argument("paths", nargs="+", metavar="[[LOGIN@]NODE:]PATH", help="sources, and the target last")
+
+
+def _add_recordings(parsers: Parsers) -> None:
+    text = "Play a recorded session, as somebody saw it on a terminal."
+    play = _leaf(parsers, "play", text, "play.play", "tsh play 0b5c9f1e-5c0a-4f0e-9a63-6d1a54f6a001")
+    forms = "pty: as it was (on a terminal with its times); text: readable, and harmless; json; asciicast (pty)"
+    play.add_argument("-f", "--format", choices=PLAY_FORMATS, default="pty", help=forms)
+    play.add_argument("--output", type=Path, metavar="FILE", help="a new file, in place of standard output")
+    faster = "so many times as fast, 0.1 to 100 (1)"
+    play.add_argument("--speed", type=_speed, default=1.0, metavar="N", help=faster)
+    play.add_argument("--follow", action="store_true", help="wait for more where the session goes on")
+    which = "the id of the session, or a file that ends in .rec"
+    play.add_argument("session", metavar="SESSION", help=which)
+    inner = commands(parsers.add_parser("recordings", help="recorded sessions"))
+    text = "List the recorded sessions that you may see, the newest first."
+    listing = _leaf(inner, "ls", text, "recordings.listing", "tsh recordings ls --from=2d --user=alice")
+    of_recordings(listing)
+    listing.add_argument(
+        "-f", "--format", choices=RECORDING_FORMATS, default="table", help="form of the output (table)"
+    )
+
+
+def _speed(text: str) -> float:
+    try:
+        found = float(text)
+    except ValueError:
+        found = 0.0
+    if not 0.1 <= found <= 100.0:
+        raise ArgumentTypeError(f"'{text[:16]}' is no speed: 0.1 is a tenth, 100 a hundred times as fast")
+    return found
 
 
 def _add_config(parsers: Parsers) -> None:

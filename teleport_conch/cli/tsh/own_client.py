@@ -6,13 +6,10 @@ import sys
 from argparse import Namespace
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
-from twisted.internet.interfaces import IReactorCore
-
-from teleport_conch.cli.logs import begin_log, observer
-from teleport_conch.cli.running import run_to_end
 from teleport_conch.cli.tsh import own_here
+from teleport_conch.cli.tsh.calls import in_reactor
 from teleport_conch.cli.tsh.destination import Destination
 from teleport_conch.cli.tsh.jump import jump_host
 from teleport_conch.cli.tsh.options import Options, parse_options
@@ -85,11 +82,3 @@ def splice(login: Login, to: Destination) -> int:
     """
     goal = Goal(to.in_cluster(login.profile.cluster), to.port or NODE_PORT)
     return in_reactor(False, lambda reactor: running.splice(Way(reactor, login), goal))
-
-
-def in_reactor(debug: bool, work: Callable[[Any], Awaitable[int]]) -> int:
-    """What a coroutine answers that needs a reactor."""
-    from twisted.internet import reactor
-
-    begin_log(*([observer(sys.stderr, "debug")] if debug else []))
-    return run_to_end(cast(IReactorCore, reactor), lambda: work(reactor))

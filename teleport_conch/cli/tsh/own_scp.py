@@ -9,8 +9,9 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+from teleport_conch.cli.tsh.calls import in_reactor
 from teleport_conch.cli.tsh.destination import Destination
-from teleport_conch.cli.tsh.own_client import NODE_PORT, door, in_reactor
+from teleport_conch.cli.tsh.own_client import NODE_PORT, door
 from teleport_conch.client.profiles import Login
 from teleport_conch.client.ssh.copying import Copying, OnTerminal, Silent
 from teleport_conch.client.ssh.forwards import Forwarder

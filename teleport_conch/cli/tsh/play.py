@@ -1,0 +1,132 @@
+"""``tsh play``: what somebody saw on a terminal, once more."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any
+
+from attrs import frozen
+from twisted.internet.task import deferLater
+
+from teleport_conch.audit.renditions import Cast, Lines, Raw, Rendition, Text
+from teleport_conch.audit.tape import Fetch, Tape
+from teleport_conch.cli.recordings import from_file, is_file, missing, new_file, session_id
+from teleport_conch.cli.tsh.calls import in_reactor, with_auth
+from teleport_conch.cli.tsh.child import as_term, handled
+from teleport_conch.cli.tsh.player import POLL_S, Grows, Keys, Player
+from teleport_conch.cli.tsh.screen import keyboard, lent, write
+from teleport_conch.cli.tsh.session import current_login
+from teleport_conch.client.api import AuthClient
+from teleport_conch.errors import BadParameter
+from teleport_conch.resources.recording import Recording, RecordingState
+
+MAX_IN_MEMORY_BYTES = 16 << 20
+"""Of what has come of a recording; more of it is in a file without a name."""
+
+RENDITIONS: Mapping[str, Callable[[], Rendition]] = {"pty": Raw, "text": Text, "json": Lines, "asciicast": Cast}
+
+
+@frozen
+class Source:
+    """Where a recording comes from.
+
+    :ivar recording: what auth knows of it; None for a file.
+    :ivar is_kept: it is at hand, and can be read again at no cost.
+    """
+
+    fetch: Fetch
+    recording: Recording | None = None
+    grows: Grows | None = None
+
+    @property
+    def is_kept(self) -> bool:
+        return self.recording is None
+
+
+def play(arguments: Namespace) -> None:
+    """The command."""
+    if is_file(arguments.session):
+        if arguments.follow:
+            raise BadParameter("A file does not grow: leave --follow out.")
+        with Path(arguments.session).open("rb") as file:
+            source = Source(from_file(file))
+            return in_reactor(arguments.debug, lambda reactor: _play(reactor, arguments, source))
+    wanted = session_id(arguments.session)
+
+    async def of_auth(reactor: Any, client: AuthClient) -> None:
+        await _play(reactor, arguments, await _source(client, wanted, arguments.follow))
+
+    return with_auth(arguments, current_login(arguments), of_auth)
+
+
+async def _source(client: AuthClient, wanted: str, follow: bool) -> Source:
+    recording = await client.recordings.get(wanted)
+    first = await client.recordings.stream(wanted, 0)  # who may not play it is told so before anything is drawn
+
+    async def fetch(offset: int) -> bytes:
+        return await client.recordings.stream(wanted, offset) if offset else first
+
+    async def grows() -> bool:
+        return (await client.recordings.get(wanted)).state is RecordingState.RECORDING
+
+    return Source(fetch, recording, grows if follow else None)
+
+
+async def _play(reactor: Any, arguments: Namespace, source: Source) -> None:
+    to_terminal = arguments.format == "pty" and arguments.output is None and sys.stdout.isatty()
+    with ExitStack() as opened:
+        if to_terminal:
+            kept: IO[bytes] = opened.enter_context(SpooledTemporaryFile(MAX_IN_MEMORY_BYTES))
+            tape = Tape(source.fetch, None if source.is_kept else kept)
+            if not await _on_terminal(reactor, tape, arguments.speed, source.grows):
+                return
+            print("end of session playback", flush=True)
+        else:
+            tape = Tape(source.fetch)
+            out = sys.stdout.buffer if arguments.output is None else opened.enter_context(new_file(arguments.output))
+            await _render(reactor, tape, RENDITIONS[arguments.format](), out, source.grows)
+    note = missing(tape, source.recording)
+    if note:
+        sys.stderr.write(f"{note}\n")
+
+
+async def _on_terminal(reactor: Any, tape: Tape, speed: float, grows: Grows | None) -> bool:
+    """Whether it was played to its end."""
+    sys.stdout.flush()
+    out = sys.stdout.fileno()
+    player = Player(reactor, tape, partial(write, out), lambda: os.get_terminal_size(out).columns, speed, grows)
+    keys = Keys()
+
+    def typed(data: bytes) -> None:
+        for key in keys.feed(data):
+            player.press(key)
+
+    with ExitStack() as taken:
+        taken.enter_context(handled({signal.SIGHUP: as_term}))
+        if sys.stdin.isatty():
+            taken.enter_context(keyboard(reactor, sys.stdin.fileno(), typed))
+        taken.enter_context(lent(out))
+        return await player.play()
+
+
+async def _render(reactor: Any, tape: Tape, rendition: Rendition, out: IO[bytes], grows: Grows | None) -> None:
+    """Writes all at once, without the waits."""
+    is_growing = grows is not None
+    while True:
+        async for record in tape.rest():
+            out.write(rendition.take(record))
+        out.flush()
+        if grows is None or not is_growing or tape.chain.over:
+            break
+        is_growing = await grows()
+        await deferLater(reactor, POLL_S)
+    out.write(rendition.end())
+    out.flush()
