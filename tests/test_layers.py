@@ -53,7 +53,7 @@ WITHIN_A_LINE = {
 }
 
 # The rooms within auth, from top to bottom; above them stand the modules that put them together, below all its bounds.
-WITHIN_AUTH = ("routes", "people", "rules", "hosts", "state")
+WITHIN_AUTH = ("routes", "people", "rules", "recordings", "hosts", "state")
 
 # Rooms that may see less than what lies below them.
 ONLY = {

@@ -13,7 +13,7 @@ from teleport_conch.access.conditions import Conditions
 from teleport_conch.access.labels import EVERY_NODE
 from teleport_conch.access.options import Options
 from teleport_conch.access.roles import Role
-from teleport_conch.access.rules import OWN_RECORDS, READ_ONLY, READ_WRITE, WITHOUT_SECRETS, Rule
+from teleport_conch.access.rules import OWN_RECORDS, OWN_SESSIONS, READ_ONLY, READ_WRITE, WITHOUT_SECRETS, Rule
 from teleport_conch.errors import AccessDenied
 
 _WRITE = ("create", "update", "delete")
@@ -30,6 +30,7 @@ _ADMIN = Role(
                 ("node", "proxy", "token", "role", "user", "bot", "lock", "access_request", "ssh_session"), READ_WRITE
             ),
             Rule(("auth_server", "cluster_name", "event", "presence"), READ_ONLY),
+            Rule(("session",), (*READ_ONLY, "delete")),
             Rule(("cluster_config", "cluster_auth_preference"), (*READ_ONLY, "update")),
             Rule(("cert_authority",), WITHOUT_SECRETS),
             Rule(("user_cert", "host_cert", "emergency_cert"), ("create",)),
@@ -47,17 +48,18 @@ _ACCESS = Role(
         rules=(
             Rule(("node", "cluster_name"), READ_ONLY),
             Rule(("ssh_session",), READ_ONLY, where=OWN_RECORDS),
+            Rule(("session",), READ_ONLY, where=OWN_SESSIONS),
             Rule(("user_cert",), ("create",), where=OWN_RECORDS),
         ),
     ),
 )
 _AUDITOR = Role(
     name="auditor",
-    description="Reads events, sessions and the list of nodes, and logs in nowhere.",
+    description="Reads events, the list of nodes, and sessions, which it plays, too; logs in nowhere.",
     options=Options(port_forwarding=False),
     allow=Conditions(
         rules=(
-            Rule(("event", "ssh_session", "node"), READ_ONLY),
+            Rule(("event", "ssh_session", "session", "node"), READ_ONLY),
             Rule(("user_cert",), ("create",), where=OWN_RECORDS),
         )
     ),
@@ -122,7 +124,12 @@ SYSTEM_ROLES = _by_name(
         Rule(("reachability",), ("create", "update")),
         Rule(("cluster_auth_preference",), READ_ONLY),
     ),
-    _system("Node", "A node: reads what it needs, writes records of its own.", *_EVERY_SERVICE),
+    _system(
+        "Node",
+        "A node: reads what it needs, writes records of its own, and hands in recordings of its sessions.",
+        *_EVERY_SERVICE,
+        Rule(("session",), ("create",), where=OWN_RECORDS),
+    ),
     _system("Nop", "Nothing."),
 )
 

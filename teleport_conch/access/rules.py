@@ -21,6 +21,8 @@ WITHOUT_SECRETS = ("list", "readnosecrets")
 
 OWN_RECORDS = "equals(resource.owner, user.id)"
 """The ``where`` of built-in roles: the resource belongs to the host, or to the person, who asks."""
+OWN_SESSIONS = "contains(resource.participants, user.metadata.name)"
+"""The same for what several people may have been in."""
 
 MAX_ACTIONS = 16
 

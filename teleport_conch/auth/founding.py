@@ -20,6 +20,7 @@ from teleport_conch.resources.cluster import ClusterConfig
 from teleport_conch.resources.preference import AuthPreference
 
 EVENTS = "log"
+RECORDINGS = "log/records"
 SPOOL = "log/spool/auth"
 """Below ``data_dir``: auth's own events on their way to the log."""
 

@@ -114,6 +114,33 @@ MAX_EVENTS_IN_REQUEST = 500
 EVENTS_IN_ANSWER = 500
 MAX_EVENTS_IN_ANSWER = 10_000
 
+# Recordings of sessions.
+MAX_RECORDINGS_PER_HOST = 10_000
+"""That are being made at one time."""
+SLICES_IN_PROGRESS = 256
+SLICES_OF_A_RECORDING_WAITING = 4
+FILES_AT_ONCE = 4
+"""Files of recordings that are read and written at one time; others wait."""
+READERS_IN_PROGRESS = 32
+STREAM_BYTES = 1 << 20
+"""Of a recording in one answer."""
+FREE_BYTES = 512 << 20
+FREE_SHARE = 0.02
+"""Of the disk for recordings, what is kept free for whatever else is on it: the larger of the two."""
+RECORDING_SILENT_S = 24 * 3600.0
+"""A recording of which nothing came for as long, and whose session is over, is incomplete."""
+RECORDINGS_LOOKED_AT_S = 600.0
+"""How often such recordings are looked for."""
+RECORDINGS_IN_ANSWER = 500
+MAX_RECORDINGS_IN_ANSWER = 10_000
+MAX_RECORDINGS_SEARCHED = 100_000
+RECORDINGS_AT_ONCE = 100
+"""That one who lists them looks at before others have their turn."""
+LISTS_IN_PROGRESS = 8
+PLAYING_REMEMBERED_S = 3600.0
+"""For so long, reading on in a recording is one event."""
+PLAYERS_REMEMBERED = 4096
+
 # Watches.
 WATCH_QUEUE_LINES = 1024
 """Lines that wait for a watcher which does not read; at the next one it is cut."""

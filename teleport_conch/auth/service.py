@@ -23,12 +23,15 @@ from teleport_conch.auth.clocks import Clocks
 from teleport_conch.auth.cluster import Cluster
 from teleport_conch.auth.emitting import Emit
 from teleport_conch.auth.events import Events
-from teleport_conch.auth.founding import SPOOL, database_of, events_of, founding_of
+from teleport_conch.auth.founding import RECORDINGS, SPOOL, database_of, events_of, founding_of
 from teleport_conch.auth.hosts.own import OwnIdentity
 from teleport_conch.auth.opening import open_cluster
 from teleport_conch.auth.people.hashing_threads import HashingThreads
+from teleport_conch.auth.recordings.files import Files
+from teleport_conch.auth.recordings.recordings import Recordings
 from teleport_conch.auth.routes.api import open_gate, site_of
 from teleport_conch.auth.routes.entrance import entrance_to
+from teleport_conch.auth.routes.gate import Gate
 from teleport_conch.auth.routes.tls import ServerTLS
 from teleport_conch.client.identity_store import IdentityStore
 from teleport_conch.config.addresses import Address, as_ip
@@ -94,7 +97,9 @@ class AuthService(Retiring):
         self._opened.callback(events.close)
         emit = self._open_trail(host_uuid, events)
         cluster = await open_cluster(self._clocks, backend, founding, emit, in_pool=self._open_threads())
-        await self._serve(cluster, events, emit, host_uuid)
+        recordings = self._open_recordings(cluster, emit)
+        gate = open_gate(cluster, events, recordings, emit, VERSION)
+        await self._serve(cluster, gate, host_uuid)
         self.ca_pin = cluster.authorities.pins()[0]
         where = str(Address(settings.auth.listen_addr.host, self.port))
         self._log.info(
@@ -124,10 +129,17 @@ class AuthService(Retiring):
         self._opened.push_async_callback(trail.stopService)
         return _Emitter(trail)
 
-    async def _serve(self, cluster: Cluster, events: Events, emit: Emit, host_uuid: str) -> None:
+    def _open_recordings(self, cluster: Cluster, emit: Emit) -> Recordings:
+        files, host_of = Files(self._settings.teleport.data_dir / RECORDINGS), cluster.sessions.host_of
+        recordings = Recordings.of(cluster.clocks, files, cluster.backend, self._in_thread, emit, host_of)
+        recordings.start()
+        self._opened.push_async_callback(recordings.stop)
+        return recordings
+
+    async def _serve(self, cluster: Cluster, gate: Gate, host_uuid: str) -> None:
         auth, reactor = self._settings.auth, self._auth_reactor
         tls = ServerTLS(self._clocks, cluster.authorities, host_uuid, _names(auth))
-        site = site_of(cluster, open_gate(cluster, events, emit, VERSION))
+        site = site_of(cluster, gate)
         per_address = self._settings.teleport.connection_limits.max_connections
         factory = BoundedTLSFactory(tls, site, reactor, limits.MAX_CONNECTIONS, per_address)
         entrance = entrance_to(factory, cluster, reactor)

@@ -31,9 +31,9 @@ class Recordings:
 
         :return: the index that is due next, and the SHA-256 of the slice that was sent as 64 hexadecimal digits.
         :raises RecordingOrder: another slice is due; the facts ``next`` and ``head`` say which.
-        :raises DiskLow: auth's disk is nearly full; try again later.
+        :raises DiskLow, StorageError, LimitExceeded: auth has no room, or too much to do; try again later.
         :raises RecordingClosed: auth has the last slice already, and this is another.
-        :raises BadParameter, AccessDenied, TooLarge, LimitExceeded: auth will never take it.
+        :raises BadParameter, AccessDenied, TooLarge: auth will never take it.
         """
         path = f"{_SESSIONS}/{_part(session_id)}/slices"
         answer = Fields(await self._transport.call(Call("POST", path, body=encoded)), "answer")

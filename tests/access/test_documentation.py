@@ -9,10 +9,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch.access.builtin import SYSTEM_ROLES, USER_ROLES
 from teleport_conch.access.roles import Role
-from teleport_conch.access.rules import OWN_RECORDS, READ_ONLY, READ_WRITE, WITHOUT_SECRETS, Rule
+from teleport_conch.access.rules import OWN_RECORDS, OWN_SESSIONS, READ_ONLY, READ_WRITE, WITHOUT_SECRETS, Rule
 
 PAGE = Path(__file__).parents[2] / "docs" / "access.rst"
 _SHORT = {"RO": READ_ONLY, "RW": READ_WRITE, "list without secrets": WITHOUT_SECRETS}
+_LIMITS = {"": "", "own)": OWN_RECORDS, "took part)": OWN_SESSIONS}
 
 Permissions = dict[str, set[tuple[str, str]]]
 
@@ -21,8 +22,8 @@ def documented(cell: str) -> set[tuple[str, str]]:
     """The verbs of one cell, each with the condition that limits it."""
     found: set[tuple[str, str]] = set()
     for part in filter(None, map(str.strip, cell.split(";"))):
-        verbs = part.removesuffix("(own)").strip()
-        where = OWN_RECORDS if part.endswith("(own)") else ""
+        verbs, _, limit = part.partition("(")
+        verbs, where = verbs.strip(), _LIMITS[limit]
         found |= {(verb, where) for verb in _SHORT.get(verbs, verbs.split())}
     return found
 

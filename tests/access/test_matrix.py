@@ -20,6 +20,7 @@ KINDS = (
     "cluster_config",
     "cluster_name",
     "ssh_session",
+    "session",
     "event",
     "presence",
     "user_cert",
@@ -57,7 +58,7 @@ SERVICE_OWN = {"presence": WRITE, "ssh_session": WRITE, "semaphore": WRITE, "cre
 PROXY = {"reachability": {"create", "update"}, "cluster_auth_preference": RO, "user_login": {"create"}}
 #: What each built-in role may do: to any resource, and beyond that to its own.
 MATRIX: dict[tuple[Literal["user", "host"], str], tuple[dict[str, set[str]], dict[str, set[str]]]] = {
-    ("host", "Node"): (SERVICE, SERVICE_OWN),
+    ("host", "Node"): (SERVICE, {**SERVICE_OWN, "session": {"create"}}),
     ("host", "Proxy"): (
         {**SERVICE, **PROXY},
         SERVICE_OWN,
@@ -65,9 +66,9 @@ MATRIX: dict[tuple[Literal["user", "host"], str], tuple[dict[str, set[str]], dic
     ("host", "Auth"): ({"auth_server": RO}, {"auth_server": WRITE}),
     ("host", "Admin"): ({kind: set(VERBS) for kind in KINDS}, {}),
     ("host", "Nop"): ({}, {}),
-    ("user", "access"): ({"node": RO, "cluster_name": RO}, {"ssh_session": RO, "user_cert": {"create"}}),
+    ("user", "access"): ({"node": RO, "cluster_name": RO}, {"ssh_session": RO, "session": RO, "user_cert": {"create"}}),
     ("user", "robot"): ({}, {"bot_cert": {"create"}}),
-    ("user", "auditor"): ({"node": RO, "ssh_session": RO, "event": RO}, {"user_cert": {"create"}}),
+    ("user", "auditor"): ({"node": RO, "ssh_session": RO, "session": RO, "event": RO}, {"user_cert": {"create"}}),
     ("user", "admin"): (
         {
             "node": RW,
@@ -78,6 +79,7 @@ MATRIX: dict[tuple[Literal["user", "host"], str], tuple[dict[str, set[str]], dic
             "bot": RW,
             "lock": RW,
             "ssh_session": RW,
+            "session": RO | {"delete"},
             "auth_server": RO,
             "cluster_name": RO,
             "cluster_config": RO | {"update"},
@@ -105,7 +107,8 @@ class MatrixTests(SynchronousTestCase):
         """Every verb on every kind for every built-in role: exactly what the table says, own and others'."""
         for (kind, role), (anybodys, own) in MATRIX.items():
             caller = Caller("alice", kind, resolve([role], kind), host_uuid=UUID if kind == "host" else "")
-            mine, theirs = Target(owner=UUID, user="alice"), Target(owner=OTHER, user="bob")
+            mine = Target(owner=UUID, user="alice", participants=("alice",))
+            theirs = Target(owner=OTHER, user="bob", participants=("bob",))
             for resource in (*KINDS, "no_such_kind"):
                 for verb in (*VERBS, "rotate"):
                     free = verb in anybodys.get(resource, ()) or (role == "Admin" and verb in VERBS)

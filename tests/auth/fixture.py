@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Coroutine, Mapping
 from io import BytesIO
+from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
 
@@ -28,6 +29,8 @@ from teleport_conch.auth.hosts.hosts import Registration
 from teleport_conch.auth.hosts.presence import HostKey
 from teleport_conch.auth.hosts.token_digests import open_digests
 from teleport_conch.auth.opening import Founding, open_cluster
+from teleport_conch.auth.recordings.files import Files
+from teleport_conch.auth.recordings.recordings import Recordings
 from teleport_conch.auth.routes.api import open_gate
 from teleport_conch.auth.routes.gate import Gate
 from teleport_conch.auth.rules.callers import Peer, peer_of
@@ -115,6 +118,7 @@ class Answered:
     status: int
     body: Mapping[str, object]
     headers: Headers
+    data: bytes = b""
 
     @property
     def code(self) -> object:
@@ -152,6 +156,7 @@ class ClusterTestCase(SynchronousTestCase):
         self.peer: Peer | None = None
         self._peers: dict[Request, Peer | None] = {}
         self.log = Log()
+        self.records = Path(self.mktemp())
         self.open()
 
     def open(self) -> None:
@@ -162,7 +167,10 @@ class ClusterTestCase(SynchronousTestCase):
         self.cluster: Cluster = self.now(opening)
         self.cluster.feed.start()
         self.events = Events(self.log, here)  # type: ignore[arg-type]  # a log that keeps them in memory
-        self.gate: Gate = open_gate(self.cluster, self.events, self.emitted, "0.1.0", self._peer_of)
+        files, host_of = Files(self.records), self.cluster.sessions.host_of
+        self.recordings = Recordings.of(self.clocks, files, self.backend, here, self.emitted, host_of)
+        parts = self.cluster, self.events, self.recordings
+        self.gate: Gate = open_gate(*parts, self.emitted, "0.1.0", self._peer_of)
 
     def _peer_of(self, request: Request) -> Peer | None:
         return self._peers.setdefault(request, self.peer)
@@ -275,7 +283,8 @@ class ClusterTestCase(SynchronousTestCase):
         agent.flush()
         response: IResponse = self.successResultOf(asked)
         text = self.successResultOf(readBody(response))
-        return Answered(response.code, json.loads(text), response.headers)
+        is_json = response.headers.getRawHeaders("content-type") == ["application/json"]
+        return Answered(response.code, json.loads(text) if is_json else {}, response.headers, text)
 
 
 class AtOnce:

@@ -21,8 +21,9 @@ from teleport_conch.resources.lock import Lock
 from teleport_conch.resources.preference import AuthPreference
 from teleport_conch.resources.session import ActiveSession
 from teleport_conch.resources.user import User
-from tests.auth.fixture import GATEWAY, NOW, SSH_KEY, TLS_KEY, WEB1, WEB2, ClusterTestCase, heartbeat
+from tests.auth.fixture import ADDRESS, GATEWAY, NOW, SSH_KEY, TLS_KEY, WEB1, WEB2, ClusterTestCase, heartbeat
 from tests.auth.people.case import PASSWORD, code
+from tests.auth.recordings.samples import SID, encoded, end, start
 
 REFERENCE = "7k2m9xqd"
 DOCS = Path(__file__).parents[2] / "docs" / "api.rst"
@@ -79,6 +80,11 @@ MATRIX = {
     "POST /v1/bots/renew": (401, 403, 403, 403, 403),  # the administrator is no robot
     "GET /v1/namespaces/<namespace>/sessions": (401, 200, 403, 403, 200),
     "POST /v1/namespaces/<namespace>/sessions": (401, 403, 200, 403, 403),
+    "POST /v1/namespaces/<namespace>/sessions/<session_id>/slices": (401, 403, 200, 403, 403),
+    "GET /v1/namespaces/<namespace>/recordings": (401, 200, 403, 403, 200),
+    "GET /v1/namespaces/<namespace>/recordings/<session_id>": (401, 200, 403, 403, 200),
+    "DELETE /v1/namespaces/<namespace>/recordings/<session_id>": (401, 403, 403, 403, 200),
+    "GET /v1/namespaces/<namespace>/recordings/<session_id>/stream": (401, 200, 403, 403, 200),
     "GET /v1/events": (401, 403, 403, 403, 200),
     "POST /v1/events": (401, 403, 200, 200, 200),
     "GET /v1/watch": (401, 403, 400, 400, 400),  # allowed; these ask for no kinds, since an answer would not end
@@ -123,6 +129,7 @@ class MatrixTests(ClusterTestCase):
         self.beat()
         self.beat(GATEWAY, "gate", "proxy")
         self.now(self.cluster.sessions.put(session()))
+        self.now(self.recordings.making.take(SID, encoded(start(), end(), last=True), WEB1, ADDRESS))
         self.now(self.events.keep([{"uid": "1", "event": "auth", "reference": REFERENCE}]))
         self.now(self.cluster.roles.shelf.create(Role("dev")))
         self.now(self.cluster.roles.shelf.create(Role("asks", allow=Conditions(request=Requests(("dev",))))))
@@ -177,6 +184,7 @@ class MatrixTests(ClusterTestCase):
             "POST /v1/ca/host/certs": {"principals": ["db.example.org"], "public_ssh_key": SSH_KEY},
             "POST /v1/namespaces/<namespace>/sessions": {"running": [session().to_json()]},
             "POST /v1/events": {"items": []},
+            "POST /v1/namespaces/<namespace>/sessions/<session_id>/slices": encoded(start(), end(), last=True),
             "POST /v1/ca/user/renew": {"public_ssh_key": SSH_KEY, "public_tls_key": TLS_KEY},
             "POST /v1/bots": {"name": "other", "roles": ["access"]},
             "POST /v1/bots/renew": {"public_ssh_key": SSH_KEY, "public_tls_key": TLS_KEY},
@@ -211,7 +219,7 @@ class MatrixTests(ClusterTestCase):
             "kind": "user" if "authorities" in path else "node",
             "uuid": GATEWAY if "proxies" in path else WEB1,
             "token": self.token()[:12] if "tokens" in path else "",
-            "session_id": "s-1",
+            "session_id": SID,
             "lease": self.lease,
             "reference": REFERENCE,
             "name": "carol" if "users" in path else self.request_id if "request" in path else "dev",

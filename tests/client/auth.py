@@ -18,6 +18,8 @@ from teleport_conch.auth.clocks import Clocks
 from teleport_conch.auth.cluster import Cluster
 from teleport_conch.auth.events import Events
 from teleport_conch.auth.opening import Founding, open_cluster
+from teleport_conch.auth.recordings.files import Files
+from teleport_conch.auth.recordings.recordings import Recordings
 from teleport_conch.auth.routes.api import open_gate, site_of
 from teleport_conch.auth.routes.entrance import entrance_to
 from teleport_conch.auth.routes.gate import Gate
@@ -88,7 +90,9 @@ class Auth:
         self.cluster = await open_cluster(clocks, self._backend, founding, _ignore)
         events = Events(EventLog(Path(self.test.mktemp()), the_reactor()), maybeDeferred)  # type: ignore[arg-type]
         self.test.addCleanup(events.close)
-        self.gate = open_gate(self.cluster, events, _ignore, "0.1.0")
+        files, host_of = Files(Path(self.test.mktemp())), self.cluster.sessions.host_of
+        recordings = Recordings.of(clocks, files, self._backend, maybeDeferred, _ignore, host_of)  # type: ignore[arg-type]
+        self.gate = open_gate(self.cluster, events, recordings, _ignore, "0.1.0")
         server_tls = ServerTLS(clocks, self.cluster.authorities, self._host_uuid, ["127.0.0.1"])
         site = site_of(self.cluster, self.gate)
         self._factory = BoundedTLSFactory(server_tls, site, self.timers, 1000, 1000)

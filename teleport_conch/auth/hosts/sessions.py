@@ -36,6 +36,11 @@ class Sessions:
         ]
         return tuple(sorted(found, key=lambda session: session.created_at))
 
+    async def host_of(self, session_id: str) -> str | None:
+        """The UUID of the host on which a session runs; None where none runs that is called so."""
+        session = await self._find(session_id)
+        return None if session is None else session.server_id
+
     async def put(self, session: ActiveSession) -> None:
         """Begin a session, or say that it goes on. The caller's right to speak for ``server_id`` was checked.
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from attrs import evolve
 
 from teleport_conch.access.builtin import EMERGENCY
@@ -188,8 +186,8 @@ def _check_own(call: Call, session: ActiveSession) -> None:
 def _add_events(gate: Gate, events: Events) -> None:
     @gate.route("GET", "/v1/events", Needs("list", "event"))
     async def search(call: Call) -> Answer:
-        start, end = _instant(call, "from", 0.0), _instant(call, "to", call.now + 1.0)
-        limit = int(_instant(call, "limit", EVENTS_IN_ANSWER))
+        start, end = call.number("from", 0.0), call.number("to", call.now + 1.0)
+        limit = int(call.number("limit", EVENTS_IN_ANSWER))
         return {"items": await events.search(start, end, call.queries("event"), limit)}
 
     @gate.route("POST", "/v1/events", Needs("create", "event"))
@@ -201,14 +199,3 @@ def _add_events(gate: Gate, events: Events) -> None:
         if not isinstance(values, list):
             raise BadParameter(f"request.items has to be a list of at most {MAX_EVENTS_IN_REQUEST} events.")
         return {"message": "ok", "new": await events.take(values, host_uuid)}
-
-
-def _instant(call: Call, name: str, default: float) -> float:
-    text = call.query(name)
-    try:
-        value = float(text) if text else default
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise BadParameter(f"The parameter {name} has to be a number.")
-    return value

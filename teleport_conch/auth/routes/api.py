@@ -3,8 +3,9 @@
 The routes are in :mod:`~teleport_conch.auth.routes.host_routes`, :mod:`~teleport_conch.auth.routes.cluster_routes`,
 :mod:`~teleport_conch.auth.routes.admin_routes`, :mod:`~teleport_conch.auth.routes.rule_routes`,
 :mod:`~teleport_conch.auth.routes.people_routes`, :mod:`~teleport_conch.auth.routes.login_routes`,
-:mod:`~teleport_conch.auth.routes.bot_routes`, :mod:`~teleport_conch.auth.routes.request_routes` and
-:mod:`~teleport_conch.auth.routes.why_routes`; ``docs/api.rst`` describes each.
+:mod:`~teleport_conch.auth.routes.bot_routes`, :mod:`~teleport_conch.auth.routes.request_routes`,
+:mod:`~teleport_conch.auth.routes.recording_routes` and :mod:`~teleport_conch.auth.routes.why_routes`; ``docs/api.rst``
+describes each.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from twisted.web.server import Request
 from teleport_conch.auth.cluster import Cluster
 from teleport_conch.auth.emitting import Emit
 from teleport_conch.auth.events import Events
+from teleport_conch.auth.recordings.recordings import Recordings
 from teleport_conch.auth.routes import (
     admin_routes,
     bot_routes,
@@ -23,6 +25,7 @@ from teleport_conch.auth.routes import (
     host_routes,
     login_routes,
     people_routes,
+    recording_routes,
     request_routes,
     rule_routes,
     why_routes,
@@ -35,6 +38,7 @@ from teleport_conch.auth.rules.callers import Peer
 def open_gate(
     cluster: Cluster,
     events: Events,
+    recordings: Recordings,
     emit: Emit,
     version: str,
     peer_of: Callable[[Request], Peer | None] = certified_peer,
@@ -48,6 +52,7 @@ def open_gate(
     cluster_routes.add(gate, cluster, version, emit)
     host_routes.add(gate, cluster)
     admin_routes.add(gate, cluster, events, emit)
+    recording_routes.add(gate, cluster.clocks, recordings, emit)
     rule_routes.add(gate, cluster, emit)
     people_routes.add(gate, cluster, emit)
     login_routes.add(gate, cluster, emit)

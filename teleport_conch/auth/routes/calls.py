@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Awaitable, Callable, Mapping
 
 from attrs import define, field, frozen
 from twisted.web.server import Request
@@ -13,7 +14,7 @@ from twisted.web.server import Request
 from teleport_conch.access.decision import Action, Caller, Facts, Target, decide
 from teleport_conch.auth.hosts.hosts import Registration
 from teleport_conch.auth.rules.callers import Peer
-from teleport_conch.errors import AccessDenied
+from teleport_conch.errors import AccessDenied, BadParameter
 from teleport_conch.https.bodies import decoded
 from teleport_conch.https.places import host_of
 
@@ -30,9 +31,17 @@ class Encoded:
     text: bytes
 
 
-Answer = Mapping[str, object] | Encoded | Streamed | None
+@frozen
+class Octets:
+    """An answer that is no JSON."""
+
+    data: bytes = field(repr=False)
+
+
+Answer = Mapping[str, object] | Encoded | Octets | Streamed | None
 """What JSON can hold; None says that it is done."""
 FindResource = Callable[[Mapping[str, str]], Mapping[str, object] | None]
+FindTarget = Callable[[Mapping[str, str]], Awaitable[Target | None]]
 
 _NO_FACTS = Facts()
 LOCAL_ADMIN = "tctl on the auth host"
@@ -46,12 +55,15 @@ class Needs:
         serve whoever may do this to resources of their own, and then look at each of them.
     :ivar resource: finds the resource by the parts of the path, for roles with conditions about it; None from it where
         there is none.
+    :ivar target: the same where the resource has to be waited for; it then says whose it is, too. Where there is none,
+        nothing is known that a condition could be about.
     """
 
     verb: str
     kind: str
     owner: str = ""
     resource: FindResource | None = None
+    target: FindTarget | None = None
     action: Action = field(init=False)
 
     @property
@@ -122,12 +134,31 @@ class Call:
 
         :raises BadParameter: it is none.
         """
+        return decoded(self.data())
+
+    def data(self) -> bytes:
+        """The body of the request as it is; at once, since it is bounded."""
         assert self.request.content is not None
-        return decoded(self.request.content.read())
+        body: bytes = self.request.content.read()
+        return body
 
     def query(self, name: str, default: str = "") -> str:
         """The last value of a parameter."""
         return (self.queries(name) or [default])[-1]
+
+    def number(self, name: str, default: float) -> float:
+        """A parameter that is a number.
+
+        :raises BadParameter: it is none.
+        """
+        text = self.query(name)
+        try:
+            value = float(text) if text else default
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
+            raise BadParameter(f"The parameter {name} has to be a number.")
+        return value
 
     def queries(self, name: str) -> list[str]:
         values = self.request.args.get(name.encode("ascii"), [])

@@ -17,14 +17,24 @@ from twisted.internet.interfaces import ITCPTransport
 from twisted.logger import Logger, LogLevel
 from twisted.web.server import Request
 
-from teleport_conch.access.decision import Denial, Facts, decide
+from teleport_conch.access.decision import Denial, Facts, Target, decide
 from teleport_conch.access.reference import new_reference
 from teleport_conch.access.remarks import Remark
 from teleport_conch.access.trace import depends
 from teleport_conch.auth.clocks import Clocks
 from teleport_conch.auth.emitting import Emit
 from teleport_conch.auth.hosts.hosts import Hosts, Registration
-from teleport_conch.auth.routes.calls import Answer, Call, Encoded, Needs, Route, Streamed, address_of, target_of
+from teleport_conch.auth.routes.calls import (
+    Answer,
+    Call,
+    Encoded,
+    Needs,
+    Octets,
+    Route,
+    Streamed,
+    address_of,
+    target_of,
+)
 from teleport_conch.auth.rules.callers import Peer
 from teleport_conch.auth.rules.locks import LockList
 from teleport_conch.auth.state.storing import encode
@@ -88,7 +98,7 @@ class Gate:
 
     async def _serve(self, route: Route, handler: Handler, request: Request, parts: Mapping[str, str]) -> bytes | None:
         try:
-            work = handler(self._admit(route, request, parts), **parts)
+            work = handler(await self._admit(route, request, parts), **parts)
             answer = await (_until_left(request, work) if route.streams else work)
         except TeleportError as reason:
             return self._refusal(request, reason)
@@ -101,13 +111,14 @@ class Gate:
             return None
         return self._write(request, 200, DONE if answer is None else answer)
 
-    def _admit(self, route: Route, request: Request, parts: Mapping[str, str]) -> Call:
+    async def _admit(self, route: Route, request: Request, parts: Mapping[str, str]) -> Call:
         address, now = address_of(request), self._clocks.wall()
         if route.needs is None:
             return Call(request, None, None, address, now)
         peer = self.peer(request)
         registration = self.registered(peer)
-        self.decide(peer, route.needs, parts, address)
+        target = await route.needs.target(parts) if route.needs.target else None
+        self.decide(peer, route.needs, parts, address, target)
         return Call(request, peer, registration, address, now)
 
     def peer(self, request: Request) -> Peer:
@@ -135,13 +146,18 @@ class Gate:
         self._locks.check_host(registration, self._clocks.wall())
         return registration
 
-    def decide(self, peer: Peer, needs: Needs, parts: Mapping[str, str], address: str) -> None:
-        """:raises Denial: the caller may not do this; that is an event."""
+    def decide(
+        self, peer: Peer, needs: Needs, parts: Mapping[str, str], address: str, target: Target | None = None
+    ) -> None:
+        """
+        :param target: what the call is about, where more is known of it than its path says.
+        :raises Denial: the caller may not do this; that is an event.
+        """
         try:
             grant = decide(
                 peer.caller,
                 needs.action,
-                target_of(peer.caller, needs, parts),
+                target or target_of(peer.caller, needs, parts),
                 Facts(locks=self._locks.every),
                 self._clocks.wall(),
             )
@@ -187,10 +203,14 @@ class Gate:
         request.setHeader(b"cache-control", b"no-store")
         request.setHeader(b"x-teleport-time", f"{self._clocks.wall():.3f}".encode("ascii"))
 
-    def _write(self, request: Request, status: int, answer: Mapping[str, object] | Encoded) -> bytes:
+    def _write(self, request: Request, status: int, answer: Mapping[str, object] | Encoded | Octets) -> bytes:
         self.begin(request)
         request.setResponseCode(status)
-        body = answer.text if isinstance(answer, Encoded) else encode(answer)
+        if isinstance(answer, Octets):
+            request.setHeader(b"content-type", b"application/octet-stream")
+            body = answer.data
+        else:
+            body = answer.text if isinstance(answer, Encoded) else encode(answer)
         request.setHeader(b"content-length", b"%d" % len(body))
         return body
 

@@ -22,6 +22,8 @@ from teleport_conch.auth.cluster import Cluster
 from teleport_conch.auth.events import Events
 from teleport_conch.auth.hosts.presence import HostKey
 from teleport_conch.auth.opening import Founding, open_cluster
+from teleport_conch.auth.recordings.files import Files
+from teleport_conch.auth.recordings.recordings import Recordings
 from teleport_conch.auth.routes.api import open_gate, site_of
 from teleport_conch.auth.routes.tls import ServerTLS
 from teleport_conch.auth.state import storing
@@ -58,7 +60,10 @@ class TLSTestCase(TestCase):
         self.backend = MemoryBackend(self.clock)
         founding = Founding(CLUSTER, ClusterConfig())
         self.cluster: Cluster = await open_cluster(clocks, self.backend, founding, Recorder(), entropy())
-        self.gate = open_gate(self.cluster, Events(Log(), here), Recorder(), "0.1.0")  # type: ignore[arg-type]  # in memory
+        events = Events(Log(), here)  # type: ignore[arg-type]  # in memory
+        files, host_of = Files(Path(self.mktemp())), self.cluster.sessions.host_of
+        recordings = Recordings.of(clocks, files, self.backend, here, Recorder(), host_of)
+        self.gate = open_gate(self.cluster, events, recordings, Recorder(), "0.1.0")
         self.tls = ServerTLS(clocks, self.cluster.authorities, AUTH, ["127.0.0.1", "auth.example.org"])
         site = site_of(self.cluster, self.gate)
         self.factory = BoundedTLSFactory(self.tls, site, REACTOR, 1000, self.per_address)

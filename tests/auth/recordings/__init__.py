@@ -1,0 +1,1 @@
+"""Tests of the recordings that nodes hand in."""
