@@ -36,8 +36,8 @@ DEFAULT_PATH = Path("/etc/teleport.yaml")
 #: The place of a mistake that is in a flag.
 COMMAND_LINE = "command line"
 
-#: Said by every start and by ``tctl status``, as long as there is nothing that records.
-SESSIONS_NOT_RECORDED = "Sessions are NOT recorded: recording is not built yet (auth_service.session_recording: off)."
+#: Said by ``tctl status``, and by the start of an auth server whose file says so.
+SESSIONS_NOT_RECORDED = "Sessions are NOT recorded (auth_service.session_recording: off)."
 
 
 def load(path: Path | None, overrides: Mapping[str, object], default: Path = DEFAULT_PATH) -> Settings:
@@ -100,8 +100,13 @@ def _settle(tree: Map, overrides: Mapping[str, object], host_name: str, findings
     settings = SCHEMA.read(tree, "", findings)
     findings.raise_mistakes()
     assert settings is not None, "no settings, and no mistake either"
-    notices = (SESSIONS_NOT_RECORDED, *findings.notices, *_short_tokens(settings))
+    notices = (*_not_recorded(settings), *findings.notices, *_short_tokens(settings))
     return evolve(settings, notices=notices, auth_keys=_given(find(tree, "auth_service")))
+
+
+def _not_recorded(settings: Settings) -> Iterator[str]:
+    if settings.auth.enabled and settings.auth.session_recording == "off":
+        yield SESSIONS_NOT_RECORDED
 
 
 def _given(section: Value) -> frozenset[str]:

@@ -41,8 +41,8 @@ auth_service:
   # Tokens that never expire. 'tctl nodes add' makes one that does.
   tokens:
     - "proxy,node:{token}"
-  # Sessions are not recorded: recording is not built yet.
-  session_recording: "off"
+  # Sessions with a terminal are recorded by the nodes: node, node-sync, or "off".
+  session_recording: node
 
 ssh_service:
   enabled: yes

@@ -139,7 +139,7 @@ class TeleportSettings:
     cache: CacheSettings = key(Section(CacheSettings), CacheSettings())
 
 
-_RECORDING = "sessions are not recorded"
+_BY_PROXIES = "the nodes record, and no proxy sees what goes through it"
 _PROXY_HEADERS = "PROXY headers of load balancers are not read"
 _ON_OFF = choice("on", "off")
 
@@ -161,7 +161,7 @@ class AuthenticationSettings:
 class AuthSettings:
     """Section ``auth_service``.
 
-    :ivar session_recording: ``off``, the only mode there is.
+    :ivar session_recording: ``node``, ``node-sync`` or ``off``.
     :ivar heartbeat_interval: between two beats of a node or proxy, in seconds.
     :ivar offline_nodes_kept: for how long a node that went offline stays listed, in seconds.
     """
@@ -175,7 +175,10 @@ class AuthSettings:
         Many(One(parse_static_token), same=lambda token: token.value, twice="the same token is given twice"), ()
     )
     session_recording: str = key(
-        choice("node", "proxy", "off", "node-sync", "proxy-sync"), "off", only=("off",), lacks=_RECORDING
+        choice("node", "proxy", "off", "node-sync", "proxy-sync"),
+        "node",
+        only=("node", "node-sync", "off"),
+        lacks=_BY_PROXIES,
     )
     client_idle_timeout: float = key(duration(never=frozenset({"never"})), math.inf)
     disconnect_expired_cert: bool = key(YES_NO, False)

@@ -7,7 +7,8 @@ from teleport_conch.config.keys import Key, closed, missing, without_effect
 from teleport_conch.config.scalars import YES_NO, choice, listen
 
 _ALGORITHMS = "the algorithms that are offered cannot be chosen"
-_NO_RECORDING = "sessions are not recorded"
+_RECORDINGS = "recordings are kept in <data_dir>/log/records on the auth host"
+_NO_TRACING = "commands, files and connections of a session are not traced"
 _SHELL_ENVIRONMENT = "a session's environment comes from the host and from ssh_service.accept_env"
 
 TELEPORT = (
@@ -30,7 +31,7 @@ _DATABASE = "the state is kept in SQLite (storage.type: dir or sqlite)"
 _SINKS = "events are kept in <data_dir>/log on the auth host"
 STORAGE = (
     missing("audit_events_uri", _SINKS),
-    missing("audit_sessions_uri", _NO_RECORDING),
+    missing("audit_sessions_uri", _RECORDINGS),
     missing("audit_table_name", _SINKS),
     *(
         missing(name, _DATABASE)
@@ -85,7 +86,7 @@ AUTH_SERVICE = (
 
 PAM = (without_effect("use_pam_auth", YES_NO, default=False),)
 _ENHANCED_RECORDING = closed(
-    missing("enabled", _NO_RECORDING, YES_NO, only=(False,)),
+    missing("enabled", _NO_TRACING, YES_NO, only=(False,)),
     without_effect("command_buffer_size", default=8),
     without_effect("disk_buffer_size", default=128),
     without_effect("network_buffer_size", default=8),

@@ -32,10 +32,12 @@ class ClusterName:
 class ClusterConfig:
     """What auth tells every node and proxy about how to behave.
 
+    ``session_recording`` is ``node``, ``node-sync`` or ``off``.
+
     Durations are seconds, and may be read from texts such as ``15m``; 0 means never.
     """
 
-    session_recording: str = "off"
+    session_recording: str = "node"
     heartbeat_interval_s: float = 15.0
     offline_nodes_kept_s: float = 7 * 24 * 3600.0
     keep_alive_interval_s: float = 300.0

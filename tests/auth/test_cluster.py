@@ -132,10 +132,10 @@ class AuthoritiesTests(ClusterTestCase):
         self.assertEqual(answer.sentence, "There is no authority of the type 'jwt'; there are user and host.")
 
     def test_status(self) -> None:
-        """Pins, fingerprints, and that nothing is recorded."""
+        """Pins, fingerprints, and who records sessions."""
         body = self.call(self.user(), "GET", "/v1/status").body
         self.assertEqual(body["ca_pins"], list(self.cluster.authorities.pins()))
-        self.assertEqual(body["session_recording"], "off")
+        self.assertEqual(body["session_recording"], "node")
         self.assertRegex(str(body["user_ca"]), r"^\['SHA256:[A-Za-z0-9+/]{43}'\]$")
 
 

@@ -36,7 +36,7 @@ class FoundingTests(SynchronousTestCase):
             ),
             NOW,
         )
-        self.assertEqual(founding.general, ClusterConfig("off", 2.0, 3600.0, 60.0, 5))
+        self.assertEqual(founding.general, ClusterConfig("node", 2.0, 3600.0, 60.0, 5))
 
     def test_own_names(self) -> None:
         """What auth is called and where it is reached; an address that means every interface is nobody's."""

@@ -18,18 +18,18 @@ GATE = Server("proxy", str(uuid4()), "gate", "10.0.0.7:3023", ("proxy.example.co
 
 class StatusTests(AuthHostTestCase):
     async def test_status(self) -> None:
-        """The cluster, its authorities and its pin; and that nothing is recorded."""
+        """The cluster, its authorities and its pin; and who records sessions."""
         lines = (await self.tctl("status")).splitlines()
         self.assertEqual([line.split()[0] for line in lines], ["Cluster", "Version", "User", "Host", "CA", "Recording"])
         self.assertEqual(lines[0].split(), ["Cluster", CLUSTER])
         self.assertIn("SHA256:", lines[2])
         self.assertIn("sha256:", lines[4])
-        self.assertIn("Sessions are NOT recorded", lines[5])
+        self.assertIn("Sessions are recorded: node", lines[5])
 
     async def test_json(self) -> None:
         """The same for programs."""
         found = json.loads(await self.tctl("status", form="json"))
-        self.assertEqual((found["cluster_name"], found["session_recording"]), (CLUSTER, "off"))
+        self.assertEqual((found["cluster_name"], found["session_recording"]), (CLUSTER, "node"))
         self.assertEqual([len(found[key]) for key in ("user_ca", "host_ca", "ca_pins")], [1, 1, 1])
 
 

@@ -139,7 +139,7 @@ class OptionsTests(SynchronousTestCase):
 
     def test_one_service(self) -> None:
         """A plugin starts its own service only, and what the others ask for does not stop it."""
-        self.write("proxy_service: {kubernetes: {enabled: yes}}\nauth_service: {session_recording: node}\n")
+        self.write("proxy_service: {kubernetes: {enabled: yes}}\nauth_service: {session_recording: proxy}\n")
         self.assertEqual(self.parsed(options=NodeOptions).settings.enabled(), {"node"})
         self.assertEqual(
             self.refused("--roles=auth", options=NodeOptions), "--roles: this starts node, and nothing else."

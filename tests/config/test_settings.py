@@ -33,7 +33,9 @@ PIN = "sha256:" + "0a" * 32
 NO_DEVICES = "there are no devices, only the codes of authenticators"
 NO_CONNECTORS = "people log in with passwords of this cluster only"
 ALGORITHMS = "the algorithms that are offered cannot be chosen"
-NO_RECORDING = "sessions are not recorded"
+BY_PROXIES = "the nodes record, and no proxy sees what goes through it"
+RECORDINGS = "recordings are kept in <data_dir>/log/records on the auth host"
+NO_TRACING = "commands, files and connections of a session are not traced"
 NO_TRUST = "clusters do not trust one another"
 NO_RESOURCES = "the configuration makes no resources"
 NO_TUNNELS = "the proxy takes no reverse tunnels"
@@ -129,7 +131,7 @@ ROWS = {
     "teleport.storage.type": unbuilt("etcd", "the state is kept in SQLite", "sqlite", "dir or sqlite"),
     "teleport.storage.path": Row("/srv/backend", "backend", ": 'backend' is not an absolute path"),
     "teleport.storage.audit_events_uri": unbuilt("['dynamodb://events', 'stdout://']", SINKS),
-    "teleport.storage.audit_sessions_uri": unbuilt("s3://recordings", NO_RECORDING),
+    "teleport.storage.audit_sessions_uri": unbuilt("s3://recordings", RECORDINGS),
     "teleport.storage.audit_table_name": unbuilt("events", SINKS),
     **{f"teleport.storage.{name}": unbuilt("something", SQLITE_ONLY) for name in OTHER_STORAGE},
     "teleport.cache.enabled": YES_NO,
@@ -153,7 +155,7 @@ ROWS = {
         f"['node:{TOKEN}', 'proxy:{TOKEN}']",
         "[1]: the same token is given twice",
     ),
-    "auth_service.session_recording": unbuilt("node", NO_RECORDING, "'off'", "off"),
+    "auth_service.session_recording": unbuilt("proxy", BY_PROXIES, "node-sync", "node or node-sync or off"),
     "auth_service.client_idle_timeout": Row(
         "30m", "soon", ": 'soon' is not a duration: write it like 300ms, 30s or 1h30m"
     ),
@@ -230,7 +232,7 @@ ROWS = {
     "ssh_service.pam.enabled": Row("automatic", "maybe", ": 'maybe' is neither yes nor no nor automatic"),
     "ssh_service.pam.service_name": Row("login", "../sshd", ": '../sshd' is not the name of a file in /etc/pam.d"),
     "ssh_service.pam.use_pam_auth": YES_NO,
-    "ssh_service.enhanced_recording.enabled": unbuilt("yes", NO_RECORDING, NO_ONLY, "no"),
+    "ssh_service.enhanced_recording.enabled": unbuilt("yes", NO_TRACING, NO_ONLY, "no"),
     "ssh_service.enhanced_recording.command_buffer_size": ANYTHING,
     "ssh_service.enhanced_recording.disk_buffer_size": ANYTHING,
     "ssh_service.enhanced_recording.network_buffer_size": ANYTHING,
@@ -432,23 +434,25 @@ class WebCertificateTests(SynchronousTestCase):
 
 class NoticeTests(SynchronousTestCase):
     def test_not_recorded(self) -> None:
-        """Every configuration says that sessions are not recorded, whether the key is there or not."""
-        sentence = "Sessions are NOT recorded: recording is not built yet (auth_service.session_recording: off)."
-        self.assertEqual(read("").notices, (sentence,))
+        """An auth server that is to record nothing says so; by default nodes record."""
+        sentence = "Sessions are NOT recorded (auth_service.session_recording: off)."
+        self.assertEqual((read("").notices, read("").auth.session_recording), ((), "node"))
+        self.assertEqual(read("auth_service: {session_recording: node-sync}").notices, ())
         self.assertEqual(read("auth_service: {session_recording: off}").notices, (sentence,))
+        self.assertEqual(read("auth_service: {enabled: no, session_recording: off}").notices, ())
 
     def test_short_period(self) -> None:
         """A period under a second becomes a second, and the start says so."""
         settings = read("ssh_service: {commands: [{name: a, command: [x], period: 10ms}]}")
         self.assertEqual(settings.node.commands[0].period, 1.0)
         self.assertEqual(
-            settings.notices[1:],
+            settings.notices,
             ("ssh_service.commands[0].period: the period is under a second; the command runs once a second.",),
         )
 
     def test_short_token(self) -> None:
         """A static token that can be guessed is announced, not shown."""
-        notices = read("auth_service: {tokens: ['node:hunter2', 'proxy:/etc/t']}").notices[1:]
+        notices = read("auth_service: {tokens: ['node:hunter2', 'proxy:/etc/t']}").notices
         self.assertEqual(len(notices), 1)
         self.assertIn("auth_service.tokens[0]: the token has fewer than 16 characters", notices[0])
         self.assertNotIn("hunter2", notices[0])
@@ -457,14 +461,14 @@ class NoticeTests(SynchronousTestCase):
         """Keys without effect that are given are named at every start, unless their section is off."""
         text = "auth_service: {license_file: a, kubeconfig_file: b}\nteleport: {seed_config: yes}"
         self.assertEqual(
-            read(text).notices[1:],
+            read(text).notices,
             (
                 "auth_service.license_file: there is one edition, without a licence, and the file is not read",
                 "auth_service.kubeconfig_file: the key moved to the proxy, in Teleport too, and is ignored",
                 "teleport.seed_config: the key is obsolete, in Teleport too, and is ignored",
             ),
         )
-        self.assertEqual(read("auth_service: {enabled: no, license_file: a}").notices[1:], ())
+        self.assertEqual(read("auth_service: {enabled: no, license_file: a}").notices, ())
 
 
 class AllAtOnceTests(SynchronousTestCase):
@@ -482,7 +486,7 @@ auth_service:
   tokens:
     - "{TOKEN}"
 """
-        advice = "Write off, or leave the key out."
+        advice = "Write node or node-sync or off, or leave the key out."
         form = "write role[,role]:token or role[,role]:/absolute/path"
         error = self.assertRaises(ConfigError, read, text)
         self.assertEqual(
@@ -492,7 +496,7 @@ auth_service:
                 "f:3: teleport.data_dir: 'here' is not an absolute path",
                 "f:5: ssh_service.listen_addr: 'x' is not a port: write a number from 0 to 65535",
                 "f:6: the key 'listen_addr' is given twice, first in f:5",
-                f"f:8: 'auth_service.session_recording: proxy' is not built yet: {NO_RECORDING}. {advice}",
+                f"f:8: 'auth_service.session_recording: proxy' is not built yet: {BY_PROXIES}. {advice}",
                 f"f:10: auth_service.tokens[0]: invalid static token spec: {form}",
             ],
         )

@@ -60,7 +60,7 @@ ssh_service:
   listen_addr: 127.0.0.1
   labels: {env: prod}
 auth_service:
-  session_recording: node
+  session_recording: proxy
 """
 
     def test_all_mistakes_at_once(self) -> None:
@@ -72,7 +72,7 @@ auth_service:
                 done,
                 f"{path}:2: unrecognized configuration key: 'nodenam' (did you mean 'nodename'?)",
                 f"{path}:3: ",
-                f"{path}:8: 'auth_service.session_recording: node' is not built yet",
+                f"{path}:8: 'auth_service.session_recording: proxy' is not built yet",
             )
 
     def test_no_file(self) -> None:
@@ -190,8 +190,8 @@ class SampleTests(StartTests):
         service.start()
         name = str(service.settings["teleport"]["nodename"])
         cluster.becomes(name, "online")
-        self.assertIn("Sessions are NOT recorded", service.log)
-        self.assertIn("Sessions are NOT recorded", cluster.tctl("status").text)
+        self.assertNotIn("Sessions are NOT recorded", service.log)
+        self.assertIn("Sessions are recorded: node", cluster.tctl("status").text)
         person = cluster.person("alice", [LOGIN])
         config = person.jump_config.read_text()  # the sample names no address of the proxy, so that it goes by its name
         person.jump_config.write_text(config.replace("Host proxy\n", f"Host proxy\n    HostKeyAlias {name}\n"))

@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from teleport_conch.auth.state import storing
 from teleport_conch.auth.state.shelf import with_revision
 from teleport_conch.certs import names
-from teleport_conch.errors import AlreadyExists, BadParameter, CompareFailed, NotFound
+from teleport_conch.errors import AlreadyExists, BadParameter, CompareFailed, NotBuilt, NotFound
 from teleport_conch.resources.cluster import ClusterConfig, ClusterName
 from teleport_conch.resources.preference import AuthPreference
 from teleport_conch.storage.backend import IBackend
@@ -34,6 +34,9 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
     "client_idle_timeout": (0.0, 365 * 86_400.0),
     "session_control_timeout": (10.0, 3600.0),
 }
+
+RECORDING_MODES = ("node", "node-sync", "off")
+_BY_PROXIES = ("proxy", "proxy-sync")
 
 _log = Logger()
 
@@ -212,7 +215,7 @@ async def _settled(
 
 
 def check_general(general: ClusterConfig) -> None:
-    """:raises BadParameter: a value that no cluster could go by."""
+    """:raises BadParameter: a value that no cluster could go by. :raises NotBuilt: proxies are to record."""
     spec = _spec(general)
     for name, (lowest, highest) in _BOUNDS.items():
         value = spec[name]
@@ -221,5 +224,8 @@ def check_general(general: ClusterConfig) -> None:
             raise BadParameter(
                 f"cluster_config.spec.{name} has to be from {lowest:g} to {highest:g}, and not {value:g}."
             )
-    if general.session_recording != "off":
-        raise BadParameter("cluster_config.spec.session_recording has to be off: sessions are not recorded yet.")
+    mode, key = general.session_recording, "cluster_config.spec.session_recording"
+    if mode in _BY_PROXIES:
+        raise NotBuilt(f"{key}: {mode} is not built; there are {', '.join(RECORDING_MODES)}.")
+    if mode not in RECORDING_MODES:
+        raise BadParameter(f"{key} is {mode[:64]!a}; it has to be one of {', '.join(RECORDING_MODES)}.")

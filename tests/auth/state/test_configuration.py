@@ -76,10 +76,18 @@ class ConfigurationTests(ConfigurationCase):
         before = self.cluster.configuration.general
         for changed, sentence in (
             (evolve(before, heartbeat_interval_s=0.01), "heartbeat_interval has to be from 1 to 3600, and not 0.01"),
-            (evolve(before, session_recording="node"), "session_recording has to be off"),
+            (
+                evolve(before, session_recording="x"),
+                "session_recording is 'x'; it has to be one of node, node-sync, off.",
+            ),
+            (evolve(before, session_recording="proxy"), "proxy is not built; there are node, node-sync, off."),
+            (
+                evolve(before, session_recording="proxy-sync"),
+                "proxy-sync is not built; there are node, node-sync, off.",
+            ),
         ):
             answer = self.put(changed)
-            self.assertEqual(answer.status, 400)
+            self.assertEqual(answer.status, 501 if "not built" in sentence else 400)
             self.assertIn(sentence, answer.sentence)
         misspelt = {**before.to_json(), "spec": {"client_idle_timeot": 60}}
         answer = self.call(self.admin(), "PUT", CONFIGURATION, misspelt)
