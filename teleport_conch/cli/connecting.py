@@ -15,7 +15,7 @@ from twisted.python.reflect import namedAny
 
 from teleport_conch.cli import reach as reaching
 from teleport_conch.cli.answer import Answer
-from teleport_conch.cli.connection import Authorities, Connection, Local, Run, RunLocally
+from teleport_conch.cli.connection import Authorities, Connection, Local, Run, RunAlone, RunLocally
 from teleport_conch.cli.logs import begin_log, observer
 from teleport_conch.cli.reach import Reach
 from teleport_conch.cli.running import run_to_end
@@ -44,6 +44,9 @@ def carry_out(arguments: Namespace) -> Answer:
 
 
 def _answer(arguments: Namespace) -> Answer:
+    if arguments.alone:
+        look: RunAlone = namedAny(f"{COMMANDS}.{arguments.run}")
+        return look(arguments)
     from twisted.internet import reactor
 
     begin_log(*([observer(sys.stderr, "debug")] if arguments.debug else []))

@@ -75,3 +75,4 @@ class Local:
 Run = Callable[[Connection, Namespace], Awaitable[Answer]]
 """A command: it gets the connection and the parsed arguments."""
 RunLocally = Callable[[Local, Namespace], Awaitable[Answer]]
+RunAlone = Callable[[Namespace], Answer]

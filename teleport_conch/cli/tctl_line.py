@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from teleport_conch.cli import arguments as parsing
-from teleport_conch.cli import tctl_people, tctl_requests
+from teleport_conch.cli import tctl_people, tctl_recordings, tctl_requests
 from teleport_conch.cli.arguments import Parser, Parsers, leaf, unbuilt
 from teleport_conch.cli.listing_options import at_most, between
 from teleport_conch.cli.references import (
@@ -65,12 +65,14 @@ def tctl_parser() -> Parser:
 
     What it answers has ``run``, the name of a coroutine below :mod:`teleport_conch.cli.commands`; None stands for
     ``version``, unless ``unbuilt`` says that there is no such command yet. ``offline`` says that the command can do
-    with the storage of an auth service that does not run, ``local`` that it needs none, ``prepare`` names what is
-    called before, and ``check`` says which flags do not go together.
+    with the storage of an auth service that does not run, ``local`` that it needs none, ``alone`` that it needs nothing
+    but its flags, ``prepare`` names what is called before, and ``check`` says which flags do not go together.
     """
     parser = Parser(prog="tctl", description=_DESCRIPTION, epilog=_EPILOG)
     parsing.global_options(parser)
-    parser.set_defaults(run=None, local=False, offline=False, prepare=None, check=None, format="text", unbuilt="")
+    parser.set_defaults(
+        run=None, alone=False, local=False, offline=False, prepare=None, check=None, format="text", unbuilt=""
+    )
     found = parsing.commands(parser)
     status = leaf(found, "status", "Show the cluster, its authorities, and the pin for hosts that join.")
     status.set_defaults(run="status.status", offline=True)
@@ -84,6 +86,8 @@ def tctl_parser() -> Parser:
     _auth(parsing.commands(found.add_parser("auth", help="export the authorities, sign certificates")))
     _events(parsing.commands(found.add_parser("events", help="search the log of events")))
     _sessions(parsing.commands(found.add_parser("sessions", help="list the sessions that run now")))
+    recordings = found.add_parser("recordings", help="list, check, export and remove recorded sessions")
+    tctl_recordings.recordings(parsing.commands(recordings))
     _resources(found)
     _writing(found)
     _break_glass(found)

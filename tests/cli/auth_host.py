@@ -87,6 +87,14 @@ class AuthHost:
 
     async def join(self, server: Server, stays: bool = True) -> None:
         """A host joins, beats once, and says goodbye if it does not stay."""
+        client = await self.joined(server)
+        await client.beat(server.kind, Heartbeat("instance", server))
+        if not stays:
+            await client.goodbye(server.kind, server.name, "instance")
+        await client.close()
+
+    async def joined(self, server: Server) -> AuthClient:
+        """What a host calls auth with that has just joined."""
         role = server.kind.capitalize()
         known = reach.find(self.config, (), None)
         assert known.identity is not None
@@ -102,10 +110,7 @@ class AuthHost:
         )
         answer = await client.register(request)
         client.use_identity(identity_of(answer, request, keys.ssh_private_pem(SSH_KEY), keys.private_pem(TLS_KEY)))
-        await client.beat(server.kind, Heartbeat("instance", server))
-        if not stays:
-            await client.goodbye(server.kind, server.name, "instance")
-        await client.close()
+        return client
 
 
 class AuthHostTestCase(TestCase):

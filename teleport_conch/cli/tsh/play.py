@@ -7,7 +7,7 @@ import signal
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
@@ -25,7 +25,7 @@ from teleport_conch.cli.tsh.player import POLL_S, Grows, Keys, Player
 from teleport_conch.cli.tsh.screen import keyboard, lent, write
 from teleport_conch.cli.tsh.session import current_login
 from teleport_conch.client.api import AuthClient
-from teleport_conch.errors import BadParameter
+from teleport_conch.errors import AccessDenied, BadParameter
 from teleport_conch.resources.recording import Recording, RecordingState
 
 MAX_IN_MEMORY_BYTES = 16 << 20
@@ -38,17 +38,14 @@ RENDITIONS: Mapping[str, Callable[[], Rendition]] = {"pty": Raw, "text": Text, "
 class Source:
     """Where a recording comes from.
 
-    :ivar recording: what auth knows of it; None for a file.
-    :ivar is_kept: it is at hand, and can be read again at no cost.
+    :ivar is_here: it can be read again at no cost.
+    :ivar recording: what auth tells of it.
     """
 
     fetch: Fetch
+    is_here: bool
     recording: Recording | None = None
     grows: Grows | None = None
-
-    @property
-    def is_kept(self) -> bool:
-        return self.recording is None
 
 
 def play(arguments: Namespace) -> None:
@@ -57,7 +54,7 @@ def play(arguments: Namespace) -> None:
         if arguments.follow:
             raise BadParameter("A file does not grow: leave --follow out.")
         with Path(arguments.session).open("rb") as file:
-            source = Source(from_file(file))
+            source = Source(from_file(file), is_here=True)
             return in_reactor(arguments.debug, lambda reactor: _play(reactor, arguments, source))
     wanted = session_id(arguments.session)
 
@@ -68,16 +65,19 @@ def play(arguments: Namespace) -> None:
 
 
 async def _source(client: AuthClient, wanted: str, follow: bool) -> Source:
-    recording = await client.recordings.get(wanted)
-    first = await client.recordings.stream(wanted, 0)  # who may not play it is told so before anything is drawn
+    """:raises AccessDenied: it may not be played; that is said before anything is drawn."""
+    first = await client.recordings.stream(wanted, 0)
+    recording = None
+    with suppress(AccessDenied):  # a role may let somebody play what it does not let them list
+        recording = await client.recordings.get(wanted)
 
     async def fetch(offset: int) -> bytes:
-        return await client.recordings.stream(wanted, offset) if offset else first
+        return await client.recordings.stream(wanted, offset) if offset or not first else first
 
     async def grows() -> bool:
         return (await client.recordings.get(wanted)).state is RecordingState.RECORDING
 
-    return Source(fetch, recording, grows if follow else None)
+    return Source(fetch, False, recording, grows if follow else None)
 
 
 async def _play(reactor: Any, arguments: Namespace, source: Source) -> None:
@@ -85,7 +85,7 @@ async def _play(reactor: Any, arguments: Namespace, source: Source) -> None:
     with ExitStack() as opened:
         if to_terminal:
             kept: IO[bytes] = opened.enter_context(SpooledTemporaryFile(MAX_IN_MEMORY_BYTES))
-            tape = Tape(source.fetch, None if source.is_kept else kept)
+            tape = Tape(source.fetch, None if source.is_here else kept)
             if not await _on_terminal(reactor, tape, arguments.speed, source.grows):
                 return
             print("end of session playback", flush=True)
