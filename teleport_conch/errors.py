@@ -451,6 +451,12 @@ class DiskLow(TeleportError):
     http_status = 507
 
 
+class NotRecorded(TeleportError):
+    """A session that has to be recorded cannot be: it is not started, or ends."""
+
+    code = "NOT_RECORDED"
+
+
 class SpawnFailed(TeleportError):
     """This host could not make the process or the terminal of a session: a limit was met, or a program is missing."""
 

@@ -202,6 +202,8 @@ _TYPES = (
     _event("sftp", "TJ032I/TJ032W", "user login action path", "target flags rx tx attributes"),
     _event("sftp.more", "TJ033I", "user login count", "rx tx"),
     _event("sftp.unseen", "TJ034W", "user login reason"),
+    _event("session.recording.failed", "TJ045W", "user login sid reason"),
+    _event("session.recording.put_aside", "TJ046W", "sid reason"),
     _event("client.disconnect", "T3006I", "user reason"),
     # Hosts.
     _event("node.join", "TJ000I/TJ000W", "node_id node_name role", "token principals"),
@@ -245,6 +247,7 @@ OF_HOSTS = frozenset(
     (
         *("auth", "session.rejected", "session.start", "session.join", "resize", "session.leave", "session.end"),
         *("session.data", "subsystem", "exec", "port", "x11-forward", "agent-forward", "sftp", "sftp.more"),
+        *("session.recording.failed", "session.recording.put_aside"),
         *("sftp.unseen", "client.disconnect", "proxy.connect", "web.refused", "audit.lost"),
     )
 )
