@@ -198,7 +198,11 @@ def _names_issuer(certificate: x509.Certificate, authority: x509.Certificate) ->
 
     Both authorities of a cluster have the same subject, and their key identifiers tell them apart.
     """
-    if certificate.issuer != authority.subject:
+    try:
+        issuer = certificate.issuer
+    except (ValueError, KeyError) as reason:  # the latter of texts of a kind that there is not, before cryptography 44
+        raise errors.CertificateMalformed("The certificate cannot be read.") from reason
+    if issuer != authority.subject:
         return False
     said = _extension(certificate, x509.AuthorityKeyIdentifier)
     own = _extension(authority, x509.SubjectKeyIdentifier)

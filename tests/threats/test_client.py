@@ -177,7 +177,7 @@ class T111TextOfTheServer(ClientCase):
     def test_refused_channel(self) -> None:
         """And where it opens no channel."""
         self.serve(b"direct-tcpip", refuse)
-        dialled = self.connected().to("db1", 5432).connect(Factory[Protocol]())
+        dialled = self.connected().to("db1", 5432).connect(Factory.forProtocol(Protocol))
         self.pump()
         self.assertEqual(
             str(self.failureResultOf(dialled, ConnectionProblem).value),

@@ -193,7 +193,7 @@ async def connect_agent(clock: IReactorTime, endpoint: IStreamClientEndpoint) ->
     return agent
 
 
-class _AgentFactory(Factory[Agent]):
+class _AgentFactory(Factory):
     noisy = False
 
     def __init__(self, agent: Agent) -> None:

@@ -124,7 +124,7 @@ async def _connect(clock: IReactorTime, endpoint: IStreamClientEndpoint, options
     return ClientConnection(transport)
 
 
-class _OneTransport(Factory[ClientTransport]):
+class _OneTransport(Factory):
     noisy = False
 
     def __init__(self, transport: ClientTransport) -> None:

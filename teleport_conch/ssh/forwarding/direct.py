@@ -59,7 +59,7 @@ def parse_direct_streamlocal(payload: bytes) -> str:
     return path
 
 
-class StreamFactory(Factory[StreamProtocol]):
+class StreamFactory(Factory):
     """Connects the one stream that it is given."""
 
     noisy = False

@@ -72,7 +72,7 @@ class JumpCase(SynchronousTestCase):
     def dial(self) -> Deferred[IProtocol]:
         protocol = self.protocol
 
-        class Only(Factory[Spoken]):
+        class Only(Factory):
             noisy = False
 
             def buildProtocol(self, addr: object) -> Spoken:
