@@ -34,7 +34,7 @@ NO_BOUNDS = {
     "monitor.anchors": {"ANCHORS"},
     "monitor.cookies": {"COOKIE_KEY_BYTES"},
     "monitor.orders": {"HOLD", "SIGN", "TRUST", "LOGIN", "LEAVE", "PUBLIC", "PROVE", "START", "SIGNAL", "CHECK",
-                       "BROKER", "DONE", "REFUSED", "EXITED"},
+                       "BROKER", "DONE", "REFUSED", "EXITED", "TRACED"},
     "monitor.pam": {"PAM_TTY", "PAM_RHOST"},
     "transport.negotiation": {"COOKIE_BYTES"},
     "transport.packets": {"MIN_PADDING_BYTES", "MIN_PACKET_BYTES", "SEQUENCE_MASK"},

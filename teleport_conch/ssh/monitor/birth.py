@@ -18,6 +18,7 @@ from typing import NamedTuple, NoReturn
 from teleport_conch.ssh.monitor import host, records
 from teleport_conch.ssh.monitor.orders import ANY_RC, NO_RC, Account, Order, Settings
 from teleport_conch.ssh.monitor.pam import Transaction
+from teleport_conch.ssh.tracing.joining import Followed
 
 MOTD = Path("/etc/motd")
 BROKER = Path(__file__).parent.with_name("socket_broker.py")
@@ -36,6 +37,7 @@ class Birth(NamedTuple):
     :ivar ends: what becomes its standard input, output and error; three times the same with a terminal.
     :ivar tty: the path of its terminal, empty without one.
     :ivar oom_score_adj: what the service itself was started with.
+    :ivar followed: as what the kernel records it; None where it does not.
     """
 
     order: Order
@@ -44,6 +46,7 @@ class Birth(NamedTuple):
     ends: tuple[int, int, int]
     tty: str = ""
     oom_score_adj: str = ""
+    followed: Followed | None = None
     files: records.Files = records.Files()
 
     @property
@@ -97,6 +100,8 @@ def _fresh_signals() -> None:
 
 def _open_session(birth: Birth) -> None:
     """A new session with its descriptors, its terminal, and the signals of a fresh process."""
+    if birth.followed is not None:
+        birth.followed.join()
     _fresh_signals()
     os.setsid()
     if birth.tty:

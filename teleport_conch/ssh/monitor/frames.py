@@ -76,6 +76,11 @@ class Peer:
         """Whether :meth:`flush` is due when the socket takes more."""
         return bool(self._waiting)
 
+    @property
+    def waiting(self) -> int:
+        """Frames that the other side has not taken yet."""
+        return len(self._waiting)
+
     def send(self, frame: Frame) -> None:
         """Sends ``frame`` or keeps it; its descriptors are closed here once they are sent.
 

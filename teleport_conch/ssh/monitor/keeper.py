@@ -15,6 +15,7 @@ from teleport_conch.ssh.monitor.frames import Frame, Peer
 from teleport_conch.ssh.monitor.host import Refusal
 from teleport_conch.ssh.monitor.loop import Loop
 from teleport_conch.ssh.monitor.orders import Account, Order, Settings
+from teleport_conch.ssh.tracing.joining import Followed
 
 PAM_DEADLINE_S = 60.0
 """How long PAM may take to let a person in, in seconds."""
@@ -63,13 +64,13 @@ class Keeper:
         """Whether the child has not ended, as far as is known."""
         return self._ours.fileno() >= 0
 
-    def go_on(self, order: bytes, needed: tuple[int, ...], kept: tuple[int, ...]) -> None:
+    def go_on(self, number: int, order: bytes, needed: tuple[int, ...], kept: tuple[int, ...]) -> None:
         """Hands a child that waits, as :func:`admit` does, what it is to start, and the descriptors for it.
 
         :raises OSError: it has ended.
         """
         try:
-            socket.send_fds(self._ours, [Frame(orders.START, 0, order).packed()], needed)
+            socket.send_fds(self._ours, [Frame(orders.START, number, order).packed()], needed)
         except OSError:
             self.dismiss()
             raise
@@ -148,11 +149,13 @@ class Starting(NamedTuple):
     """What every child needs.
 
     :ivar oom_score_adj: see :class:`~teleport_conch.ssh.monitor.birth.Birth`.
+    :ivar threads: see :class:`~teleport_conch.ssh.tracing.joining.Followed`; empty where the kernel records nothing.
     """
 
     library: pam.Library
     settings: Settings
     oom_score_adj: str
+    threads: tuple[int, ...] = ()
 
     def transaction(self, account: Account, client_host: str) -> pam.Transaction:
         transaction = self.library.transaction(self.settings.pam_service, account.name)
@@ -160,12 +163,13 @@ class Starting(NamedTuple):
         transaction.describe(pam.PAM_TTY, "ssh")
         return transaction
 
-    def birth(self, order: Order, ends: tuple[int, ...]) -> Birth:
+    def birth(self, number: int, order: Order, ends: tuple[int, ...]) -> Birth:
         """A session on the descriptors ``ends``, which are three times the same terminal, or three pipes."""
         stdin, stdout, stderr = ends
+        followed = Followed(self.threads[0], number) if self.threads and order.program.traced else None
         tty = "" if order.program.terminal is None else os.ttyname(stdin)
         groups = groups_of(order.account)
-        return Birth(order, self.settings, groups, (stdin, stdout, stderr), tty, self.oom_score_adj)
+        return Birth(order, self.settings, groups, (stdin, stdout, stderr), tty, self.oom_score_adj, followed)
 
 
 def admit(starting: Starting, account: Account, client_host: str, report: socket.socket) -> None:
@@ -180,7 +184,8 @@ def admit(starting: Starting, account: Account, client_host: str, report: socket
     if frame is None:
         transaction.end()
     else:
-        _hold(transaction, starting.birth(orders.read_order(frame.body), frame.descriptors), report)
+        born = starting.birth(frame.number, orders.read_order(frame.body), frame.descriptors)
+        _hold(transaction, born, report)
 
 
 def hold(starting: Starting, born: Birth, report: socket.socket) -> None:

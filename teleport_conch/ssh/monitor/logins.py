@@ -41,7 +41,7 @@ class Login:
         command = wanted.command if forced is None else forced
         own_rc = forced is None and self.certificate.extension("permit-user-rc") is not None
         rc = wanted.rc if own_rc or wanted.rc != ANY_RC else HOST_RC
-        program = Program(command, self._environment(wanted, forced), wanted.terminal, rc)
+        program = Program(command, self._environment(wanted, forced), wanted.terminal, rc, wanted.traced)
         return Order(self.account, program, self.client_host, self.admission)
 
     def check_sockets(self) -> None:

@@ -97,6 +97,11 @@ class Conversation:
         except Violation:
             self.end()
 
+    @property
+    def waiting(self) -> int:
+        """Frames that the other side has not taken yet."""
+        return self._peer.waiting
+
     def end(self) -> None:
         """Closes our side, and says so."""
         if self._open:

@@ -30,12 +30,16 @@ from teleport_conch.ssh.monitor.host_key import HostKeys
 from teleport_conch.ssh.monitor.logins import Login
 from teleport_conch.ssh.monitor.loop import Conversation, Loop
 from teleport_conch.ssh.monitor.orders import Account
+from teleport_conch.ssh.monitor.traced import Telling
 from teleport_conch.ssh.monitor.verifier import read_proof, verify_login
 from teleport_conch.wire import Reader, WireError
 
 MAX_LOGINS = 10_000
 MAX_CHECKS = 1000
 """Logins of one server that the host is being asked about, each by a process of its own where there is PAM."""
+GOING_ON = (orders.DONE, orders.TRACED)
+"""Kinds of answers to an order that others follow."""
+
 _ADDRESS = re.compile(r"[0-9A-Fa-f:.]+(%[A-Za-z0-9_.-]+)?", re.ASCII)
 
 
@@ -169,7 +173,7 @@ class Monitor:
         if answer is None:
             frame.close()
             return
-        if frame.kind != orders.DONE:
+        if frame.kind not in GOING_ON:
             self.forget(frame.number)
         answer(frame)
 
@@ -187,6 +191,7 @@ class _Server:
         self._monitor = monitor
         self._served = Served()
         self._talk = Conversation(loop, peer, self._received, self._gone)
+        self._telling = Telling(self._talk)
         self._simple = {
             orders.PUBLIC: monitor.public,
             orders.HOLD: monitor.hold,
@@ -250,8 +255,12 @@ class _Server:
         """Orders from the starter; what it says comes back under the server's own number."""
 
         def heard(frame: Frame) -> None:
-            if frame.kind != orders.DONE:
+            if frame.kind == orders.TRACED:
+                self._telling.pass_on(number, frame.body)
+                return
+            if frame.kind not in GOING_ON:
                 self._served.orders.pop(number, None)
+                self._telling.end(number)
             self._talk.send(frame.kind, number, frame.body, frame.descriptors)
 
         self._served.orders[number] = self._monitor.order(kind, packed, heard)

@@ -7,10 +7,11 @@ program gets exactly what was sent.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from teleport_conch import wire
+from teleport_conch.ssh.tracing import layout
 from teleport_conch.wire import Reader, WireError
 
 # From a server to the monitor.
@@ -30,6 +31,8 @@ BROKER = 9
 DONE = 20
 REFUSED = 21
 EXITED = 22
+# What the kernel has recorded of a session, as often as there is something.
+TRACED = 23
 
 MAX_VARIABLES = 512
 
@@ -63,12 +66,14 @@ class Program(NamedTuple):
 
     :ivar command: for the account's shell; None for the shell itself, as a login shell.
     :ivar rc: what runs before it; the account's own file only where the certificate permits that, too.
+    :ivar traced: which kinds of :mod:`teleport_conch.ssh.tracing.layout` are recorded, as a mask.
     """
 
     command: str | None
     environment: Mapping[str, str]
     terminal: Terminal | None = None
     rc: int = ANY_RC
+    traced: int = 0
 
 
 class Order(NamedTuple):
@@ -90,11 +95,14 @@ class Settings(NamedTuple):
     :ivar pam_service: the name of PAM's service; empty for no PAM.
     :ivar login_records: whether logins on terminals are written to utmp, wtmp and lastlog.
     :ivar greeting: whether shells begin with the last login and, without PAM, the message of the day.
+    :ivar tracing: pages of the rings for what is recorded of sessions, in the order of
+        :class:`teleport_conch.ssh.tracing.tracer.Sizes`; empty where nothing is.
     """
 
     pam_service: str = ""
     login_records: bool = True
     greeting: bool = True
+    tracing: Sequence[int] = ()
 
 
 def text(value: str) -> bytes:
@@ -125,18 +133,21 @@ def pack_program(program: Program) -> bytes:
     command = wire.boolean(program.command is not None) + text(program.command or "")
     variables = [wire.uint32(len(program.environment))]
     variables += (text(name) + text(value) for name, value in program.environment.items())
-    return command + wire.byte(program.rc) + b"".join(variables) + _pack_terminal(program.terminal)
+    fixed = wire.byte(program.rc) + wire.byte(program.traced)
+    return command + fixed + b"".join(variables) + _pack_terminal(program.terminal)
 
 
 def read_program(reader: Reader) -> Program:
-    given, command, rc = reader.boolean(), read_text(reader), reader.byte()
+    given, command, rc, traced = reader.boolean(), read_text(reader), reader.byte(), reader.byte()
     if rc > ANY_RC:
         raise WireError(f"there is no rc {rc}")
+    if traced & ~sum(layout.KINDS):
+        raise WireError(f"there are no kinds {traced} to be recorded")
     count = reader.uint32()
     if count > MAX_VARIABLES:
         raise WireError(f"{count} variables, where {MAX_VARIABLES} is the limit")
     environment = {read_text(reader): read_text(reader) for _ in range(count)}
-    return Program(command if given else None, environment, _read_terminal(reader), rc)
+    return Program(command if given else None, environment, _read_terminal(reader), rc, traced)
 
 
 def _pack_terminal(terminal: Terminal | None) -> bytes:

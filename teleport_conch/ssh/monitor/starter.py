@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import traceback
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -35,6 +36,11 @@ from teleport_conch.ssh.monitor.keeper import (
 )
 from teleport_conch.ssh.monitor.loop import Conversation, Loop
 from teleport_conch.ssh.monitor.orders import Settings
+from teleport_conch.ssh.monitor.traced import Telling
+from teleport_conch.ssh.monitor.tracing import Tracing
+from teleport_conch.ssh.tracing.joining import Followed
+from teleport_conch.ssh.tracing.kernel import Untraceable
+from teleport_conch.ssh.tracing.tracer import Sizes, Tracer
 from teleport_conch.wire import Reader
 
 MAX_SESSIONS = 10_000
@@ -49,7 +55,6 @@ class Starter:
         self._loop = loop
         self._settings = settings
         self._oom = _oom_score()
-        self._with_pam = _with_pam(settings, self._oom)
         self._admissions = Admissions(loop)
         self._children: dict[int, Session] = {}
         self._keepers: set[int] = set()
@@ -57,6 +62,8 @@ class Starter:
         self._linked = True
         self._watch_children()
         self._link = Conversation(loop, link, self._received, self._unlinked)
+        self._tracing = _tracing(loop, self._link, settings)
+        self._with_pam = _with_pam(settings, self._oom, self._tracing)
 
     # Orders.
 
@@ -79,6 +86,7 @@ class Starter:
             self._refuse(frame.number, "SPAWN_FAILED", "This host could not start the session; why is in the log.")
 
     def _refuse(self, number: int, code: str, sentence: str) -> None:
+        self._untrace(number)
         self._link.send(orders.REFUSED, number, orders.pack_refusal(code, sentence))
 
     def _check(self, number: int, body: bytes) -> None:
@@ -90,7 +98,7 @@ class Starter:
             host.check_login(account, host.shadow_of(account.name) if os.geteuid() == 0 else None)
             self._link.send(orders.DONE, number)
             return
-        keeper = Keeper(self._loop, partial(admit, self._with_pam, account, client_host))
+        keeper = Keeper(self._loop, partial(admit, self._with_pam, account, client_host), self._with_pam.threads)
 
         def let_in(message: bytes) -> None:
             self._link.send(orders.DONE, number)
@@ -104,14 +112,27 @@ class Starter:
         host.check_shell(order.account)
         if self._with_pam is None:
             host.check_nologin(order.account)
+        followed = self._trace(number, order.program.traced)
         with ExitStack() as theirs, ExitStack() as ours:
             ends, kept, tty = descriptors(order, theirs, ours)
-            born = Birth(order, self._settings, groups_of(order.account), ends, tty, self._oom)
+            born = Birth(order, self._settings, groups_of(order.account), ends, tty, self._oom, followed)
             if self._with_pam is None:
                 self._start_plainly(number, born, kept)
             else:
                 self._start_with_pam(number, born, kept, self._with_pam)
             ours.pop_all()
+
+    def _trace(self, number: int, kinds: int) -> Followed | None:
+        if not kinds:
+            return None
+        if self._tracing is None:
+            sentence = "This host cannot record what the programs of a session do, as roles of this login ask for."
+            raise Refusal(sentence)
+        return self._tracing.begin(number, kinds)
+
+    def _untrace(self, number: int) -> None:
+        if self._tracing is not None:
+            self._tracing.end(number)
 
     def _broker(self, number: int, body: bytes) -> None:
         """Starts what makes Unix sockets as an account, with a socket to the server that asked for it."""
@@ -144,9 +165,9 @@ class Starter:
         """By the child that let the person in, if it still waits."""
         keeper = self._admissions.take(born.order.admission)
         if keeper is None:
-            keeper = Keeper(self._loop, partial(hold, starting, born), born.ends, kept)
+            keeper = Keeper(self._loop, partial(hold, starting, born), (*born.ends, *starting.threads), kept)
         else:
-            keeper.go_on(orders.pack_order(born.order), born.ends, kept)
+            keeper.go_on(number, orders.pack_order(born.order), born.ends, kept)
 
         def told(message: bytes) -> None:
             if message[:1] == STARTED:
@@ -174,6 +195,8 @@ class Starter:
         session = Session(number, pid, login)
         self._by_number[number] = session
         self._link.send(orders.DONE, number, wire.uint32(pid) + orders.text(born.tty), kept)
+        if self._tracing is not None:
+            self._tracing.started(number)
         return session
 
     def _signal(self, number: int, body: bytes) -> None:
@@ -217,12 +240,15 @@ class Starter:
             return
         if session.login is not None and os.geteuid() == 0:
             records.logout(records.Files(), session.login)
+        self._untrace(session.number)
         self._link.send(orders.EXITED, session.number, wire.uint32(status))
 
     def _unlinked(self) -> None:
         """The monitor has gone: no more sessions, and those that run are waited for."""
         self._linked = False
         self._admissions.close()
+        if self._tracing is not None:
+            self._tracing.close()
         self._leave_if_done()
 
     def _leave_if_done(self) -> None:
@@ -230,13 +256,25 @@ class Starter:
             self._loop.stop()
 
 
-def _with_pam(settings: Settings, oom_score_adj: str) -> Starting | None:
+def _tracing(loop: Loop, link: Conversation, settings: Settings) -> Tracing | None:
+    """What records the programs of sessions, where the configuration says so; that this host can was tried before."""
+    if not settings.tracing:
+        return None
+    try:
+        return Tracing(loop, Tracer(Sizes(*settings.tracing)), Telling(link))
+    except Untraceable as reason:
+        sys.stderr.write(f"the starter: no session is recorded, and none that should be is started: {reason}\n")
+        sys.stderr.flush()
+        return None
+
+
+def _with_pam(settings: Settings, oom_score_adj: str, tracing: Tracing | None) -> Starting | None:
     """PAM with all modules of the service loaded, which every fork then has already."""
     if not settings.pam_service:
         return None
     library = pam.Library()
     library.template = library.transaction(settings.pam_service, "root")
-    return Starting(library, settings, oom_score_adj)
+    return Starting(library, settings, oom_score_adj, () if tracing is None else (tracing.threads,))
 
 
 def _oom_score() -> str:

@@ -27,6 +27,7 @@ from teleport_conch.ssh.monitor.cookies import Cookies
 from teleport_conch.ssh.monitor.exchanges import pack_transcript
 from teleport_conch.ssh.monitor.frames import Frame, Peer, Violation
 from teleport_conch.ssh.monitor.orders import Program
+from teleport_conch.ssh.monitor.traced import read_traced
 from teleport_conch.ssh.monitor.verifier import pack_proof
 from teleport_conch.ssh.processes.exit_status import UNKNOWN_CODE, ExitStatus
 from teleport_conch.ssh.processes.monitored_process import BrokerProcess, MonitoredProcess
@@ -225,6 +226,11 @@ class Monitor:
             process = self._processes.pop(frame.number, None)
             if process is not None:
                 process.ended(ExitStatus.from_wait(Reader(frame.body).uint32()))
+            return
+        if frame.kind == orders.TRACED:
+            process = self._processes.get(frame.number)
+            if isinstance(process, MonitoredProcess):
+                process.on_traced(read_traced(frame.body))
             return
         asked = self._asked.pop(frame.number, None)
         if asked is None:

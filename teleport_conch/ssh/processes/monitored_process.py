@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 
 from teleport_conch.ssh.monitor import orders
 from teleport_conch.ssh.monitor.frames import Frame
+from teleport_conch.ssh.monitor.traced import Traced
 from teleport_conch.ssh.processes.exit_status import ExitStatus
 from teleport_conch.ssh.processes.terminal import Terminal
 from teleport_conch.wire import Reader
@@ -44,9 +45,16 @@ class BrokerProcess:
         self.reaped.callback(None)
 
 
+def _nothing(traced: Traced) -> None:
+    pass
+
+
 @define
 class MonitoredProcess:
-    """A :class:`~teleport_conch.ssh.processes.running.Running` process that the monitor's starter waits for."""
+    """A :class:`~teleport_conch.ssh.processes.running.Running` process that the monitor's starter waits for.
+
+    :ivar on_traced: called with what the kernel has recorded of it, between its start and its end. It does not raise.
+    """
 
     pid: int
     input: int
@@ -55,6 +63,7 @@ class MonitoredProcess:
     terminal: Terminal | None
     _monitor: Signals
     _number: int
+    on_traced: Callable[[Traced], object] = field(init=False, default=_nothing)
     _status: ExitStatus | None = field(init=False, default=None)
     _exited: Callable[[ExitStatus], None] | None = field(init=False, default=None)
 

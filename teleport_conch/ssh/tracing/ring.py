@@ -6,10 +6,10 @@ next how far there is something, with the data behind it, which the kernel maps 
 
 from __future__ import annotations
 
+import _thread
 import mmap
 import os
 import struct
-import threading
 from collections.abc import Iterator
 
 PAGE = mmap.PAGESIZE
@@ -27,14 +27,14 @@ class Ring:
 
     def __init__(self, descriptor: int, size: int) -> None:
         self._descriptor = descriptor
-        self._size = size
+        self.size = size
         self._ours = mmap.mmap(descriptor, PAGE, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE, offset=0)
         self._theirs = mmap.mmap(descriptor, PAGE + 2 * size, mmap.MAP_SHARED, mmap.PROT_READ, offset=PAGE)
         for each in (self._ours, self._theirs):
             each.madvise(mmap.MADV_DONTFORK)  # no session's process gets to see it
         self._read = memoryview(self._ours)[:8].cast("Q")
         self._written = memoryview(self._theirs)[:8].cast("Q")
-        self._fence = threading.Lock()
+        self._fence = _thread.allocate_lock()
         self._fence.acquire()
 
     def fileno(self) -> int:
@@ -47,7 +47,7 @@ class Ring:
         end = min(self._written[0], at + max_bytes)
         self._order()
         while at < end:
-            start = PAGE + (at & (self._size - 1))
+            start = PAGE + (at & (self.size - 1))
             (length,) = _LENGTH.unpack_from(self._theirs, start)
             if length & _BUSY:
                 return

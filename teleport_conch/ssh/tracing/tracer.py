@@ -132,15 +132,6 @@ class Tracer:
         self._opened.close()
 
 
-def join(threads: int, number: int) -> None:
-    """This thread, and all that come of it, belong to a session. Raises OSError where there are too many.
-
-    :param threads: :attr:`Tracer.threads`, as this process has inherited it.
-    """
-    entry = layout.THREAD.pack(number, os.getppid(), 0, 0, 0, 0)
-    kernel.update(threads, _key(os.getpid()), entry)
-
-
 def check(sizes: Sizes) -> None:
     """Whether this host can trace sessions, tried out. Raises :class:`Untraceable`."""
     Tracer(sizes, tried=True).close()

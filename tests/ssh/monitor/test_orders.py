@@ -27,6 +27,7 @@ programs = some.builds(
     some.dictionaries(texts, texts, max_size=4),
     some.none() | terminals,
     some.booleans(),
+    some.integers(0, 7),
 )
 whole_orders = some.builds(Order, accounts, programs, texts, uint32)
 blobs = some.binary(max_size=30)
@@ -50,6 +51,12 @@ class MessageTests(SynchronousTestCase):
         for cut in range(0, len(packed), 7):
             self.assertRaises(WireError, orders.read_order, packed[:cut])
         self.assertRaises(WireError, orders.read_order, packed + b"\0")
+
+    def test_kinds(self) -> None:
+        """What there is nothing of to be recorded is refused."""
+        reader = Reader(orders.pack_program(Program("id", {}, traced=8)))
+        problem = self.assertRaises(WireError, orders.read_program, reader)
+        self.assertEqual(str(problem), "there are no kinds 8 to be recorded")
 
     @given(texts, texts)
     def test_refusal(self, code: str, sentence: str) -> None:

@@ -12,9 +12,10 @@ from unittest import SkipTest
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch.ssh.tracing import layout, records
+from teleport_conch.ssh.tracing.joining import Followed
 from teleport_conch.ssh.tracing.kernel import Untraceable
 from teleport_conch.ssh.tracing.records import Command, Connected, Opened
-from teleport_conch.ssh.tracing.tracer import Sizes, Tracer, Unseen, join
+from teleport_conch.ssh.tracing.tracer import Sizes, Tracer, Unseen
 
 EVERYTHING = layout.COMMAND | layout.DISK | layout.NETWORK
 PLAIN = {"PATH": "/usr/bin:/bin", "LC_ALL": "C"}
@@ -48,10 +49,8 @@ class FollowingCase(SynchronousTestCase):
 
     def run_in(self, number: int, words: Sequence[str]) -> subprocess.CompletedProcess[bytes]:
         """Runs a program in a session, to its end."""
-        threads = self.tracer.threads
-        return subprocess.run(
-            words, check=False, capture_output=True, env=PLAIN, preexec_fn=lambda: join(threads, number)
-        )
+        join = Followed(self.tracer.threads, number).join
+        return subprocess.run(words, check=False, capture_output=True, env=PLAIN, preexec_fn=join)
 
     def followed(self, kinds: int, *words: str) -> tuple[list[bytes], Unseen]:
         """Runs a program in a session of its own: what was recorded, and what was counted."""
