@@ -64,9 +64,8 @@ class Files:
         except FileNotFoundError:
             return None
         except BadParameter as reason:
-            raise StorageCorrupt(
-                f"The recording {path} is damaged ({reason.sentence}); nothing is added to it."
-            ) from None
+            damage = f"The recording {path} is damaged, and nothing is added to it: {reason.sentence}"
+            raise StorageCorrupt(damage) from None
         except OSError as reason:
             raise self._failure(path, reason) from reason
         if found is None:
