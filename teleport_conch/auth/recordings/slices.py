@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 from attrs import evolve, frozen
 
+from teleport_conch.audit.inert import inert
 from teleport_conch.audit.recording import MAX_SLICE_BYTES, Kind, Record, Slice, digest
 from teleport_conch.auth.hosts.labels import check_printable
 from teleport_conch.errors import BadParameter, TooLarge
@@ -108,7 +109,7 @@ def end_of(end: Record) -> End:
     """:raises BadParameter: it cannot be read."""
     fields = Fields(end.fields(), "end")
     complete, reason = fields.boolean("complete", default=False), fields.text("reason", default="")
-    return End(complete, "" if complete else reason[:MAX_REASON_CHARS] or "The node does not say why.")
+    return End(complete, "" if complete else inert(reason)[:MAX_REASON_CHARS] or "The node does not say why.")
 
 
 def ended(recording: Recording, end: End, at_us: int) -> Recording:

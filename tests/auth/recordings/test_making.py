@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from attrs import define, evolve
 from twisted.internet.defer import Deferred
@@ -16,6 +17,7 @@ from teleport_conch.auth.limits import (
 )
 from teleport_conch.auth.recordings import making as module
 from teleport_conch.auth.recordings.files import Files
+from teleport_conch.auth.recordings.index import Index
 from teleport_conch.auth.recordings.recordings import Recordings
 from teleport_conch.errors import StorageError, StorageFull, TeleportError
 from teleport_conch.resources.recording import RecordingState
@@ -251,7 +253,7 @@ class RestartTests(RecordingsTestCase):
     def test_before_the_end_was_listed(self) -> None:
         """The last slice was acknowledged, and the list follows, with the event."""
         made = sample()
-        finish = self.patch(module.Index, "finish", lambda index, recording: self.never_written())
+        finish = self.patch(Index, "finish", lambda index, recording: self.never_written())
         self.hand_in(made)
         self.assertEqual(self.emitted.named("session.upload"), [])
         self.assertEqual(self.recording().state, RecordingState.RECORDING)
@@ -355,10 +357,10 @@ class Slow:
 
     waiting: list[Deferred[None]]
 
-    def __call__(self, call: object) -> Deferred[object]:
+    def __call__(self, call: Callable[[], object]) -> Deferred[object]:
         done: Deferred[None] = Deferred()
         self.waiting.append(done)
-        return done.addCallback(lambda _: call())  # type: ignore[operator,misc]  # whatever it is asked to do
+        return done.addCallback(lambda _: call())
 
 
 class AtOnceTests(RecordingsTestCase):
