@@ -430,7 +430,7 @@ class StorageFull(StorageError):
 
 class RecordingOrder(TeleportError):
     """A slice does not follow the last one that auth has: ``next`` is the index that is due, ``head`` (64 hexadecimal
-    digits) the digest of the last one, zeros where there is none.
+    digits) the digest of the last one, zeros where there is none; ``at_us`` is the time of its last record.
     """
 
     code = "RECORDING_ORDER"

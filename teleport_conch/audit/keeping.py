@@ -83,8 +83,8 @@ class Keeping:
         await self._uploader.keep(self._upload, read_header(encoded).index, encoded, self._emergency)
 
     async def _sent(self, encoded: bytes) -> None:
-        if self._upload.refused:
-            raise NotRecorded(self._upload.refused)
+        if self._upload.refused or not self._uploader.running:
+            raise NotRecorded(self._upload.refused or "The node is being stopped.")
         try:
             await self._upload.deliver(encoded)
         except TeleportError as problem:
@@ -97,7 +97,7 @@ class Keeping:
             try:
                 return await self._sent(encoded)
             except TeleportError as problem:
-                if self._upload.refused:
+                if self._upload.refused or not self._uploader.running:
                     raise
                 self._problem = problem.sentence
             await deferLater(self._clock, DELIVER_RETRY_S)

@@ -60,6 +60,7 @@ class Upload:
     over: bool = field(init=False, default=False)
     _due: int | None = field(init=False, default=None)
     _head: str = field(init=False, default="")
+    _at_us: int = field(init=False, default=0)
     _turn: DeferredLock = field(init=False, factory=DeferredLock)
 
     async def catch_up(self) -> None:
@@ -154,13 +155,16 @@ class Upload:
         if ours is not None and digest(ours).hex() != head:
             raise refusal
         self._due, self._head = due, head
+        at_us = refusal.facts.get("at_us")
+        self._at_us = at_us if isinstance(at_us, int) else 0
 
     async def _closing(self, newest_index: int) -> bytes:
         """A last slice that says what is missing, behind what auth has."""
         newest = await self._spool.read(self.recording, newest_index)
         due, head = (newest_index + 1, digest(newest)) if self._due is None else (self._due, bytes.fromhex(self._head))
         end = {"exit": None, "complete": False, "reason": self.broken_off}
-        record = Record.of(Kind.END, Slice.decode(newest).records[-1].at_us, end)
+        at_us = max(Slice.decode(newest).records[-1].at_us, self._at_us)
+        record = Record.of(Kind.END, at_us, end)
         return Slice(due, head, (record,), last=True).encode()
 
     async def _final(self, refusal: RecordingClosed) -> bytes:

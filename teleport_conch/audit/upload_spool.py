@@ -113,9 +113,13 @@ class UploadSpool:
     def check(self, emergency: bool = False) -> None:
         """Whether one more slice may be kept.
 
-        :raises StorageFull: there is no room; the sentence says where, and what to do.
+        :raises StorageFull: there is no room; the sentence says where.
+        :raises StorageError: the disk does not say; or the spool was closed.
         """
-        whole, free = self._sizes(self._folder)
+        try:
+            whole, free = self._sizes(self._folder)
+        except OSError as error:
+            raise StorageError(f"The disk for recordings on this node cannot be used: {error.strerror}.") from error
         mark = min(MIN_FREE_BYTES, int(whole * MIN_FREE_SHARE))
         if free < (int(mark * EMERGENCY_SHARE) if emergency else mark):
             raise StorageFull(

@@ -90,6 +90,7 @@ class Uploader(Service):
         if self._next_sync is not None:
             self._next_sync.cancel()
             await self._sync()
+        self._stopping = False
         self.spool.close()
 
     def _cut_short(self, _: Failure) -> None:

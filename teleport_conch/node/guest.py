@@ -153,16 +153,13 @@ class Guest(Permitted):
             request.terminal,
             rc=HOST_RC if request.kind == "subsystem" else ANY_RC,
         )
-        watching = Watching(
-            self.room.reactor,
-            self.room.emit,
-            self.room.sessions,
-            request,
-            self._active(session_id, request),
-        )
+        active = self._active(session_id, request)
+        watching = Watching(self.room.reactor, self.room.emit, self.room.sessions, request, active)
         observers: list[SessionObserver] = [watching]
         if request.kind == "subsystem":
             observers.append(FileWatching(self.room.reactor, self.room.emit, watching.facts()))
+        if request.terminal is not None and (recorder := self._recorder(active, request.terminal)) is not None:
+            observers.append(recorder)
         session = ProcessSession(observers)
         party = session.join(channel)
         try:

@@ -12,6 +12,7 @@ from teleport_conch.company import Company
 from teleport_conch.node.environment import Place
 from teleport_conch.node.leases import ConnectionLeases
 from teleport_conch.node.monitored import Monitored
+from teleport_conch.node.recordings import Recordings
 from teleport_conch.resources.cluster import ClusterConfig
 from teleport_conch.resources.session import ActiveSession
 from teleport_conch.ssh.login.policy import Claim
@@ -37,6 +38,7 @@ class GuestRoom:
     :param company: everybody who is connected to this node.
     :param configuration: of the cluster, at each moment.
     :param leases: of connections, for people whose roles limit them.
+    :param recordings: of sessions.
     :param monotonic: seconds that nobody sets.
     :param accept_env: variables that clients may set.
     :param sftp_server: what serves SFTP, as a command line for any shell.
@@ -54,6 +56,7 @@ class GuestRoom:
     company: Company
     configuration: Callable[[], ClusterConfig]
     leases: ConnectionLeases
+    recordings: Recordings
     host_uuid: str
     node_name: str
     server_address: tuple[str, int]

@@ -13,13 +13,16 @@ from teleport_conch.access.decision import AgentForward, Facts, Grant, PortForwa
 from teleport_conch.access.known import Known
 from teleport_conch.access.question import OnNode
 from teleport_conch.audit.logins import who, why
+from teleport_conch.certs.options import is_emergency
 from teleport_conch.errors import AccessDenied, TeleportError
 from teleport_conch.node.environment import Place
 from teleport_conch.node.guest_room import GuestRoom
+from teleport_conch.node.recorder import Recorder
+from teleport_conch.node.recordings import Recorded
 from teleport_conch.resources.session import ActiveSession
 from teleport_conch.ssh.account import Account, lookup
 from teleport_conch.ssh.login.policy import Claim
-from teleport_conch.ssh.session.channel import SessionStart
+from teleport_conch.ssh.session.channel import SessionStart, TerminalRequest
 
 
 @define(eq=False)
@@ -102,6 +105,12 @@ class Permitted:
 
     def _place(self, session_id: str) -> Place:
         return self.room.place(self.claim, self.known().cluster, session_id)
+
+    def _recorder(self, active: ActiveSession, terminal: TerminalRequest) -> Recorder | None:
+        """What records a session with a terminal; None where such sessions are not recorded."""
+        emergency = is_emergency(self.claim.certificate)
+        cluster = self.known().cluster
+        return self.room.recordings.recorder(Recorded(active, terminal, cluster, emergency))
 
     def _active(self, session_id: str, request: SessionStart) -> ActiveSession:
         return self.room.active(self.claim, self.account.name, session_id, request.terminal is not None)

@@ -35,6 +35,7 @@ from teleport_conch.node.labels import CommandLabels, LabelCommand
 from teleport_conch.node.leases import ConnectionLeases
 from teleport_conch.node.login import NodeLogin
 from teleport_conch.node.monitored import Monitored
+from teleport_conch.node.recordings import Recordings
 from teleport_conch.proxy_protocol import Believer
 from teleport_conch.resources.server import Server
 from teleport_conch.ssh.monitor.orders import Settings as SessionSettings
@@ -103,6 +104,8 @@ class NodeService(Retiring):
         active = ActiveSessions(self._node_reactor, lambda: self.member.uplink.client)
         active.setServiceParent(self)
         self._sessions = sessions = LastingSessions(self._node_reactor, active)
+        self._recordings = recordings = self._make_recordings()
+        recordings.setServiceParent(self)
         monitored = await self._monitored()
         self._factory = self._make_factory(await self._host_keys(identity), identity, sessions, monitored)
         self.member.uplink.on_identity(self._new_identity)
@@ -130,6 +133,7 @@ class NodeService(Retiring):
         self._retired = True
         self._listening.stopListening()
         await self.member.retire()
+        await self._recordings.retire()
         self._log.info("The node takes no more clients; {count} connections go on.", count=self._clients())
 
     async def drained(self) -> None:
@@ -222,6 +226,11 @@ class NodeService(Retiring):
         certificate = SSHCertificate.from_line(identity.ssh_certificate)
         return await self._monitor.host_keys(identity.ssh_key, certificate)
 
+    def _make_recordings(self) -> Recordings:
+        member, folder = self.member, self._settings.teleport.data_dir / "log" / "upload"
+        cluster = member.configuration, member.emit, member.rank
+        return Recordings(self._node_reactor, folder, lambda: member.uplink.client.recordings, *cluster)
+
     def _make_factory(
         self, host_keys: HostKeys, identity: HostIdentity, sessions: LastingSessions, monitored: Monitored | None
     ) -> NodeFactory:
@@ -237,6 +246,7 @@ class NodeService(Retiring):
                 lambda: self.member.uplink.client.rules,
                 lambda: self.member.configuration().session_control_timeout_s,
             ),
+            recordings=self._recordings,
             host_uuid=identity.host_uuid,
             node_name=identity.node_name,
             server_address=(self._node.listen_addr.host, self._port),

@@ -9,7 +9,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, maybeDeferred
 
 from teleport_conch.audit.recording import NO_DIGEST, Kind, Record, Slice, digest, read_header
-from teleport_conch.errors import RecordingClosed, RecordingOrder, TeleportError
+from teleport_conch.errors import BadParameter, RecordingClosed, RecordingOrder, TeleportError
 
 _Answer = TypeVar("_Answer")
 
@@ -70,8 +70,12 @@ class SampleAuth:
             return due, head.hex()
         if kept and read_header(kept[-1]).last:
             raise RecordingClosed("The recording has its last slice.")
+        at_us = Slice.decode(kept[-1]).records[-1].at_us if kept else 0
         if (header.index, header.previous) != (due, head):
-            raise RecordingOrder(f"Slice {due} is due, and not {header.index}.", next=due, head=head.hex())
+            sentence = f"Slice {due} is due, and not {header.index}."
+            raise RecordingOrder(sentence, next=due, head=head.hex(), at_us=at_us)
+        if Slice.decode(encoded).records[0].at_us < at_us:
+            raise BadParameter("It runs back in time.")
         kept.append(encoded)
         return due + 1, digest(encoded).hex()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch.audit import put_aside
-from teleport_conch.audit.upload_spool import BLOCK_BYTES, MAX_BYTES, UploadSpool
+from teleport_conch.audit.upload_spool import BLOCK_BYTES, MAX_BYTES, UploadSpool, disk_sizes
 from teleport_conch.errors import StorageError, StorageFull
 from tests.audit.shipping import SIDS, at_once
 
@@ -154,6 +154,16 @@ class UploadSpoolTests(UploadSpoolCase):
         self.do(spool.sync())
         self.do(spool.sync())
         self.assertEqual(synced, ["000001.slice", SIDS[0], self.directory.name])
+
+    def test_closed(self) -> None:
+        """What comes after the end is not kept, and nothing else is written to."""
+        spool = self.opened()
+        spool.close()
+        spool._sizes = disk_sizes
+        failure = self.failureResultOf(spool.keep(SIDS[0], 0, b"late"), StorageError)
+        self.assertEqual(
+            failure.value.sentence, "The disk for recordings on this node cannot be used: Bad file descriptor."
+        )
 
     def test_unusable(self) -> None:
         self.directory.touch()

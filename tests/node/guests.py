@@ -6,6 +6,7 @@ import os
 import pwd
 import time
 from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import cast
 from uuid import UUID
 
@@ -29,12 +30,14 @@ from teleport_conch.node.guest import Guest
 from teleport_conch.node.guest_room import GuestRoom
 from teleport_conch.node.leases import ConnectionLeases
 from teleport_conch.node.login import NodeLogin
+from teleport_conch.node.recordings import Recordings
 from teleport_conch.resources.cluster import ClusterConfig
 from teleport_conch.resources.session import ActiveSession
 from teleport_conch.resources.user import User
 from teleport_conch.ssh.connection.service import Connection
 from teleport_conch.ssh.login.policy import Claim
 from teleport_conch.starting import Reactor
+from tests.audit.shipping import SampleAuth, at_once
 from tests.certs import samples
 from tests.references import unreferenced
 from tests.ssh import messages
@@ -165,12 +168,24 @@ class NodeCase(StreamCase):
         self.configuration = ClusterConfig()
         self.lease_client = SampleLeases()
         self.company = Company(reactor, self.cluster.known)
+        self.auth, self.recorded = SampleAuth(), Path(self.mktemp())
+        self.recordings = Recordings(
+            reactor,
+            self.recorded,
+            lambda: self.auth,
+            lambda: self.configuration,
+            self.events.emit,
+            in_thread=at_once,
+        )
+        self.recordings.startService()
+        self.addCleanup(self.recordings.stopService)
         self.room = GuestRoom(
             reactor=reactor,
             emit=self.events.emit,
             sessions=self.sessions,
             company=self.company,
             configuration=lambda: self.configuration,
+            recordings=self.recordings,
             leases=ConnectionLeases(reactor, time.monotonic, lambda: self.lease_client, lambda: 120.0),
             host_uuid=samples.HOST_UUID,
             node_name="web1",

@@ -53,6 +53,7 @@ class Made:
                 " before it by its digest.",
                 next=due,
                 head=self.head.hex(),
+                at_us=self.at_us,
             )
         if self.recording.size + len(piece.encoded) > MAX_RECORDING_BYTES:
             raise TooLarge(f"A recording has at most {MAX_RECORDING_BYTES} bytes.", limit=MAX_RECORDING_BYTES)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from teleport_conch.errors import TeleportError
 from teleport_conch.ssh.connection.channel import EXTENDED_STDERR
-from teleport_conch.ssh.processes.exit_status import ExitStatus
+from teleport_conch.ssh.processes.exit_status import UNKNOWN_CODE, ExitStatus
 from teleport_conch.ssh.processes.process import Process
 from teleport_conch.ssh.session.channel import SessionChannel
 
@@ -69,6 +69,9 @@ class ProcessSession:
 
     def attach(self, process: Process) -> None:
         """The process has started; its events are ours."""
+        if self._over:
+            process.hang_up()
+            return
         self._process = process
         process.on_input_drained = self._drained
         for party in self._parties:
@@ -79,6 +82,18 @@ class ProcessSession:
     def abandon(self) -> None:
         """There will be no process."""
         self._end(None)
+
+    def close(self, sentence: str) -> None:
+        """The session ends here: its parties read why, and the process loses its terminal or its pipes."""
+        if self._over:
+            return
+        process, self._process = self._process, None
+        for party in list(self._parties):
+            party.channel.write_extended(EXTENDED_STDERR, f"\r\n{sentence}\r\n".encode())
+            party.finish(ExitStatus(code=UNKNOWN_CODE))
+        self._end(None)
+        if process is not None:
+            process.hang_up()
 
     # What parties and observers want.
 
@@ -210,8 +225,9 @@ class Party:
         self.channel.consumed(unread)
 
     def finish(self, status: ExitStatus) -> None:
-        """The process is over."""
+        """The session is over."""
         if self._connected:
+            self._connected = False
             self.channel.unregisterProducer()
         self.channel.finish(status)
 

@@ -421,3 +421,34 @@ class GoneTests(ProcessSessionCase):
     async def end(self) -> None:
         if self.starter.process is not None:
             await super().end()
+
+
+class ClosedTests(ProcessSessionCase):
+    """A session that is ended from here."""
+
+    async def test_closed(self) -> None:
+        """Its client reads why, behind what was shown, and the program loses its terminal."""
+        await self.run_command("echo one; trap 'exit 3' HUP; while :; do sleep 0.1; done", terminal=True)
+        await self.until(lambda: self.link.data_of(0) == b"one\r\n")
+        self.starter.session.close("The session ends.")
+        self.starter.session.close("It ends once.")
+        await self.until_closed()
+        self.assertEqual((self.link.data_of(0), self.link.data_of(1)), (b"one\r\n", b"\r\nThe session ends.\r\n"))
+        self.assertEqual(self.observer.ends, [None])
+
+    async def test_reads_no_more(self) -> None:
+        """A client that does not read holds up nothing but its own channel."""
+        await self.run_command("yes", window=HIGH_WATER_BYTES, terminal=True)
+        await self.until(lambda: len(self.observer.output_text) > HIGH_WATER_BYTES)
+        self.starter.session.close("The session ends.")
+        self.assertEqual(self.observer.ends, [None])
+
+    async def test_before_it_runs(self) -> None:
+        """A process that starts after all is hung up on."""
+        session = ProcessSession((self.observer,))
+        session.close("Never mind.")
+        account = own_account()
+        process = Process.start(reactor, reactor, account, ["/bin/sleep", "60"], {}, False, None, session)
+        session.attach(process)
+        await self.until(lambda: not os.path.exists(f"/proc/{process.pid}"))
+        self.assertEqual(self.observer.ends, [None])
