@@ -22,8 +22,9 @@ ROOT = Path(__file__).resolve().parent.parent
 LONG = os.environ.get("TELEPORT_CONCH_LONG") == "1"
 STEP_LIMIT_S = 6 * 3600 if LONG else 720
 
-ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-"""Programs start hundreds of times, and each would compile all of its modules."""
+UNUSUAL = ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED")
+"""Programs start hundreds of times, and each would compile all of its modules; and people see what is buffered late."""
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in UNUSUAL}
 
 _SUMMARY = re.compile(r"^(?:PASSED|FAILED)(?: \((.*)\))?$", re.MULTILINE)
 _FAILURES = ("failures", "errors", "unexpectedSuccesses")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn, Protocol, TypeVar, cast
 
 from teleport_conch.cli.colour import RED, painted
+from teleport_conch.cli.edge import flush
 from teleport_conch.config.addresses import parse_address
 from teleport_conch.config.flags import parse_labels
 from teleport_conch.config.tokens import JOIN_ROLES
@@ -27,6 +28,11 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **settings: object) -> None:
         settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         super().__init__(allow_abbrev=False, **settings)  # type: ignore[arg-type]  # argparse makes the sub-parsers too
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        """What follows ``--help``, too."""
+        flush()
+        super().exit(status, message)
 
     def error(self, message: str) -> NoReturn:
         """Exit with 2."""

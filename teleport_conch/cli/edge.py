@@ -26,8 +26,7 @@ def guarded(command: Callable[[], None], debug: bool) -> int:
         command()
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read the output has enough of it. Python would complain again when it closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _read_no_more()
         return FAILURE_EXIT
     except Exception as error:  # noqa: BLE001 - the edge: what nobody foresaw is said in a sentence, too
         if debug:
@@ -40,6 +39,19 @@ def guarded(command: Callable[[], None], debug: bool) -> int:
         complain("Interrupted.")
         return FAILURE_EXIT
     return 0
+
+
+def flush() -> None:
+    """Hand over what was printed, to whoever may have enough of it by now."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _read_no_more()
+
+
+def _read_no_more() -> None:
+    """Nobody reads the output any more. Python would complain of that again when it closes stdout."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def sentence_of(error: BaseException) -> str:

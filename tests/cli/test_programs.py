@@ -91,11 +91,18 @@ class TctlTests(ProgramTestCase):
 
     def test_reader_that_has_enough(self) -> None:
         """``tctl ... | head`` does not complain, and neither does any help."""
-        for words in (("tctl", "version"), ("tctl", "--help"), ("teleport", "--help"), ("teleport", "start", "--help")):
+        usual = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+        helped = (
+            ("tctl", "--help"),
+            ("tsh.main", "ls", "--help"),
+            ("teleport", "--help"),
+            ("teleport", "start", "--help"),
+        )
+        for words in (("tctl", "version"), *helped):
             reading, writing = os.pipe()
             os.close(reading)
             done = subprocess.run(
-                command(*words), stdout=writing, stderr=subprocess.PIPE, check=False, timeout=DEADLINE_S
+                command(*words), stdout=writing, stderr=subprocess.PIPE, env=usual, check=False, timeout=DEADLINE_S
             )
             os.close(writing)
             self.assertEqual(done.stderr, b"", words)
