@@ -17,8 +17,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from teleport_conch.errors import StartError
 from teleport_conch.ssh.monitor.orders import Settings
 from teleport_conch.ssh.processes import launching
+from teleport_conch.ssh.tracing.kernel import Untraceable
+from teleport_conch.ssh.tracing.tracer import Sizes
 from teleport_conch.starting import Reactor
-from teleport_conch.supervisor import service
+from teleport_conch.supervisor import service, tracing
 from teleport_conch.supervisor.account import give_log
 from teleport_conch.supervisor.plan import Plan
 from teleport_conch.supervisor.worker import Seat, Worker
@@ -191,3 +193,32 @@ class LogTests(SynchronousTestCase):
         second.hardlink_to(path)
         for each in (path, second, path.parent, Path(self.mktemp())):
             self.assertEqual(self.given(each), [], each)
+
+
+class TracingTests(SynchronousTestCase):
+    """Whether the host can record what the programs of sessions do, before any worker is started."""
+
+    SENTENCE = "ssh_service.enhanced_recording cannot be enabled here. This kernel has no tracepoint of that name."
+
+    def refuse(self, sizes: Sizes) -> None:
+        self.assertEqual(sizes, (8, 128, 8))
+        raise Untraceable("This kernel has no tracepoint of that name.")
+
+    def setUp(self) -> None:
+        self.patch(tracing, "check", self.refuse)
+
+    def test_asked_for(self) -> None:
+        refusal = self.assertRaises(StartError, tracing.check_tracing, Settings(tracing=(8, 128, 8)))
+        self.assertEqual(refusal.sentence, self.SENTENCE)
+
+    def test_not_asked_for(self) -> None:
+        """Nothing is tried, neither for a node that records nothing nor for a service without sessions."""
+        tracing.check_tracing(Settings())
+        tracing.check_tracing(None)
+
+    def test_supervisor(self) -> None:
+        """It does not begin."""
+        plan = Plan("The node", [], Path("data"), Path("state"), None, Settings(tracing=(8, 128, 8)))
+        supervisor = service.Supervisor(cast(Reactor, MemoryReactorClock()), plan)
+        starting = Deferred.fromCoroutine(supervisor.start_up())
+        self.assertEqual(self.failureResultOf(starting, StartError).value.sentence, self.SENTENCE)

@@ -50,6 +50,7 @@ from teleport_conch.config.scalars import (
 from teleport_conch.config.secret import Secret, parse_token
 from teleport_conch.config.startups import Startups, parse_startups
 from teleport_conch.config.tokens import StaticToken, parse_static_token
+from teleport_conch.config.tracing import TRACING_SECTION, TracingSettings
 from teleport_conch.config.x11 import X11_SECTION, X11Settings
 
 DATA_DIR = Path("/var/lib/teleport")
@@ -252,6 +253,7 @@ class NodeSettings:
     gateway_ports: bool = key(YES_NO, False, ours=True)
     break_glass_after: float = key(duration(lowest=5.0, highest=86_400.0, never=frozenset({"never"})), 60.0, ours=True)
     pam: PamSettings = key(Section(PamSettings, unbuilt.PAM), PamSettings())
+    enhanced_recording: TracingSettings = key(TRACING_SECTION, TracingSettings())
     sftp_program: str = key(program("automatic", "own"), "automatic", ours=True)
 
 

@@ -8,7 +8,6 @@ from teleport_conch.config.scalars import YES_NO, choice, listen
 
 _ALGORITHMS = "the algorithms that are offered cannot be chosen"
 _RECORDINGS = "recordings are kept in <data_dir>/log/records on the auth host"
-_NO_TRACING = "commands, files and connections of a session are not traced"
 _SHELL_ENVIRONMENT = "a session's environment comes from the host and from ssh_service.accept_env"
 
 TELEPORT = (
@@ -85,18 +84,10 @@ AUTH_SERVICE = (
 )
 
 PAM = (without_effect("use_pam_auth", YES_NO, default=False),)
-_ENHANCED_RECORDING = closed(
-    missing("enabled", _NO_TRACING, YES_NO, only=(False,)),
-    without_effect("command_buffer_size", default=8),
-    without_effect("disk_buffer_size", default=128),
-    without_effect("network_buffer_size", default=8),
-    without_effect("cgroup_path", default="/cgroup2"),
-)
 
 SSH_SERVICE = (
     missing("permit_user_env", _SHELL_ENVIRONMENT, YES_NO, only=(False,)),
     missing("namespace", "there is one namespace", choice("default"), only=("default",)),
-    without_effect("enhanced_recording", _ENHANCED_RECORDING),
 )
 
 _KUBERNETES = closed(

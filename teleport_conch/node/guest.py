@@ -26,6 +26,7 @@ from teleport_conch.node.forwarding import Forwarding
 from teleport_conch.node.leases import HeldLease
 from teleport_conch.node.permitted import Permitted
 from teleport_conch.node.stay import Stay
+from teleport_conch.node.tracing import Tracing, kinds_of
 from teleport_conch.node.watching import Watching, asked_for
 from teleport_conch.ssh.connection.channel import (
     EXTENDED_STDERR,
@@ -43,6 +44,7 @@ from teleport_conch.ssh.forwarding.x11 import X11Display, X11Request
 from teleport_conch.ssh.forwarding.xauth import tell_xauth
 from teleport_conch.ssh.monitor.orders import ANY_RC, HOST_RC, Program
 from teleport_conch.ssh.processes.monitored import MonitoredLogin
+from teleport_conch.ssh.processes.monitored_process import MonitoredProcess
 from teleport_conch.ssh.processes.process import LocalSpawner, Process
 from teleport_conch.ssh.processes.running import Spawner
 from teleport_conch.ssh.session.channel import SessionChannel, SessionStart
@@ -142,7 +144,8 @@ class Guest(Permitted):
             return await self._started(session_id, request, channel)
 
     async def _started(self, session_id: str, request: SessionStart, channel: SessionChannel) -> Party:
-        self._decide(Login(self.account.name))
+        options = self._decide(Login(self.account.name)).options
+        traced = kinds_of(options.enhanced_recording) if self.room.traces else 0
         self._account_stayed()
         request = self._bound(request)
         if request.terminal is not None:
@@ -152,9 +155,10 @@ class Guest(Permitted):
             self._environment(request, channel, self._place(session_id)),
             request.terminal,
             rc=HOST_RC if request.kind == "subsystem" else ANY_RC,
+            traced=traced,
         )
         active = self._active(session_id, request)
-        watching = Watching(self.room.reactor, self.room.emit, self.room.sessions, request, active)
+        watching = Watching(self.room.reactor, self.room.emit, self.room.sessions, request, active, bool(traced))
         observers: list[SessionObserver] = [watching]
         if request.kind == "subsystem":
             observers.append(FileWatching(self.room.reactor, self.room.emit, watching.facts()))
@@ -168,6 +172,8 @@ class Guest(Permitted):
         except BaseException:
             session.abandon()
             raise
+        if isinstance(running, MonitoredProcess):
+            running.on_traced = Tracing(self.room.emit, watching.facts()).traced
         session.attach(Process(self.room.reactor, self.room.reactor, running, session))
         watching.started()
         return party

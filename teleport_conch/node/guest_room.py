@@ -45,6 +45,7 @@ class GuestRoom:
     :param displays: the numbers that displays of X11 may have, where certificates and roles permit it, too; no number,
         no X11.
     :param gateway_ports: whether guests may listen on all interfaces, and not on loopback alone.
+    :param traces: whether what the programs of sessions do is recorded, as far as roles say so.
     :param login_defs, locales: the texts of the host's files.
     :param monitored: where sessions are started for logins that are verified once more; None where this process starts
         them itself, of its own account only.
@@ -68,6 +69,7 @@ class GuestRoom:
     monitored: Monitored | None = None
     displays: range = range(0)
     gateway_ports: bool = False
+    traces: bool = False
 
     def place(self, claim: Claim, cluster: str, session_id: str) -> Place:
         """Where a session runs, and for whom, as its programs can read it."""

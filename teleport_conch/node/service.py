@@ -50,6 +50,7 @@ from teleport_conch.supervisor.given import Given, rank_of
 from teleport_conch.supervisor.listening import Listener, listen
 from teleport_conch.supervisor.plan import plan_for
 from teleport_conch.supervisor.service import supervised
+from teleport_conch.supervisor.tracing import check_tracing
 from teleport_conch.supervisor.working import Retiring, emptied
 from teleport_conch.version import VERSION
 
@@ -198,6 +199,8 @@ class NodeService(Retiring):
 
     def _start_monitor(self) -> Monitor | None:
         """The process that starts sessions as any account; for our own, this one will do."""
+        if not self._is_monitored():
+            check_tracing(session_settings(self._node))
         if os.geteuid() != 0 and not self._is_monitored():
             return None
         settings, reactor = session_settings(self._node), self._node_reactor
@@ -257,6 +260,7 @@ class NodeService(Retiring):
             monitored=monitored,
             displays=self._node.x11.displays,
             gateway_ports=self._node.gateway_ports,
+            traces=self._node.enhanced_recording.enabled,
         )
         policy = NodeLogin(self._node_reactor, self.member, self._target, room, self.member.emit)
         limits = self.member.server_limits(self._settings.teleport.connection_limits)
@@ -280,7 +284,7 @@ def pam_service(settings: PamSettings) -> str:
 
 def session_settings(node: NodeSettings) -> SessionSettings:
     """How sessions are made, as the configuration has it."""
-    return SessionSettings(pam_service=pam_service(node.pam))
+    return SessionSettings(pam_service=pam_service(node.pam), tracing=node.enhanced_recording.pages)
 
 
 def listener_of(settings: Settings) -> Listener:

@@ -35,6 +35,7 @@ class Watching(SessionObserver):
     sessions: Sessions
     request: SessionStart
     session: ActiveSession
+    traced: bool = False
     _received: int = field(init=False, default=0)
     _sent: int = field(init=False, default=0)
     _running: bool = field(init=False, default=False)
@@ -74,6 +75,7 @@ class Watching(SessionObserver):
             "session.end",
             interactive=self.session.interactive,
             participants=[self.session.user],
+            enhanced_recording=self.traced,
             session_start=self.session.created_at,
             session_stop=self.clock.seconds(),
             **facts,

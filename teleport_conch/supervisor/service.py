@@ -28,6 +28,7 @@ from teleport_conch.supervisor.given import Given, given_to_us
 from teleport_conch.supervisor.host_key import take_over_host_key
 from teleport_conch.supervisor.listening import bind
 from teleport_conch.supervisor.plan import Plan
+from teleport_conch.supervisor.tracing import check_tracing
 from teleport_conch.supervisor.worker import Seat, Worker
 from teleport_conch.supervisor.working import Retiring, Working
 
@@ -55,6 +56,7 @@ class Supervisor(StartingService):
         """Sockets, folder, workers: the one that leads first, as the others follow what it keeps on disk."""
         plan = self._plan
         check_apart(plan)
+        check_tracing(plan.sessions)
         self._seats = _seats(plan)
         if plan.account is not None:
             for folder in (plan.data_dir, *((plan.storage,) if plan.has_auth else ())):

@@ -35,7 +35,6 @@ NO_CONNECTORS = "people log in with passwords of this cluster only"
 ALGORITHMS = "the algorithms that are offered cannot be chosen"
 BY_PROXIES = "the nodes record, and no proxy sees what goes through it"
 RECORDINGS = "recordings are kept in <data_dir>/log/records on the auth host"
-NO_TRACING = "commands, files and connections of a session are not traced"
 NO_TRUST = "clusters do not trust one another"
 NO_RESOURCES = "the configuration makes no resources"
 NO_TUNNELS = "the proxy takes no reverse tunnels"
@@ -78,6 +77,7 @@ def unbuilt(refused: str, lacks: str, accepted: str = "[]", write: str = "") -> 
 
 YES_NO = Row("yes", "maybe", ": 'maybe' is neither yes nor no")
 NO_ONLY = "no"
+PAGES = Row("16384", "12", ": '12' is not a power of two from 1 to 16384")
 ANYTHING = Row("[anything]", None)
 LISTEN = ": 'auth' is a name, and a service listens on an IP address: write 127.0.0.1, ::1 or 0.0.0.0"
 ADDRESSES = Row("[a.example.com, '10.0.0.1:22']", "['a:x']", "[0]: 'x' is not a port: write a number from 1 to 65535")
@@ -232,10 +232,10 @@ ROWS = {
     "ssh_service.pam.enabled": Row("automatic", "maybe", ": 'maybe' is neither yes nor no nor automatic"),
     "ssh_service.pam.service_name": Row("login", "../sshd", ": '../sshd' is not the name of a file in /etc/pam.d"),
     "ssh_service.pam.use_pam_auth": YES_NO,
-    "ssh_service.enhanced_recording.enabled": unbuilt("yes", NO_TRACING, NO_ONLY, "no"),
-    "ssh_service.enhanced_recording.command_buffer_size": ANYTHING,
-    "ssh_service.enhanced_recording.disk_buffer_size": ANYTHING,
-    "ssh_service.enhanced_recording.network_buffer_size": ANYTHING,
+    "ssh_service.enhanced_recording.enabled": YES_NO,
+    "ssh_service.enhanced_recording.command_buffer_size": PAGES,
+    "ssh_service.enhanced_recording.disk_buffer_size": PAGES,
+    "ssh_service.enhanced_recording.network_buffer_size": PAGES,
     "ssh_service.enhanced_recording.cgroup_path": ANYTHING,
 }
 
@@ -333,6 +333,36 @@ class ValueTests(SynchronousTestCase):
             self.assertEqual(read(f"ssh_service: {{x11: {text}}}").node.x11.displays, displays, text)
         error = self.assertRaises(ConfigError, read, "ssh_service: {x11: {display_offset: 9, max_display: 8}}")
         self.assertEqual(error.sentence, "f:1: ssh_service.x11: max_display (8) is below display_offset (9)")
+
+    def test_enhanced_recording(self) -> None:
+        """Nothing is recorded unless the file says so; then there are rings of Teleport's sizes, or others."""
+        for text, pages in (
+            ("", ()),
+            ("{disk_buffer_size: 64}", ()),
+            ("{enabled: yes}", (8, 128, 8)),
+            ("{enabled: yes, command_buffer_size: 1, disk_buffer_size: 16384, network_buffer_size: 2}", (1, 16384, 2)),
+        ):
+            settings = read(f"ssh_service: {{enhanced_recording: {text}}}")
+            self.assertEqual(settings.node.enhanced_recording.pages, pages, text)
+        for wrong in ("0", "3", "32768", "-8", "8k", "99999999"):
+            error = self.assertRaises(
+                ConfigError, read, f"ssh_service: {{enhanced_recording: {{disk_buffer_size: {wrong}}}}}"
+            )
+            self.assertEqual(
+                error.sentence,
+                "f:1: ssh_service.enhanced_recording.disk_buffer_size: "
+                f"'{wrong}' is not a power of two from 1 to 16384",
+            )
+
+    def test_cgroup_path(self) -> None:
+        """A key that is not needed is taken, with a notice."""
+        settings = read("ssh_service: {enhanced_recording: {enabled: yes, cgroup_path: /cgroup2}}")
+        (notice,) = settings.notices
+        self.assertEqual(
+            notice,
+            "ssh_service.enhanced_recording.cgroup_path: sessions are followed by their processes, which takes no"
+            " cgroup file system, and the key is ignored",
+        )
 
     def test_bool_spellings(self) -> None:
         """Every spelling of yes and no that Teleport takes."""

@@ -46,6 +46,14 @@ class WatchingTests(SynchronousTestCase):
             ("1970-01-01T00:00:00.000Z", "1970-01-01T00:01:00.000Z", False, ["alice"]),
         )
 
+    def test_traced(self) -> None:
+        """The end says whether the kernel recorded what its programs did."""
+        for traced in (False, True):
+            watching = self.watch(SessionStart("shell"))
+            watching.traced = traced
+            watching.ended(None)
+            self.assertIs(self.events.last("session.end")["enhanced_recording"], traced)
+
     def test_commands(self) -> None:
         """A command and a subsystem are events of their own, with how they ended."""
         for status, code, said in (
