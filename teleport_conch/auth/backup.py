@@ -8,7 +8,7 @@ The file holds the database, the host's UUID and the identities of the services 
     host_uuid, ca.cert, identities/*.json
 
 Since the authorities' keys are in the database, nodes, certificates and lines of known_hosts go on working with the
-server that it is restored on. The log of events is not in it.
+server that it is restored on. The log of events is not in it, and of recordings no more than the list of them.
 """
 
 from __future__ import annotations

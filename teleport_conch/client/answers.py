@@ -63,7 +63,10 @@ class Ping:
 
 @frozen
 class Status:
-    """What ``tctl status`` shows. The authorities' keys are SHA-256 fingerprints, as ``ssh-keygen -l`` prints them."""
+    """What ``tctl status`` shows. The authorities' keys are SHA-256 fingerprints, as ``ssh-keygen -l`` prints them.
+
+    :ivar recordings_refused: why auth takes no recordings at the moment; empty where it does.
+    """
 
     cluster_name: str
     version: str
@@ -71,6 +74,7 @@ class Status:
     session_recording: str
     user_ca: tuple[str, ...]
     host_ca: tuple[str, ...]
+    recordings_refused: str = ""
 
     @classmethod
     def from_json(cls, value: object) -> Status:
@@ -82,6 +86,7 @@ class Status:
             fields.text("session_recording", default="off", max_chars=32),
             fields.texts("user_ca"),
             fields.texts("host_ca"),
+            fields.text("recordings_refused", default=""),
         )
 
 

@@ -49,6 +49,7 @@ PATHS = (
     ),
     PathRule("<data_dir>/cache", ACCOUNT, 0o700, "node and proxy: what they know when auth is away"),
     PathRule("<data_dir>/log", ACCOUNT, 0o750, "auth: events by day"),
+    PathRule("<data_dir>/log/records", ACCOUNT, 0o700, "auth: recordings of sessions"),
     PathRule("<data_dir>.monitor/authorities", ROOT, 0o644, "a node with workers: whose certificates open accounts"),
     PathRule("<data_dir>.monitor/host_key", ROOT, 0o600, "a node with workers: its host key, made once"),
     PathRule("<data_dir>.monitor/host_name", ROOT, 0o644, "a node with workers: the name in its host certificates"),

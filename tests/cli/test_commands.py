@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from uuid import uuid4
 
@@ -10,6 +11,7 @@ from teleport_conch.certs.certificate import SSHCertificate
 from teleport_conch.certs.identity import read_identity_file
 from teleport_conch.errors import AccessDenied, AlreadyExists, AmbiguousName, BadParameter, ConnectionProblem, NotFound
 from teleport_conch.resources.server import Server
+from tests.auth.recordings.test_files import Room
 from tests.cli.auth_host import CLUSTER, STATIC_TOKEN, AuthHostTestCase
 
 WEB1 = Server("node", str(uuid4()), "web1", "10.0.0.5:3022", labels={"env": "prod"})
@@ -25,6 +27,14 @@ class StatusTests(AuthHostTestCase):
         self.assertIn("SHA256:", lines[2])
         self.assertIn("sha256:", lines[4])
         self.assertIn("Sessions are recorded: node", lines[5])
+
+    async def test_no_room(self) -> None:
+        """Where recordings are refused, a further line says so."""
+        low = Room(0)
+        self.patch(os, "statvfs", lambda path: low)
+        lines = (await self.tctl("status")).splitlines()
+        self.assertIn("Sessions are recorded: node", lines[5])
+        self.assertIn("The disk of the auth server is nearly full: recordings wait on the nodes", lines[6])
 
     async def test_json(self) -> None:
         """The same for programs."""

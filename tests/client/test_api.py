@@ -160,7 +160,7 @@ class TokenTests(ApiTestCase):
 class ClusterTests(ApiTestCase):
     async def test_status(self) -> None:
         found = await self.admin.status()
-        self.assertEqual((found.cluster_name, found.session_recording), (CLUSTER, "off"))
+        self.assertEqual((found.cluster_name, found.session_recording), (CLUSTER, "node"))
         self.assertEqual(found.ca_pins, (self.auth.pin,))
         self.assertRegex(found.user_ca[0], "SHA256:.{43}")
 

@@ -15,7 +15,7 @@ from teleport_conch.audit.recording import MAX_SLICE_BYTES, digest, read
 from teleport_conch.auth.rules.callers import Peer
 from teleport_conch.resources.lock import Lock
 from teleport_conch.resources.recording import Recording, RecordingState
-from tests.auth.fixture import GATEWAY, NOW, WEB1, WEB2
+from tests.auth.fixture import AUTH, GATEWAY, NOW, WEB1, WEB2
 from tests.auth.recordings.case import RECORDINGS, RecordingsTestCase
 from tests.auth.recordings.samples import OTHER_SID, SID, encoded, end, output, sample, start
 from tests.auth.recordings.test_files import Room
@@ -99,8 +99,8 @@ class T82Uploads(RecordingsTestCase):
         """People, proxies, and tctl on the auth host record nothing."""
         proxy = self.host(self.join(GATEWAY, "gate", "Proxy"))
         for peer in (proxy, self.admin(), self.person("alice", "admin"), None):
-            self.peer = peer
-            answer = self.call(peer, "POST", f"/v1/namespaces/default/sessions/{SID}/slices", encoded(start()))
+            path, own = f"/v1/namespaces/default/sessions/{SID}/slices", encoded(start(server_id=AUTH))
+            answer = self.call(peer, "POST", path, own)
             self.assertEqual(answer.status, 401 if peer is None else 403)
         self.assertFalse(self.records.exists())
 

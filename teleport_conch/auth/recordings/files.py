@@ -102,7 +102,10 @@ class Files:
     def check_room(self, count: int) -> None:
         """:raises DiskLow: with so many bytes more, too little of the disk would be left free."""
         self._make_folder()
-        facts = os.statvfs(self._folder)
+        try:
+            facts = os.statvfs(self._folder)
+        except OSError as reason:
+            raise self._failure(self._folder, reason) from reason
         free, kept = facts.f_bavail * facts.f_frsize, max(FREE_BYTES, facts.f_blocks * facts.f_frsize * FREE_SHARE)
         if free - count < kept:
             raise DiskLow(

@@ -16,7 +16,7 @@ from teleport_conch.auth.recordings.files import Files
 from teleport_conch.auth.recordings.index import Index
 from teleport_conch.auth.recordings.making import HostOf, Making
 from teleport_conch.auth.recordings.slices import check_session_id
-from teleport_conch.errors import InUse, NotFound, StorageCorrupt
+from teleport_conch.errors import DiskLow, InUse, NotFound, StorageCorrupt, StorageError
 from teleport_conch.https.throttle import InProgress
 from teleport_conch.periodic import Periodic
 from teleport_conch.resources.recording import Recording, RecordingState
@@ -56,6 +56,16 @@ class Recordings:
         looking, self._looking = self._looking, None
         if looking is not None:
             await looking.stopService()
+
+    async def why_none(self) -> str:
+        """A sentence, for everybody, about why no recordings are taken at the moment; empty where they are."""
+        try:
+            await self._disk.run(lambda files: files.check_room(0))
+        except DiskLow:
+            return "The disk of the auth server is nearly full: recordings wait on the nodes until there is room."
+        except StorageError:
+            return "The folder for recordings on the auth server cannot be used: recordings wait on the nodes."
+        return ""
 
     async def get(self, session_id: str) -> Recording:
         """What is known of one. A file that the list does not know, as in front of a restored storage, is found, too.

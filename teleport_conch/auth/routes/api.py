@@ -49,7 +49,7 @@ def open_gate(
     :param peer_of: who calls; a test, which has no TLS, says so in another way.
     """
     gate = Gate(cluster.clocks, cluster.hosts, cluster.locks, emit, peer_of)
-    cluster_routes.add(gate, cluster, version, emit)
+    cluster_routes.add(gate, cluster, recordings, version, emit)
     host_routes.add(gate, cluster)
     admin_routes.add(gate, cluster, events, emit)
     recording_routes.add(gate, cluster.clocks, recordings, emit)

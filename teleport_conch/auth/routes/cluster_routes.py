@@ -12,6 +12,7 @@ from teleport_conch.auth.cluster import Cluster
 from teleport_conch.auth.emitting import Emit
 from teleport_conch.auth.feed import check_kinds
 from teleport_conch.auth.limits import WATCHES_PER_CALLER
+from teleport_conch.auth.recordings.recordings import Recordings
 from teleport_conch.auth.routes.calls import ANYBODY, Answer, Call, Needs, Streamed, address_of
 from teleport_conch.auth.routes.gate import Gate
 from teleport_conch.auth.routes.resource_routes import revision_in
@@ -29,13 +30,14 @@ _Value = TypeVar("_Value", bound=Settled)
 MIN_CLIENT_VERSION = "0.1.0"
 
 
-def add(gate: Gate, cluster: Cluster, version: str, emit: Emit) -> None:
+def add(gate: Gate, cluster: Cluster, recordings: Recordings, version: str, emit: Emit) -> None:
     """Register the routes.
 
     :param version: of this program.
     """
     _add_public(gate, cluster, version)
-    _add_configuration(gate, cluster, version, emit)
+    _add_configuration(gate, cluster, emit)
+    _add_status(gate, cluster, recordings, version)
     _add_watch(gate, cluster)
 
 
@@ -54,7 +56,7 @@ def _add_public(gate: Gate, cluster: Cluster, version: str) -> None:
         return {"items": list(cluster.authorities.public("host").tls_certificates)}
 
 
-def _add_configuration(gate: Gate, cluster: Cluster, version: str, emit: Emit) -> None:
+def _add_configuration(gate: Gate, cluster: Cluster, emit: Emit) -> None:
     @gate.route("GET", "/v1/authorities/<kind>", Needs("readnosecrets", "cert_authority"))
     async def authority(call: Call, kind: str) -> Answer:
         return cluster.authorities.public(kind).to_json()
@@ -79,6 +81,8 @@ def _add_configuration(gate: Gate, cluster: Cluster, version: str, emit: Emit) -
     async def name(call: Call) -> Answer:
         return cluster.configuration.name.to_json()
 
+
+def _add_status(gate: Gate, cluster: Cluster, recordings: Recordings, version: str) -> None:
     @gate.route("GET", "/v1/status", Needs("read", "cluster_name"))
     async def status(call: Call) -> Answer:
         return {
@@ -86,6 +90,7 @@ def _add_configuration(gate: Gate, cluster: Cluster, version: str, emit: Emit) -
             "version": version,
             "ca_pins": list(cluster.authorities.pins()),
             "session_recording": cluster.configuration.general.session_recording,
+            "recordings_refused": await recordings.why_none(),
             "user_ca": list(cluster.authorities.fingerprints("user")),
             "host_ca": list(cluster.authorities.fingerprints("host")),
         }

@@ -27,6 +27,8 @@ def _rows(status: Status) -> Iterator[tuple[str, str]]:
     yield from _several("CA pin", status.ca_pins)
     recorded = status.session_recording != "off"
     yield "Recording", f"Sessions are recorded: {status.session_recording}" if recorded else SESSIONS_NOT_RECORDED
+    if status.recordings_refused:
+        yield "", status.recordings_refused
 
 
 def _several(name: str, values: tuple[str, ...]) -> Iterator[tuple[str, str]]:

@@ -174,6 +174,24 @@ class DiskTests(RecordingsTestCase):
         self.assertTrue(self.recording().complete)
         self.assertEqual(len(self.flushLoggedErrors()), 0)
 
+    def test_status(self) -> None:
+        """What ``tctl status`` says, and says no more when there is room."""
+        with_room = os.statvfs
+        self.assertEqual(self.refusal_in_status(), "")
+        self.patch(os, "statvfs", lambda path: Room(0))
+        low = "The disk of the auth server is nearly full: recordings wait on the nodes until there is room."
+        self.assertEqual(self.refusal_in_status(), low)
+        self.patch(os, "statvfs", with_room)
+        self.assertEqual(self.refusal_in_status(), "")
+
+    def test_status_of_no_folder(self) -> None:
+        self.records.touch()
+        unusable = "The folder for recordings on the auth server cannot be used: recordings wait on the nodes."
+        self.assertEqual(self.refusal_in_status(), unusable)
+
+    def refusal_in_status(self) -> object:
+        return self.call(self.person("alice"), "GET", "/v1/status").body["recordings_refused"]
+
     def test_full(self) -> None:
         """What could not be written is not acknowledged, and may come again."""
         made, real = sample(), Files.append
