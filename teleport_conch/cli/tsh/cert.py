@@ -46,4 +46,4 @@ def line_in(text: str) -> str:
     for line in text.splitlines():
         if _MARK in line and not line.startswith("@"):
             return line.strip()
-    raise BadParameter("There is no SSH certificate in it. OpenSSH keeps them in files called FILE-cert.pub.")
+    raise BadParameter("There is no SSH certificate in this file. OpenSSH keeps them in files called FILE-cert.pub.")

@@ -33,6 +33,7 @@ and can log in with them. The pin that 'tctl status' prints on the auth server m
 def login(arguments: Namespace) -> None:
     """The command. Where somebody is logged in already, and for long enough, only that is said."""
     home = places.home()
+    arguments.cluster = arguments.site or arguments.cluster
     if arguments.ttl or not _is_logged_in(arguments, home):
         log_in(arguments, home)
     elif arguments.request_roles:
@@ -127,9 +128,9 @@ class _LoggingIn:
             proxy = await verified(self._reactor, address, arguments.ca_pin, known, arguments.insecure)
         if not proxy.is_verified:
             sys.stderr.write(_RISK)
-        wanted = getattr(arguments, "site", "") or arguments.cluster
-        if wanted and wanted != proxy.facts.cluster_name:
-            raise NotFound(f"{address} leads to {proxy.facts.cluster_name}, and to no cluster {wanted[:64]!a}.")
+        if arguments.cluster not in ("", proxy.facts.cluster_name):
+            other = arguments.cluster[:64]
+            raise NotFound(f"{address} leads to {proxy.facts.cluster_name}, and to no cluster {other!a}.")
         given = credentials(self._user, proxy.facts.second_factor, getattr(arguments, "recovery", False), self._ask)
         key = keys.generate_tls_key()
         line, pem = keys.public_line(keys.public_blob(key.public_key())), keys.public_pem(key.public_key())

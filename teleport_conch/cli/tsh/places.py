@@ -92,7 +92,7 @@ def chosen_profile(arguments: Namespace, where: Home) -> Profile:
     if arguments.user and arguments.user != profile.user:
         raise BadParameter(
             f"{profile.user} is logged in at {profile.proxy_host}, and not {arguments.user[:64]}. Log in with:"
-            f" tsh login --proxy={profile.proxy_host} --user={arguments.user[:64]}"
+            f" tsh login --proxy={profile.web_proxy_addr.removesuffix(f':{WEB_PORT}')} --user={arguments.user[:64]}"
         )
     if arguments.cluster and arguments.cluster != profile.cluster:
         raise BadParameter(

@@ -94,7 +94,8 @@ def _on_all(login: Login, arguments: Namespace, account: str, wanted: Destinatio
         nodes = await matching(client, wanted.labels)
         if not nodes:
             raise _no_node(wanted)
-        sys.stderr.write(f"Running on {len(nodes)} nodes: {', '.join(inert(node.hostname) for node in nodes)}\n")
+        counted = "1 node" if len(nodes) == 1 else f"{len(nodes)} nodes"
+        sys.stderr.write(f"Running on {counted}: {', '.join(inert(node.hostname) for node in nodes)}\n")
         return await run_on_all(reactor, [Run(node.hostname, words(node)) for node in nodes])
 
     def words(node: Server) -> Sequence[str]:

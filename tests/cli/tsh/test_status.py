@@ -9,8 +9,10 @@ import sys
 import time
 from pathlib import Path
 
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
+from teleport_conch.cli.tsh import login as logging_in
 from teleport_conch.cli.tsh import logout, places, status
 from teleport_conch.cli.tsh.main import parse
 from teleport_conch.client.profiles import Home
@@ -102,5 +104,19 @@ class StatusTests(SynchronousTestCase):
             problem.sentence,
             f"alice is logged in at {PROXY}, and not bob. Log in with: tsh login --proxy={PROXY} --user=bob",
         )
+        there = login()
+        saved(self.folder, evolve(there, profile=evolve(there.profile, web_proxy_addr=f"{PROXY}:4080")))
+        problem = self.assertRaises(BadParameter, logout.logout, parse(["logout", "--user=bob"]))
+        self.assertIn(f"tsh login --proxy={PROXY}:4080 --user=bob", problem.sentence)
         problem = self.assertRaises(BadParameter, logout.logout, parse(["logout", "--user=alice", "--cluster=x"]))
         self.assertEqual(problem.sentence, f"{PROXY} leads to {CLUSTER}, and to no cluster 'x'.")
+
+    def test_another_cluster(self) -> None:
+        """Who is logged in is not told so when asking for another cluster: that is a login, and is refused as one."""
+        saved(self.folder, login())
+        clusters: list[str] = []
+        self.patch(logging_in, "log_in", lambda arguments, home: clusters.append(arguments.cluster))
+        for words, asked in ((["x"], ["x"]), (["--cluster=x"], ["x"]), ([CLUSTER], []), ([], [])):
+            clusters.clear()
+            logging_in.login(parse(["login", *words]))
+            self.assertEqual(clusters, asked)
