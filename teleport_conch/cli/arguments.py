@@ -14,7 +14,7 @@ from teleport_conch.cli.edge import flush
 from teleport_conch.config.addresses import parse_address
 from teleport_conch.config.flags import parse_labels
 from teleport_conch.config.tokens import JOIN_ROLES
-from teleport_conch.durations import parse_duration
+from teleport_conch.durations import format_duration, parse_duration
 
 USAGE_EXIT = 2
 FORMATS = ("text", "json", "yaml")
@@ -132,6 +132,19 @@ def _positive(text: str) -> float:
     if seconds <= 0:
         raise ValueError("a time to live is longer than nothing: write it like 30m or 12h")
     return seconds
+
+
+def lasting(shortest_s: float, longest_s: float) -> Callable[[str], float]:
+    """A time to live within these bounds, in seconds: what auth would refuse is refused before anything is made."""
+
+    def read(text: str) -> float:
+        seconds = _positive(text)
+        if not shortest_s <= seconds <= longest_s:
+            bounds = f"{format_duration(shortest_s)} to {format_duration(longest_s)}"
+            raise ValueError(f"it lasts for {bounds}, and not for {text[:32]}")
+        return seconds
+
+    return _checked(read)
 
 
 def _join_roles(text: str) -> tuple[str, ...]:

@@ -203,3 +203,14 @@ def check(documents: Sequence[Document], readers: Mapping[str, Callable[[object]
             reader(document.value)
         except TeleportError as reason:
             raise document.explained(reason) from None
+    _check_once(documents)
+
+
+def _check_once(documents: Sequence[Document]) -> None:
+    """:raises BadParameter: two documents are about one resource."""
+    numbers: dict[tuple[str, str], int] = {}
+    for document in documents:
+        first = numbers.setdefault((document.kind, document.name), document.number)
+        if first != document.number:
+            same = f"Document {first} is about the same {document.kind}; keep one of them."
+            raise document.explained(BadParameter(same))

@@ -7,9 +7,13 @@ from collections.abc import Mapping
 
 from teleport_conch.cli import arguments as parsing
 from teleport_conch.cli.arguments import Parser, Parsers, leaf
+from teleport_conch.durations import format_duration
 
 INVITE_TTL_S = 3600.0
 RESET_TTL_S = 8 * 3600.0
+SHORTEST_LINK_S = 60.0
+LONGEST_INVITE_S = 48 * 3600.0
+LONGEST_RESET_S = 24 * 3600.0
 BOT_TOKEN_TTL_S = 3600.0
 
 
@@ -24,7 +28,7 @@ def users(parsers: Parsers) -> None:
     reset = leaf(parsers, "reset", text, example="tctl users reset alice")
     reset.set_defaults(run="users.reset")
     reset.add_argument("user", metavar="NAME")
-    _link_options(reset, RESET_TTL_S, "8h")
+    _link_options(reset, RESET_TTL_S, "8h", LONGEST_RESET_S)
     unlock = leaf(parsers, "unlock", "Let a user log in again who is locked out after failed logins.")
     unlock.set_defaults(run="users.unlock")
     unlock.add_argument("user", metavar="NAME")
@@ -69,7 +73,7 @@ def _add(parsers: Parsers) -> None:
     adding.add_argument("--logins", type=parsing.names, default=(), metavar="A,B", help=logins)
     traits = "what else roles may ask for; a name may be there several times"
     adding.add_argument("--traits", type=_traits, default={}, metavar="K=V,...", help=traits)
-    _link_options(adding, INVITE_TTL_S, "1h")
+    _link_options(adding, INVITE_TTL_S, "1h", LONGEST_INVITE_S)
 
 
 def _update(parsers: Parsers) -> None:
@@ -91,10 +95,10 @@ def _check_update(arguments: object) -> str | None:
     return None
 
 
-def _link_options(parser: Parser, ttl_s: float, shown: str) -> None:
-    parser.add_argument(
-        "--ttl", type=parsing.time_to_live, default=ttl_s, metavar=shown, help="how long the link lives"
-    )
+def _link_options(parser: Parser, ttl_s: float, shown: str, longest_s: float) -> None:
+    text = f"how long the link lives ({shown}; at most {format_duration(longest_s)})"
+    life = parsing.lasting(SHORTEST_LINK_S, longest_s)
+    parser.add_argument("--ttl", type=life, default=ttl_s, metavar=shown, help=text)
     parsing.format_option(parser)
 
 

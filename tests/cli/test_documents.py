@@ -89,6 +89,13 @@ class ReadingTests(SynchronousTestCase):
         text = TWO.replace("      env: dev", "      env: dev\n      env: prod")
         self.assertEqual(self.sentence(text), "Document 2, line 19: the key 'env' stands there twice.")
 
+    def test_resource_twice(self) -> None:
+        """One of them would be lost, or refused when the other is there already."""
+        text = "kind: role\nversion: v3\nmetadata: {name: dev}\nspec: {}\n"
+        same = "Document 2, line 6: Document 1 is about the same role; keep one of them."
+        self.assertEqual(self.sentence(f"{text}---\n{text}"), same)
+        self.assertEqual(len(read(f"{text}---\n{text.replace('dev', 'ops')}")), 2)
+
     def test_unknown_kind(self) -> None:
         self.assertEqual(
             self.sentence("\nkind: banana\n"),

@@ -85,6 +85,14 @@ class UsersTests(AuthHostTestCase):
         )
         await self.fails(PrincipalForbidden, slash, "users", "add", "a/b")
 
+    async def test_life_of_a_link(self) -> None:
+        """One that auth would refuse makes no user without a link."""
+        for words, bounds in (("add alice --ttl=49h", "1m to 48h"), ("reset alice --ttl=30s", "1m to 24h")):
+            with self.assertRaises(SystemExit):
+                await self.tctl("users", *words.split())
+            self.assertIn(f"it lasts for {bounds}, and not for {words.rpartition('=')[2]}", self.err.getvalue())
+        self.assertEqual(await self.listed(), [])
+
     async def test_list(self) -> None:
         self.assertEqual(await self.tctl("users", "ls"), "No users found\n")
         await self.tctl("users", "add", "alice", "--logins=root,alice")
@@ -121,6 +129,12 @@ class UsersTests(AuthHostTestCase):
         said = await self.tctl("users", "rm", "alice,bob")
         self.assertEqual(said, 'User "alice" has been deleted\nUser "bob" has been deleted\n')
         self.assertEqual(await self.listed(), [])
+
+    async def test_remove_mistyped(self) -> None:
+        """Of several names, one that nobody has leaves all of them alone."""
+        await self.tctl("users", "add", "alice")
+        await self.fails(NotFound, "There is no user 'bbo'.", "users", "rm", "alice,bbo")
+        self.assertEqual(len(await self.listed()), 1)
 
     async def test_hashed_elsewhere(self) -> None:
         """In the service, a password is hashed by the threads that are there for it."""

@@ -176,6 +176,12 @@ class CreateTests(WritingTestCase):
             "Document 1, line 1: There is no role 'nobody'; 'tctl get roles' lists those that there are.",
         )
 
+    async def test_what_was_done_before(self) -> None:
+        """Where auth refuses a document, those before it were saved, and that is said."""
+        sentence = await self.refused("create", self.file(f"{DEV}---\n{ALICE.replace('[dev]', '[nobody]')}"))
+        self.assertRegex(sentence, "^Document 2, line [0-9]+: There is no role 'nobody'")
+        self.assertTrue(sentence.endswith(' Before it: role "dev" has been created.'), sentence)
+
     async def test_files_that_cannot_be_read(self) -> None:
         self.assertIn("cannot be read: No such file", await self.refused("create", "/nowhere/x.yaml"))
         path = Path(self.mktemp())
@@ -323,11 +329,22 @@ class EditTests(WritingTestCase):
         self.assertEqual(await self.refused("edit", "role/dev"), "The editor ended with 3; nothing was changed.")
         os.environ["VISUAL"] = "/nowhere/editor"
         self.assertIn("cannot be started", await self.refused("edit", "role/dev"))
+        self.patch(os, "environ", {**os.environ, "VISUAL": "'vi"})
+        self.assertIn("cannot be started: No closing quotation. Set EDITOR.", await self.refused("edit", "role/dev"))
+
+    async def test_editor_that_writes_no_text(self) -> None:
+        await self.tctl("create", self.file(DEV))
+        script = Path(self.mktemp())
+        script.write_text("#!/bin/sh\nprintf '\\377' > $1\n")
+        script.chmod(0o700)
+        self.patch(os, "environ", {**os.environ, "VISUAL": str(script.absolute())})
+        self.assertRegex(await self.refused("edit", "role/dev"), r"tctl-role-\w+\.yaml is not text in UTF-8\.$")
 
 
 class LockTests(WritingTestCase):
     async def test_lock(self) -> None:
         """A lock has a name by which it is removed, and people read its message."""
+        await self.tctl("users", "add", "mallory")
         text = await self.tctl("lock", "--user=mallory", "--ttl=1h", "--message=call the desk")
         self.assertRegex(text, r"^Locked user=mallory until .* UTC\. To unlock: tctl rm lock/[0-9a-f-]{36}\n$")
         row = (await self.tctl("get", "locks")).splitlines()[2]
@@ -339,3 +356,13 @@ class LockTests(WritingTestCase):
     async def test_for_good(self) -> None:
         text = await self.tctl("lock", "--login=root", "--node=web1")
         self.assertIn("Locked login=root,node=web1 until it is removed.", text)
+
+    async def test_mistyped(self) -> None:
+        """A name that nobody has is locked all the same, and that it is nobody's is said."""
+        note = "NOTE: no {} '{}' is known. If the name is mistyped, nobody is locked out.\n"
+        for target in ("user", "role", "node"):
+            text = await self.tctl("lock", f"--{target}=nobody")
+            self.assertTrue(text.startswith(f"Locked {target}=nobody"), text)
+            self.assertIn(note.format(target, "nobody"), text)
+        for words in (["--role=access"], ["--login=nobody"], ["--user=break-glass:ops"]):
+            self.assertNotIn("NOTE", await self.tctl("lock", *words))

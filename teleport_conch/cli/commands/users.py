@@ -59,8 +59,11 @@ async def unlock(connection: Connection, arguments: Namespace) -> Answer:
 
 
 async def remove(connection: Connection, arguments: Namespace) -> Answer:
+    people = connection.client.people
+    for name in arguments.users if len(arguments.users) > 1 else ():
+        await people.user(name)  # a name that is mistyped removes none of the others
     for name in arguments.users:
-        await connection.client.people.remove_user(name, force=arguments.force)
+        await people.remove_user(name, force=arguments.force)
     return said("\n".join(f"User {_quoted(name)} has been deleted" for name in arguments.users))
 
 

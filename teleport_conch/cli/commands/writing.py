@@ -49,7 +49,9 @@ async def create(connection: Connection, arguments: Namespace) -> Answer:
     documents.check(found, {kind: of(rules).read for kind, of in COLLECTIONS.items()})
     if arguments.plan:
         return await _plan(rules, found)
-    lines = [await _create(COLLECTIONS[each.kind](rules), each, arguments.force) for each in found]
+    lines: list[str] = []
+    for each in found:
+        lines += [await _create(COLLECTIONS[each.kind](rules), each, arguments.force, lines)]
     return said("\n".join(lines))
 
 
@@ -74,11 +76,13 @@ def _text(file: Path | None) -> str:
         raise BadParameter(f"{file or 'The input'} is not text in UTF-8.") from None
 
 
-async def _create(collection: Documents, document: Document, force: int) -> str:
+async def _create(collection: Documents, document: Document, force: int, before: Sequence[str]) -> str:
+    """:param before: what was done with the documents before it, which stays when this one is refused."""
     try:
         return await _put(collection, document, force)
     except TeleportError as reason:
-        raise document.explained(reason) from None
+        done = f" Before it: {'; '.join(before)}." if before else ""
+        raise BadParameter(f"{document.explained(reason).sentence}{done}") from None
 
 
 async def _put(collection: Documents, document: Document, force: int) -> str:
@@ -136,9 +140,10 @@ def _edited(text: str, reference: Reference) -> tuple[str, Path]:
         file.write(text)
     try:
         done = subprocess.run([*shlex.split(editor), name], check=False)
-    except OSError as reason:
-        raise BadParameter(f"The editor {editor!a} cannot be started: {reason.strerror}. Set EDITOR.") from None
+    except (OSError, ValueError) as reason:
+        why = getattr(reason, "strerror", None) or str(reason)
+        raise BadParameter(f"The editor {editor!a} cannot be started: {why}. Set EDITOR.") from None
     if done.returncode:
         raise BadParameter(f"The editor ended with {done.returncode}; nothing was changed.")
     path = Path(name)
-    return path.read_text(encoding="utf-8"), path
+    return _text(path), path
