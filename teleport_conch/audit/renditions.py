@@ -15,6 +15,10 @@ from teleport_conch.audit.recording import Kind, Record
 from teleport_conch.audit.sequences import Sequences
 
 
+_PERHAPS_NOT = re.compile("[^\n\t -~]+")
+"""All but what is known to be harmless, which most of it is."""
+
+
 class Rendition(Protocol):
     """Takes records in order, and answers what they add."""
 
@@ -69,7 +73,11 @@ class Text:
 
 
 def _inert(text: str) -> str:
-    return "".join(char if char.isprintable() or char in "\n\t" else ascii(char)[1:-1] for char in text)
+    return _PERHAPS_NOT.sub(lambda found: "".join(map(_printed, found[0])), text)
+
+
+def _printed(char: str) -> str:
+    return char if char.isprintable() else ascii(char)[1:-1]
 
 
 class Lines:
