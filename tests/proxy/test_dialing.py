@@ -11,9 +11,12 @@ from typing import cast
 
 from attrs import evolve
 from twisted.internet import reactor as installed_reactor
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IHostnameResolver, IReactorPluggableNameResolver, IResolutionReceiver
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
 from teleport_conch.errors import ConnectionProblem
 from teleport_conch.proxy.dialing import DEFAULT_NODE_PORT, Dialer, HostKey, NodeChannel, NodeStream
@@ -253,11 +256,32 @@ class RefusedTests(DialingCase):
         await self.end_of(ends)
 
 
+class Literals:
+    """Resolves what is an address already, as every resolver does."""
+
+    def resolveHostName(self, receiver: IResolutionReceiver, name: str, portNumber: int = 0, **_: object) -> object:
+        receiver.resolutionBegan(object())  # type: ignore[arg-type]  # nobody asks what it is
+        receiver.addressResolved(IPv4Address("TCP", name, portNumber))
+        receiver.resolutionComplete()
+        return object()
+
+
+@implementer(IReactorPluggableNameResolver)
+class MemoryReactor(MemoryReactorClock):
+    """One with a resolver: without, Twisted before 26.4 asks threads, which this one does not have."""
+
+    nameResolver = Literals()  # type: ignore[assignment]  # as much of one as is asked for
+
+    def installNameResolver(self, resolver: IHostnameResolver) -> IHostnameResolver:
+        """There is none but this."""
+        return resolver
+
+
 class AddressTests(SynchronousTestCase):
     """Where a connection is made to, and for how long it is waited for, without a network."""
 
     def setUp(self) -> None:
-        self.memory = MemoryReactorClock()
+        self.memory = MemoryReactor()
         self.memory.advance(samples.NOW)
         self.reactor = cast(Reactor, self.memory)
         self.dialer = Dialer(self.reactor, proxy_host_key)
