@@ -10,6 +10,7 @@ from pathlib import Path
 
 from teleport_conch.access.conditions import Conditions
 from teleport_conch.access.requests import Requests
+from teleport_conch.access.resource_kinds import KINDS
 from teleport_conch.access.roles import Role
 from teleport_conch.auth.people import passwords
 from teleport_conch.auth.people.credentials import Credentials
@@ -252,6 +253,11 @@ class MatrixTests(ClusterTestCase):
             r"^((?:GET|POST|PUT|DELETE) /v1/\S+)\n~+$", DOCS.read_text(encoding="utf-8"), re.MULTILINE
         )
         self.assertEqual(headings, list(MATRIX))
+
+    def test_97_every_kind(self) -> None:
+        """What routes ask about is what roles may name."""
+        asked = {route.needs.kind for route in self.gate.routes.values() if route.needs is not None}
+        self.assertEqual(asked - KINDS, set())
 
     def test_97_everything_else(self) -> None:
         """What is no route is refused alike, whoever asks."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 from teleport_conch.access.builtin import USER_ROLES
+from teleport_conch.access.resource_kinds import check_kinds
 from teleport_conch.access.roles import Role
 from teleport_conch.auth.cluster import Cluster
 from teleport_conch.auth.emitting import Emit
@@ -44,6 +45,8 @@ def _add_roles(gate: Gate, cluster: Cluster, emit: Emit, guards: Guards) -> None
 
     async def check(change: Change[Role]) -> None:
         check_not_built_in(change.name)
+        if change.after is not None:
+            check_kinds(change.after)
         guards.role(change)
 
     async def changed(change: Change[Role]) -> None:

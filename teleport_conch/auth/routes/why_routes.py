@@ -12,6 +12,7 @@ from teleport_conch.access.plan import Access, Person, State, Step, plan
 from teleport_conch.access.question import Target
 from teleport_conch.access.reach import Fleet, Node
 from teleport_conch.access.reference import parse_reference
+from teleport_conch.access.resource_kinds import check_kinds
 from teleport_conch.access.roles import Role
 from teleport_conch.auth.cluster import Cluster
 from teleport_conch.auth.events import Events
@@ -80,6 +81,7 @@ def _changed(cluster: Cluster, call: Call, fields: Fields, before: State) -> Sta
         if kind == "role":
             role = Role.from_json(resource.raw())
             check_not_built_in(role.name)
+            check_kinds(role)
             roles[role.name] = role
         elif kind == "user":
             user = User.from_json(resource.raw())

@@ -96,6 +96,27 @@ class RoleRouteTests(ClusterTestCase):
             self.assertIn(place, answer.sentence)
         self.assertEqual(self.cluster.roles["dev"], DEV)
 
+    def test_kinds(self) -> None:
+        """A rule about what does not exist is refused: a denial that denies nothing looks like one that does."""
+        for part, kind, said in (
+            ("deny", "evnt", "'evnt' is no kind; did you mean event?"),
+            ("allow", "usr", "'usr' is no kind; did you mean user?"),
+            ("allow", "\x1b[2J", "'\\x1b[2J' is no kind; 'tctl get role/admin' shows most of them."),
+        ):
+            rules = [{"resources": ["node"], "verbs": ["list"]}, {"resources": ["*", kind], "verbs": ["list"]}]
+            wrong = {**DEV.to_json(), "spec": {part: {"rules": rules}}}
+            answer = self.call(self.admin(), "POST", "/v1/roles", wrong)
+            self.assertEqual((answer.status, answer.sentence), (400, f"role.spec.{part}.rules[1].resources: {said}"))
+        self.assertNotIn("dev", self.cluster.roles)
+
+    def test_kinds_of_teleport(self) -> None:
+        """Roles of Teleport's are taken, and those that are stored are read whatever they name."""
+        rules = [{"resources": ["trusted_cluster", "auth_connector", "session", "*"], "verbs": ["list"]}]
+        role = {**DEV.to_json(), "spec": {"allow": {"rules": rules}}}
+        self.assertEqual(self.call(self.admin(), "POST", "/v1/roles", role).status, 200)
+        newer = Conditions(rules=(Rule(("of_another_version",), ("list",)),))
+        self.assertEqual(Role.from_json(Role("x", deny=newer).to_json()).deny, newer)
+
     def test_names(self) -> None:
         """A name that is no path in the storage is refused."""
         for name in ("a/b", "..", "x" * 256):
