@@ -43,7 +43,5 @@ def check_kinds(role: Role) -> None:
             for kind in rule.resources:
                 if kind not in KINDS | TELEPORTS | {ANY}:
                     near = get_close_matches(kind[:64], KINDS | TELEPORTS, 1)
-                    meant = (
-                        f"did you mean {near[0]}?" if near else "'tctl get role/admin' shows most of those that are."
-                    )
+                    meant = f"did you mean {near[0]}?" if near else "'tctl get role/admin' shows most of them."
                     raise BadParameter(f"role.spec.{part}.rules[{at}].resources: {kind[:64]!a} is no kind; {meant}")
