@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 from collections.abc import Callable, Mapping
@@ -103,7 +104,12 @@ class Tracer:
 
     @staticmethod
     def _ring(size: int, undone: ExitStack) -> Ring:
-        descriptor = kernel.create_map(kernel.RING, 0, 0, size, "ring")
+        try:
+            descriptor = kernel.create_map(kernel.RING, 0, 0, size, "ring")
+        except OSError as problem:
+            if problem.errno == errno.EINVAL:
+                raise Untraceable("This kernel is too old to record sessions: Linux 5.8 or newer does.") from problem
+            raise
         try:
             ring = Ring(descriptor, size)
         except BaseException:

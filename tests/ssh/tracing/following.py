@@ -49,8 +49,15 @@ class FollowingCase(SynchronousTestCase):
 
     def run_in(self, number: int, words: Sequence[str]) -> subprocess.CompletedProcess[bytes]:
         """Runs a program in a session, to its end."""
+        process = self.start_in(number, words)
+        output, error = process.communicate()
+        return subprocess.CompletedProcess(words, process.returncode, output, error)
+
+    def start_in(self, number: int, words: Sequence[str]) -> subprocess.Popen[bytes]:
+        """Starts a program in a session, with pipes."""
         join = Followed(self.tracer.threads, number).join
-        return subprocess.run(words, check=False, capture_output=True, env=PLAIN, preexec_fn=join)
+        pipe = subprocess.PIPE
+        return subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=pipe, env=PLAIN, preexec_fn=join)  # noqa: PLW1509  # what is tested
 
     def followed(self, kinds: int, *words: str) -> tuple[list[bytes], Unseen]:
         """Runs a program in a session of its own: what was recorded, and what was counted."""

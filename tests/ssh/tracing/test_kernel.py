@@ -43,6 +43,21 @@ class RefusalTests(SynchronousTestCase):
         self.patch(tracer, "read_tracepoints", lambda names: {})
         self.assertEqual(self.refusal(), "This kernel has no tracepoint sched/sched_process_fork.")
 
+    def test_old(self) -> None:
+        """A kernel that has maps, and no rings."""
+
+        def create(kind: int, *choice: object) -> int:
+            if kind == kernel.RING:
+                raise OSError(22, "Invalid argument")
+            return os.open(os.devnull, os.O_RDONLY)
+
+        self.patch(kernel, "check_host", lambda: None)
+        self.patch(tracer, "read_tracepoints", dict.fromkeys)
+        self.patch(kernel, "create_map", create)
+        before = os.listdir("/proc/self/fd")
+        self.assertEqual(self.refusal(), "This kernel is too old to record sessions: Linux 5.8 or newer does.")
+        self.assertEqual(os.listdir("/proc/self/fd"), before)
+
     def test_system_call(self) -> None:
         """What the kernel itself says."""
 

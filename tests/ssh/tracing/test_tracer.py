@@ -11,7 +11,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from teleport_conch.ssh.tracing import layout
+from teleport_conch.ssh.tracing import kernel, layout
 from teleport_conch.ssh.tracing.records import Connected, read_head
 from teleport_conch.ssh.tracing.tracer import Sizes
 from tests.ssh.tracing.following import EVERYTHING, FollowingCase, commands, connected, make_tracer, opened
@@ -206,6 +206,15 @@ class SessionTests(FollowingCase):
         self.assertEqual([each for each in sessions if each[1] == "echo"], [(other, "echo")])
         self.assertLessEqual({number for number, _ in sessions}, {one, other})
 
+    def test_gone(self) -> None:
+        """A thread that has ended is forgotten, as its number may be another's."""
+        number = self.follow(layout.COMMAND)
+        process = self.start_in(number, ["/bin/cat"])
+        key = process.pid.to_bytes(4, "little")
+        self.assertIsNotNone(kernel.look_up(self.tracer.threads, key, layout.THREAD.size))
+        process.communicate()
+        self.assertIsNone(kernel.look_up(self.tracer.threads, key, layout.THREAD.size))
+
     def test_over(self) -> None:
         """What is left of a session that is over is not followed."""
         number = self.follow(EVERYTHING)
@@ -271,3 +280,17 @@ class FullMapTests(FollowingCase):
         )
         _, unseen = self.python(layout.COMMAND, program)
         self.assertGreater(unseen.threads, 0)
+
+    def test_process(self) -> None:
+        """What a thread connects to that is not known itself is its process's, as with the kernel's own threads."""
+        program = (
+            "import socket, threading\n"
+            "over = threading.Event()\n"
+            "for _ in range(200): threading.Thread(target=over.wait).start()\n"
+            "def connect(): socket.socket().connect_ex(('127.0.0.1', 1)); over.set()\n"
+            "threading.Thread(target=connect).start()"
+        )
+        found, _ = self.python(layout.NETWORK, program)
+        self.assertEqual([each.dst_port for each in connected(found)], [1])
+        heads = [read_head(record) for record in found]
+        self.assertTrue(all(head.thread != head.pid for head in heads))
