@@ -85,7 +85,7 @@ def _command(done: Command) -> dict[str, object]:
         for is_so, sentence in (
             (done.argv is None, "Its arguments were not seen."),
             (facts.pop("more"), f"It had more than {layout.MAX_ARGUMENTS} arguments."),
-            (facts.pop("unread"), "An argument could not be read, and is empty here."),
+            (facts.pop("unread"), "The path or an argument could not be read, and is empty."),
         )
         if is_so
     ]

@@ -63,7 +63,7 @@ class TracingTests(SynchronousTestCase):
         (event,) = self.told(layout.COMMAND, asked, head(layout.NOT_STARTED, result=-2))
         self.assertEqual(
             (event["argv"], event["return_code"], event["reason"]),
-            (["x"], -2, "It had more than 32 arguments. An argument could not be read, and is empty here."),
+            (["x"], -2, "It had more than 32 arguments. The path or an argument could not be read, and is empty."),
         )
         (event,) = self.told(layout.COMMAND, head(layout.HAS_STARTED) + texts(b"/x"))
         self.assertEqual((event["argv"], event["reason"]), ([], "Its arguments were not seen."))

@@ -70,7 +70,7 @@ def starting(maps: Maps, at: Tracepoint) -> Routine:
     it.load(DOUBLE, R8, FRAME, KEPT)
     it.store_number(WORD, R8, layout.ASKED, layout.TOLD)
     it.end(lost(layout.COMMAND))
-    it.no_path()
+    it.no_path(layout.UNREAD)
     _mark_unread(it)
     return it
 
@@ -103,7 +103,7 @@ def _read_arguments(it: Routine) -> None:
         it.store_number(WORD, R7, layout.AFTER_HEAD + 4, number + 1)
         it.calculate(ADD, R8, 8)
     _next_argument(it)
-    _mark(it, layout.MORE)
+    it.mark(layout.MORE)
 
 
 def _next_argument(it: Routine) -> None:
@@ -117,24 +117,18 @@ def _next_argument(it: Routine) -> None:
     it.jump_if(R3, EQUAL, 0, "complete")
 
 
-def _mark(it: Routine, flag: int) -> None:
-    it.load(WORD, R1, R7, layout.AFTER_HEAD)
-    it.calculate(OR, R1, flag)
-    it.store(WORD, R7, layout.AFTER_HEAD, R1)
-
-
 def _mark_unread(it: Routine) -> None:
     """Stands behind the end: an argument that is not in memory at this moment is empty, and marked."""
     for number in range(layout.MAX_ARGUMENTS):
         it.label(f"unread {number}")
-        _mark(it, layout.UNREAD)
+        it.mark(layout.UNREAD)
         it.combine(MOVE, R1, R7)
         it.combine(ADD, R1, R6)
         it.store_number(BYTE, R1, 0, 0)
         it.calculate(MOVE, R0, 1)
         it.jump(f"argument {number}")
     it.label("no pointer")
-    _mark(it, layout.UNREAD)
+    it.mark(layout.UNREAD)
     it.jump("complete")
 
 

@@ -65,7 +65,7 @@ many arguments there are."""
 
 AFTER_TEXTS = AFTER_HEAD + TEXTS.size
 MORE, UNREAD = 1, 2
-"""There were more arguments than are kept; one of them was not in memory, and could not be read."""
+"""There were more arguments than are kept; one of them, or the path, was not in memory, and could not be read."""
 
 SOCKET = struct.Struct("<2HI4s4s16s16s")
 """Family, port, nothing, addresses of IPv4 and IPv6, ours first."""

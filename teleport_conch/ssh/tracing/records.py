@@ -39,7 +39,7 @@ class Command(NamedTuple):
     :ivar argv: None where the arguments were not seen (a program of 32 bits).
     :ivar return_code: 0, or minus the error number of the call.
     :ivar more: there were more arguments than are kept.
-    :ivar unread: one of them, which is empty here, could not be read.
+    :ivar unread: one of them, or the path of what did not start, could not be read, and is empty here.
     """
 
     pid: int

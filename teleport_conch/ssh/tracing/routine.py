@@ -21,6 +21,7 @@ from teleport_conch.ssh.tracing.assembler import (
     FRAME,
     MOVE,
     NOT_EQUAL,
+    OR,
     R0,
     R1,
     R2,
@@ -170,9 +171,16 @@ class Routine(Assembler):
         self.combine(MOVE, R6, R0)
         self.calculate(ADD, R6, layout.AFTER_TEXTS)
 
-    def no_path(self) -> None:
-        """Stands behind the end: where :meth:`read_path` could not read it, it is empty."""
+    def mark(self, flag: int) -> None:
+        """Sets one of the flags before the texts."""
+        self.load(WORD, R1, R7, layout.AFTER_HEAD)
+        self.calculate(OR, R1, flag)
+        self.store(WORD, R7, layout.AFTER_HEAD, R1)
+
+    def no_path(self, flag: int = 0) -> None:
+        """Stands behind the end: where :meth:`read_path` could not read it, it is empty, and marked by ``flag``."""
         self.label("no path")
+        self.mark(flag)
         self.store_number(BYTE, R7, layout.AFTER_TEXTS, 0)
         self.calculate(MOVE, R0, 1)
         self.jump("path")

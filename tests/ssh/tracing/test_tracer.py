@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -75,6 +76,27 @@ class CommandTests(FollowingCase):
         self.assertEqual((started.argv, started.return_code), (("named",), 0))
         self.assertIn("/fd/", started.path)
 
+    def test_not_in_memory(self) -> None:
+        """An argument that nobody has looked at yet cannot be read, which is said, and the others are."""
+        file = Path(self.mktemp()).absolute()
+        file.write_bytes(b"unseen\0")
+        program = (
+            "import ctypes, mmap, os\n"
+            "library = ctypes.CDLL(None)\n"
+            "library.mmap.restype = ctypes.c_void_p\n"
+            f"there = library.mmap(None, 4096, mmap.PROT_READ, mmap.MAP_PRIVATE, os.open({str(file)!r}, 0), 0)\n"
+            "words = (ctypes.c_char_p * 4)(b'a', b'b', b'c')\n"
+            "ctypes.cast(words, ctypes.POINTER(ctypes.c_void_p))[1] = there\n"
+            "library.execve(ctypes.c_void_p(there), words, None)\n"
+            "words = (ctypes.c_char_p * 4)(b'a', b'b', b'c')\n"
+            f"again = library.mmap(None, 4096, mmap.PROT_READ, mmap.MAP_PRIVATE, os.open({str(file)!r}, 0), 0)\n"
+            "ctypes.cast(words, ctypes.POINTER(ctypes.c_void_p))[1] = again\n"
+            "library.execve(b'/bin/true', words, None)"
+        )
+        absent, started = commands(self.python(layout.COMMAND, program)[0])[1:]
+        self.assertEqual((absent.path, absent.unread, absent.return_code), ("", True, -2))
+        self.assertEqual((started.argv, started.unread, started.return_code), (("a", "", "c"), True, 0))
+
     def test_another_account(self) -> None:
         """Who becomes another account stays in the session."""
         found = commands(self.followed(layout.COMMAND, "setpriv", "--reuid", "65534", "--clear-groups", "/bin/true")[0])
@@ -130,11 +152,13 @@ class DiskTests(FollowingCase):
 
     def test_too_many(self) -> None:
         """Each is recorded or counted, and no session gets more than its share."""
-        times = 20_000
+        times, began = 20_000, time.monotonic()
         program = f"for _ in range({times}):\n try: os.open('absent', os.O_RDONLY)\n except OSError: pass"
         found, unseen = self.python(layout.DISK, f"import os\n{program}")
         self.assertGreater(unseen.records[layout.DISK], 0)
         self.assertGreaterEqual(len(found) + unseen.records[layout.DISK], times)
+        periods = (time.monotonic() - began) // layout.PERIOD_S + 1
+        self.assertLessEqual(len(found), periods * layout.MAX_PER_PERIOD[layout.DISK])
         self.assertEqual(unseen.records[layout.COMMAND], 0)
 
 
