@@ -133,7 +133,7 @@ RECORDINGS_LOOKED_AT_S = 600.0
 """How often such recordings are looked for."""
 RECORDINGS_IN_ANSWER = 500
 MAX_RECORDINGS_IN_ANSWER = 10_000
-MAX_RECORDINGS_SEARCHED = 100_000
+MAX_RECORDINGS_SEARCHED = 50_000
 RECORDINGS_AT_ONCE = 100
 """That one who lists them looks at before others have their turn."""
 LISTS_IN_PROGRESS = 8

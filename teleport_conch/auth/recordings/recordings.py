@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from attrs import define, field
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from teleport_conch.auth.clocks import Clocks
 from teleport_conch.auth.emitting import Emit
 from teleport_conch.auth.events import InThread
-from teleport_conch.auth.limits import READERS_IN_PROGRESS, RECORDINGS_LOOKED_AT_S
+from teleport_conch.auth.limits import READERS_IN_PROGRESS, RECORDINGS_AT_ONCE, RECORDINGS_LOOKED_AT_S
 from teleport_conch.auth.recordings.disk import Disk
 from teleport_conch.auth.recordings.files import Files
 from teleport_conch.auth.recordings.index import Index
@@ -86,6 +87,8 @@ class Recordings:
         """All that began before an instant (POSIX seconds), the newest first, some at a time."""
         async for page in self._index.newest(before):
             yield [self.making.of(each.id) or each for each in page]
+            if len(page) == RECORDINGS_AT_ONCE:
+                await deferLater(self._clocks.timers, 0)  # or a long list would keep all others waiting
 
     async def read(self, recording: Recording, offset: int) -> bytes:
         """Up to :data:`~teleport_conch.auth.limits.STREAM_BYTES` from a byte on, of what is there.

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from twisted.internet.defer import Deferred, succeed
+
 from teleport_conch.access.conditions import Conditions
 from teleport_conch.access.roles import Role
 from teleport_conch.access.rules import READ_ONLY, Rule
 from teleport_conch.auth.limits import PLAYING_REMEMBERED_S, STREAM_BYTES
-from teleport_conch.auth.recordings import index
+from teleport_conch.auth.recordings import index, recordings
 from teleport_conch.auth.routes import recording_routes
 from teleport_conch.resources.recording import Recording
 from tests.auth.fixture import NOW, WEB1, WEB2, Answered
@@ -62,15 +64,29 @@ class ListTests(RecordingsTestCase):
         answer = self.call(self.admin(), "GET", "/v1/namespaces/other/recordings")
         self.assertEqual(answer.sentence, "There is no namespace 'other'; there is default.")
 
+    def at_once(self, size: int) -> list[float]:
+        """Have a list read in pieces; the answer counts how often others have their turn."""
+        turns: list[float] = []
+
+        def turn(timers: object, seconds: float) -> Deferred[None]:
+            turns.append(seconds)
+            return succeed(None)
+
+        self.patch(index, "RECORDINGS_AT_ONCE", size)
+        self.patch(recordings, "RECORDINGS_AT_ONCE", size)
+        self.patch(recordings, "deferLater", turn)
+        return turns
+
     def test_pages(self) -> None:
-        """What is read in pieces is the same list."""
-        for size in (1, 2, 3):
-            self.patch(index, "RECORDINGS_AT_ONCE", size)
+        """What is read in pieces is the same list, and between them others have their turn."""
+        for size, expected in ((1, 3), (2, 1), (3, 1), (4, 0)):
+            turns = self.at_once(size)
             self.assertEqual(self.listed(), [THIRD_SID, OTHER_SID, SID])
+            self.assertEqual(turns, [0] * expected)
 
     def test_too_many(self) -> None:
         """A search through everything there ever was is refused, and says what to do."""
-        self.patch(index, "RECORDINGS_AT_ONCE", 1)
+        self.at_once(1)
         self.patch(recording_routes, "MAX_RECORDINGS_SEARCHED", 2)
         answer = self.call(self.admin(), "GET", f"{RECORDINGS}?user=eve")
         self.assertEqual((answer.status, answer.code), (429, "LIMIT_EXCEEDED"))
