@@ -71,7 +71,7 @@ class Plan:
                 "enabled": "yes",
                 "cluster_name": self.cluster,
                 "listen_addr": self.address(self.auth_port),
-                "session_recording": "off",
+                "session_recording": "node",
             },
             "proxy_service": {
                 "enabled": "yes",
@@ -182,7 +182,7 @@ Host *
             f" {self.address(self.proxy_port)} and {self.web}, node {node} on {self.address(self.node_port)}."
             f"\n\n{text}\n"
             f"The certificate of {self.login} is good until {until}; each start of the demo makes a new one.\n"
-            f"Sessions are NOT recorded. The log is in {at('teleport.log')}. Ctrl-C stops the cluster.\n"
+            f"Sessions with a terminal are recorded. The log is in {at('teleport.log')}. Ctrl-C stops the cluster.\n"
         )
 
     def _pages(self, invite: str, tctl: str) -> tuple[str, Sequence[str]]:

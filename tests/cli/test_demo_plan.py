@@ -117,7 +117,7 @@ class LinesTests(SynchronousTestCase):
             ],
         )
         self.assertIn("The certificate of alice is good until noon", text)
-        self.assertIn("Sessions are NOT recorded.", text)
+        self.assertIn("Sessions with a terminal are recorded.", text)
 
     def test_quoted(self) -> None:
         """Lines can be copied whatever the folder is called."""

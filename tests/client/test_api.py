@@ -9,15 +9,27 @@ from attrs import evolve
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import TestCase
 
+from teleport_conch.audit.recording import digest
 from teleport_conch.certs import keys
 from teleport_conch.certs.certificate import SSHCertificate
 from teleport_conch.certs.identity import HostIdentity, UserIdentity
 from teleport_conch.client.api import AuthClient
-from teleport_conch.errors import AccessDenied, AlreadyExists, HostBarred, NotFound, TokenUnknown, Unauthenticated
+from teleport_conch.errors import (
+    AccessDenied,
+    AlreadyExists,
+    BadParameter,
+    HostBarred,
+    InUse,
+    NotFound,
+    RecordingOrder,
+    TokenUnknown,
+    Unauthenticated,
+)
 from teleport_conch.resources.cluster import ClusterConfig
 from teleport_conch.resources.joining import Heartbeat
 from teleport_conch.resources.server import Server, State
 from teleport_conch.resources.session import ActiveSession
+from tests.auth.recordings.samples import OTHER_SID, SID, sample
 from tests.client.auth import CLUSTER, SSH_KEY, TLS_KEY, Auth
 
 SSH_LINE = keys.public_line(keys.public_blob(SSH_KEY.public_key()))
@@ -128,6 +140,40 @@ class NodeTests(ApiTestCase):
         self.assertEqual([each.hostname for each in await self.admin.proxies()], ["gateway"])
         await self.admin.remove_proxy(identity.host_uuid)
         self.assertEqual(await self.admin.proxies(), ())
+
+
+class RecordingTests(ApiTestCase):
+    async def test_recordings(self) -> None:
+        """A node hands in its slices, in binary; they are listed, read back as they were, and removed."""
+        identity, client = await self.a_node()
+        made = sample(server_id=identity.host_uuid)
+        for number, each in enumerate(made.slices, 1):
+            self.assertEqual(await client.recordings.send_slice(SID, each), (number, digest(each).hex()))
+        [found] = await self.admin.recordings.all(user="alice", limit=1)
+        self.assertEqual((found.id, found.size, found.complete), (SID, len(made.whole), True))
+        self.assertEqual(await self.admin.recordings.get(SID), found)
+        self.assertEqual(await self.admin.recordings.stream(SID, 5), made.whole[5:])
+        self.assertEqual(await self.admin.recordings.stream(SID, found.size), b"")
+        await self.admin.recordings.remove(SID)
+        self.assertEqual(await self.admin.recordings.all(), ())
+
+    async def test_refused(self) -> None:
+        """As what auth raised, also where an answer would not be JSON, with what a program needs to go on."""
+        identity, client = await self.a_node()
+        made = sample(server_id=identity.host_uuid)
+        await client.recordings.send_slice(SID, made.slices[0])
+        with self.assertRaises(RecordingOrder) as raised:
+            await client.recordings.send_slice(SID, made.slices[2])
+        facts = raised.exception.facts
+        self.assertEqual((facts["next"], facts["head"]), (1, digest(made.slices[0]).hex()))
+        with self.assertRaises(AccessDenied):
+            await client.recordings.stream(SID, 0)
+        with self.assertRaises(InUse):
+            await self.admin.recordings.remove(SID)
+        with self.assertRaises(NotFound):
+            await self.admin.recordings.stream(OTHER_SID, 0)
+        with self.assertRaises(BadParameter):
+            await self.admin.recordings.get("../../x")
 
 
 class TokenTests(ApiTestCase):

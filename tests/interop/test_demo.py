@@ -102,7 +102,7 @@ class DemoTests(InteropTests):
     def check_demo(self, demo: Demo) -> str:
         """Starts it, tries its lines, and stops it."""
         said = demo.start()
-        self.assertIn("Sessions are NOT recorded", said)
+        self.assertIn("Sessions with a terminal are recorded", said)
         first, *others = self.lines(said)
         self.assertRegex(first, r"^ssh -F \.demo/ssh_config \S+$")
         done = demo.run(f"{first} id -u; exit 3")
