@@ -12,6 +12,7 @@ from typing import Protocol
 
 from attrs import field, frozen
 
+from teleport_conch.access.aged import NOT_AGED, Aged
 from teleport_conch.access.builtin import USER_ROLES, resolve
 from teleport_conch.access.lending import lent, why_not
 from teleport_conch.access.roles import Role
@@ -110,10 +111,19 @@ class Directory:
         since = float("inf") if known is None else known.created_at
         return why_not(request_id, self.requests.get(request_id), user, since, now)
 
-    def lapsed(self, claims: Claims, now: float) -> tuple[str, ...]:
-        """What there is to say of the requests of a certificate that do not count."""
+    def aged(self, claims: Claims, now: float) -> Aged:
+        """What of a certificate does not count any more, and what it lacks; nothing of somebody who is not stored.
+
+        Of the roles in one with requests it cannot be told which of them were lent, so that only these are spoken of.
+        """
+        known = self.users.get(claims.user)
+        if known is None:
+            return NOT_AGED
         reasons = (self.why_not(claims.user, each, now) for each in claims.requests)
-        return tuple(reason for reason in reasons if reason)
+        gone = () if claims.requests else tuple(role for role in claims.roles if role not in known.roles)
+        unnamed = tuple(role for role in known.roles if role not in claims.roles)
+        lapsed = tuple(reason for reason in reasons if reason)
+        return Aged(lapsed, gone, unnamed, nameless=bool(unnamed) and not claims.roles)
 
     def check(self, user: str, signed_at: float, now: float) -> None:
         """:raises AccessDenied: the user has expired, or is another of the same name."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from attrs import Factory, field, frozen
 
+from teleport_conch.access.aged import NOT_AGED, Aged
 from teleport_conch.access.remarks import Remark
 
 DENY = "deny"
@@ -57,7 +58,7 @@ class Trace:
     :param outside: what stood in the way that no role says anything about.
     :param remarks: what the rules that decided want to have logged.
     :param lent: by the name of a role that an access request lends, the id of that request.
-    :param lapsed: sentences about the access requests of a certificate that do not count any more.
+    :param aged: what the certificate says that is not so any more, and what has become so since.
     """
 
     caller: str = ""
@@ -66,7 +67,7 @@ class Trace:
     roles: tuple[Finding, ...] = ()
     remarks: tuple[Remark, ...] = ()
     lent: Mapping[str, str] = field(factory=dict)
-    lapsed: tuple[str, ...] = ()
+    aged: Aged = NOT_AGED
 
     @property
     def allowing(self) -> str | None:
@@ -89,7 +90,7 @@ class Trace:
         changes = [failure.change for failure in self.outside]
         changes += [failure.change for finding in self.roles for failure in finding.of_deny()]
         if not self.roles:
-            return (*changes, f"give {self.caller} a role that allows it")
+            return (*changes, self.aged.change or f"give {self.caller} a role that allows it")
         nearest = min(self.roles, key=lambda finding: (len(finding.of_allow()), finding.role))
         return (*changes, *(failure.change for failure in nearest.of_allow()))
 
@@ -100,7 +101,7 @@ class Trace:
             "allowed": self.allowed,
             "outside": [failure.to_json() for failure in self.outside],
             "roles": [self._role(finding) for finding in self.roles],
-            **({"lapsed": list(self.lapsed)} if self.lapsed else {}),
+            **self.aged.to_json(),
             "smallest_change": list(self.smallest_change),
         }
 
@@ -112,7 +113,7 @@ class Trace:
         """The trace for reading: one line for each thing that failed."""
         found = [f"{self.caller}: {self.action}: {'allowed' if self.allowed else 'denied'}"]
         found += [f"{failure.part}: {failure.reason}" for failure in self.outside]
-        found += [f"request: {sentence}; its roles do not count" for sentence in self.lapsed]
+        found += self.aged.lines()
         for finding in self.roles:
             request = f" (access request {self.lent[finding.role]})" if finding.role in self.lent else ""
             role = f"role {finding.role}{request}"

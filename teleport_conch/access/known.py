@@ -6,6 +6,7 @@ from bisect import bisect_right
 
 from attrs import Factory, field, frozen
 
+from teleport_conch.access.aged import NOT_AGED
 from teleport_conch.access.builtin import EMERGENCY
 from teleport_conch.access.directory import Claims, Directory, signed_at
 from teleport_conch.access.locks import NO_LOCKS, Locks
@@ -64,7 +65,7 @@ class Known:
             roles=(EMERGENCY,) if emergency else directory.roles_of(claims, now),
             logins=certificate.principals,
             traits={"logins": certificate.principals, **traits_of(certificate)},
-            lapsed=() if emergency else directory.lapsed(claims, now),
+            aged=NOT_AGED if emergency else directory.aged(claims, now),
         )
 
     def changes_after(self, now: float) -> float:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from attrs import Factory, field, frozen
 
+from teleport_conch.access.aged import NOT_AGED, Aged
 from teleport_conch.access.binding import RoleForLogin
 from teleport_conch.access.locks import NO_LOCKS, Locks
 from teleport_conch.access.roles import Role
@@ -48,7 +49,7 @@ class Caller:
     :param logins: the principals of a user's certificate; nobody logs in as anything else, whatever the roles say.
     :param host_uuid: a host's; its records carry it.
     :param cluster: a person's, for sentences that are read outside of it.
-    :param lapsed: sentences about access requests in the certificate that do not count any more.
+    :param aged: what the certificate says that is not so any more, and what has become so since.
     :ivar expiring: whether one of the roles is not for ever.
     :ivar lent: by the names of the roles that access requests lend, the ids of these.
     :ivar lent_until: when the first of them is over, POSIX seconds; the caller is another from then on.
@@ -62,7 +63,7 @@ class Caller:
     traits: Mapping[str, tuple[str, ...]] = field(factory=dict)
     host_uuid: str = ""
     cluster: str = ""
-    lapsed: tuple[str, ...] = ()
+    aged: Aged = NOT_AGED
     _by_login: dict[str, tuple[RoleForLogin, ...]] = field(init=False, factory=dict, eq=False, repr=False)
 
     _called: str = field(init=False, eq=False, repr=False, default=Factory(_called, takes_self=True))

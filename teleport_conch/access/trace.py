@@ -40,7 +40,7 @@ def explain(caller: Caller, action: AnyAction, target: Target, facts: Facts, now
     else:
         outside = _outside(caller, action, target, facts, now)
         findings = _on_node(caller, action, target, now)
-    return Trace(str(caller), action.sentence(target), outside, findings, remarks, caller.lent, caller.lapsed)
+    return Trace(str(caller), action.sentence(target), outside, findings, remarks, caller.lent, caller.aged)
 
 
 def live_roles(caller: Caller, now: float) -> tuple[Role, ...]:

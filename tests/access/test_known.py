@@ -5,10 +5,13 @@ from __future__ import annotations
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
+from teleport_conch.access.aged import Aged
 from teleport_conch.access.builtin import USER_ROLES
+from teleport_conch.access.decision import Facts, Login, Target
 from teleport_conch.access.directory import Directory
 from teleport_conch.access.known import REMEMBERED_CALLERS, Known
 from teleport_conch.access.roles import Role
+from teleport_conch.access.trace import explain
 from teleport_conch.certs.certificate import SSHCertificate
 from teleport_conch.resources.user import User
 from tests.certs import samples
@@ -69,3 +72,47 @@ class KnownTests(SynchronousTestCase):
         directory = Directory(roles, {"alice": User("alice", (), expires_at=NOW + 10)})
         known = Known("example.com", directory)
         self.assertEqual([known.changes_after(NOW + at) for at in (0, 10, 20)], [NOW + 10, NOW + 20, float("inf")])
+
+
+class AgedTests(SynchronousTestCase):
+    """What was given and taken since a certificate was signed is in the trace, as otherwise nobody would find it."""
+
+    def lines(self, certificate: SSHCertificate, *roles: str) -> tuple[str, ...]:
+        users = {"alice": User("alice", roles, created_at=NOW - 1000)}
+        known = Known("example.com", Directory(USER_ROLES, users))
+        return explain(known.caller(certificate, NOW), Login("root"), Target({}, "web1"), Facts(), NOW).lines()[1:]
+
+    def test_role_given_since(self) -> None:
+        self.assertEqual(
+            self.lines(signed(), "admin"),
+            (
+                "certificate: it names access, which the person does not have any more",
+                "certificate: it does not name admin, which the person has by now",
+                "to allow it: log in again, for a certificate with admin",
+            ),
+        )
+
+    def test_role_taken(self) -> None:
+        """Nothing was given for it: somebody has to."""
+        self.assertEqual(
+            self.lines(signed()),
+            (
+                "certificate: it names access, which the person does not have any more",
+                "to allow it: give user alice@example.com a role that allows it",
+            ),
+        )
+
+    def test_nothing_has_changed(self) -> None:
+        self.assertEqual(self.lines(signed(), "access"), ("role access: allows it",))
+
+    def test_no_roles(self) -> None:
+        """Logging in again alone would not help where the form of the certificates leaves the roles out."""
+        why, change = self.lines(signed(roles=()), "access")
+        self.assertEqual(why, "certificate: it names no roles: there were none, or one of them has cert_format: oldssh")
+        in_roles = "set cert_format: standard in the roles of the person"
+        self.assertEqual(change, f"to allow it: {in_roles}, and log in again, for a certificate with access")
+
+    def test_not_stored(self) -> None:
+        """Who is not stored has what the certificate says, and nothing else could be said."""
+        known = Known("example.com")
+        self.assertEqual(known.caller(signed(), NOW).aged, Aged())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
+from teleport_conch.access.aged import Aged
 from teleport_conch.access.builtin import USER_ROLES
 from teleport_conch.access.conditions import Conditions
 from teleport_conch.access.decision import Denial, Facts, Login, Target, decide
@@ -75,7 +76,7 @@ class LentTests(SynchronousTestCase):
         ):
             known = directory(*(() if request is None else (request,)))
             self.assertEqual(self.names(known, claims(ID), now), ["auditor"], why)
-            self.assertEqual(known.lapsed(claims(ID), now), (why,))
+            self.assertEqual(known.aged(claims(ID), now), Aged(lapsed=(why,)))
             refusal = self.assertRaises(AccessDenied, known.lent_to, "alice", [ID], now)
             self.assertEqual(refusal.sentence, f"{why}.")
             self.assertEqual(known.in_force("alice", now), ())

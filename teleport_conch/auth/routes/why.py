@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from attrs import evolve, frozen
 
+from teleport_conch.access.aged import NOT_AGED
 from teleport_conch.access.decision import Caller, Facts, Login, Target
 from teleport_conch.access.findings import Failure
 from teleport_conch.access.known import claims_of
@@ -110,11 +111,11 @@ def _of_certificate(cluster: Cluster, question: Question, now: float) -> tuple[C
     outside = list(_refusals(cluster, certificate, question, now))
     try:
         claims = claims_of(certificate)
-        roles, lapsed = cluster.directory.roles_of(claims, now), cluster.directory.lapsed(claims, now)
+        roles, aged = cluster.directory.roles_of(claims, now), cluster.directory.aged(claims, now)
     except AccessDenied as refused:
-        roles, lapsed = (), ()
+        roles, aged = (), NOT_AGED
         outside.append(Failure("identity", refused.sentence, "log in again, or ask for another certificate"))
-    caller = Caller(user, "user", roles, certificate.principals, traits, cluster=cluster.name, lapsed=lapsed)
+    caller = Caller(user, "user", roles, certificate.principals, traits, cluster=cluster.name, aged=aged)
     return caller, tuple(outside)
 
 

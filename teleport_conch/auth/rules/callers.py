@@ -12,6 +12,7 @@ from collections.abc import Callable
 from attrs import define, frozen
 from cryptography import x509
 
+from teleport_conch.access.aged import NOT_AGED
 from teleport_conch.access.builtin import resolve
 from teleport_conch.access.decision import Caller
 from teleport_conch.access.directory import Claims, Directory, signed_at
@@ -50,7 +51,7 @@ def peer_of(identity: TLSIdentity, directory: Directory, now: float) -> Peer:
         logins=identity.principals,
         traits={"logins": identity.principals, **identity.traits},
         host_uuid=identity.name if host else "",
-        lapsed=() if host else directory.lapsed(claims, now),
+        aged=NOT_AGED if host else directory.aged(claims, now),
     )
     return Peer(identity, caller)
 
