@@ -1,8 +1,8 @@
 """Threats 53, 54, 56 and 58: what was withdrawn, and certificates that give more than somebody has.
 
-Locks, lists of revoked keys and a person's own renewal do not exist yet. What there is: a policy may change its mind at
-any moment, authorities can be withdrawn, connections can be ended, hosts can be barred, and nobody but the
-administrator has certificates signed.
+A policy may change its mind at any moment, authorities can be withdrawn, connections can be ended, hosts can be barred.
+Locks are in ``tests/auth/rules/test_locks.py``, and what people have signed for themselves is in
+``tests/auth/people/test_people_certificates.py``.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class T53Revoked(VisitorCase):
 
 
 class T54Renewal(ClusterTestCase):
-    """A host's renewal; people have none of their own."""
+    """A host's renewal."""
 
     def test_never_wider(self) -> None:
         """What a token bound stays bound, another role or host is not to be had, and the life is as at joining."""
