@@ -16,31 +16,24 @@ class Aged:
     :ivar lapsed: sentences about its access requests that do not count any more.
     :ivar gone: roles that it names, and that the person does not have any more.
     :ivar unnamed: roles that the person has, and that it does not name.
-    :ivar nameless: whether it names none at all.
     """
 
     lapsed: tuple[str, ...] = ()
     gone: tuple[str, ...] = ()
     unnamed: tuple[str, ...] = ()
-    nameless: bool = False
 
     def lines(self) -> Iterator[str]:
         """For reading, beside what failed in each role."""
         yield from (f"request: {sentence}; its roles do not count" for sentence in self.lapsed)
         if self.gone:
             yield f"certificate: it names {_names(self.gone)}, which the person does not have any more"
-        if self.nameless:
-            yield "certificate: it names no roles: there were none, or one of them has cert_format: oldssh"
-        elif self.unnamed:
+        if self.unnamed:
             yield f"certificate: it does not name {_names(self.unnamed)}, which the person has by now"
 
     @property
     def change(self) -> str:
         """What may help where none of the roles that count does; empty where nothing was given since."""
-        if not self.unnamed:
-            return ""
-        format_of = "set cert_format: standard in the roles of the person, and " if self.nameless else ""
-        return f"{format_of}log in again, for a certificate with {_names(self.unnamed)}"
+        return f"log in again, for a certificate with {_names(self.unnamed)}" if self.unnamed else ""
 
     def to_json(self) -> dict[str, object]:
         """Without what is empty, as nearly all of it is nearly always."""

@@ -48,12 +48,14 @@ class Claims:
     :ivar roles: their names, those included that access requests lend.
     :ivar signed_at: POSIX seconds.
     :ivar requests: the ids of these requests.
+    :ivar silent: whether it leaves roles out (``cert_format: oldssh``), and so speaks of all that the person has.
     """
 
     user: str
     roles: tuple[str, ...]
     signed_at: float
     requests: tuple[str, ...] = ()
+    silent: bool = False
 
 
 @frozen
@@ -67,8 +69,9 @@ class Directory:
     def roles_of(self, claims: Claims, now: float) -> tuple[Role, ...]:
         """The roles of a person with a certificate.
 
-        Of the roles that it names those count which the person still has, and those which a request of it lends.
-        Somebody who is not stored, for whom the administrator signed, has what the certificate says.
+        Of the roles that it names those count which the person still has, and those which a request of it lends. Where
+        it is silent about them, all count that the person has. Somebody who is not stored, for whom the administrator
+        signed, has what the certificate says.
 
         :raises AccessDenied: a role does not exist, or the user has expired, is another of the same name, or is gone.
         """
@@ -78,7 +81,7 @@ class Directory:
             if claims.requests:
                 raise AccessDenied(f"There is no user {claims.user[:64]!a} any more; ask an administrator.")
             return resolve(named, "user", self.roles)
-        own = resolve((role for role in named if role in known.roles), "user", self.roles)
+        own = resolve((role for role in known.roles if claims.silent or role in named), "user", self.roles)
         if not claims.requests:
             return own
         counting = (self.requests[each] for each in claims.requests if not self.why_not(claims.user, each, now))
@@ -117,13 +120,13 @@ class Directory:
         Of the roles in one with requests it cannot be told which of them were lent, so that only these are spoken of.
         """
         known = self.users.get(claims.user)
-        if known is None:
+        if known is None or claims.silent:
             return NOT_AGED
         reasons = (self.why_not(claims.user, each, now) for each in claims.requests)
         gone = () if claims.requests else tuple(role for role in claims.roles if role not in known.roles)
         unnamed = tuple(role for role in known.roles if role not in claims.roles)
         lapsed = tuple(reason for reason in reasons if reason)
-        return Aged(lapsed, gone, unnamed, nameless=bool(unnamed) and not claims.roles)
+        return Aged(lapsed, gone, unnamed)
 
     def check(self, user: str, signed_at: float, now: float) -> None:
         """:raises AccessDenied: the user has expired, or is another of the same name."""

@@ -12,7 +12,7 @@ from teleport_conch.access.directory import Claims, Directory, signed_at
 from teleport_conch.access.locks import NO_LOCKS, Locks
 from teleport_conch.access.question import Caller
 from teleport_conch.certs.certificate import SSHCertificate
-from teleport_conch.certs.extensions import requests_of, roles_of, traits_of
+from teleport_conch.certs.extensions import requests_of, roles_of, says_roles, traits_of
 from teleport_conch.certs.options import is_emergency
 
 REMEMBERED_CALLERS = 256
@@ -81,4 +81,5 @@ def claims_of(certificate: SSHCertificate) -> Claims:
         roles_of(certificate),
         signed_at(certificate.valid_after),
         requests_of(certificate),
+        silent=not says_roles(certificate),
     )

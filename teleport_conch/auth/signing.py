@@ -100,6 +100,7 @@ async def sign_for(
             request.ttl_s,
             ends_at=user.expires_at,
             unclamped=request.ttl_s > 0 and not as_login,
+            partial=bool(request.roles) and not set(user.roles) <= set(request.roles),
         )
         signed = cluster.people.certificates.issue(wanted, "tctl", by)
     await cluster.people.note_certificate(request.name, now + request.ttl_s)

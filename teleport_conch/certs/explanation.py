@@ -189,13 +189,14 @@ def _ours(certificate: SSHCertificate, now: float) -> Iterator[Line]:
     except TeleportError as wrong:
         yield Line("roles", "not readable", f"Nodes and proxies refuse it: {wrong.sentence}")
         return
-    named = listed(roles) if roles else "none"
-    without = "" if roles else " Without a role nobody logs in to a node of the cluster."
-    yield Line(
-        "roles",
-        named,
-        f"Nodes decide by them, as the cluster has them at that moment; sshd does not know them.{without}",
-    )
+    by_them = "Nodes decide by them, as the cluster has them at that moment; sshd does not know them."
+    if not extensions.says_roles(certificate):
+        yield Line(
+            "roles", "not named", f"All count that the person has, and of somebody who is no user none. {by_them}"
+        )
+    else:
+        without = "" if roles else " Without a role nobody logs in to a node of the cluster."
+        yield Line("roles", listed(roles) if roles else "none", f"{by_them}{without}")
     if requests:
         yield Line(
             "access requests",

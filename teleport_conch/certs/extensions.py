@@ -47,6 +47,11 @@ def write_requests(ids: Sequence[str]) -> str:
     return _compact({"access_requests": list(ids)})
 
 
+def says_roles(certificate: SSHCertificate) -> bool:
+    """Whether it speaks of roles, if only to say that there are none; one for OpenSSH up to 7.1 does not."""
+    return bool(certificate.extension(ROLES))
+
+
 def roles_of(certificate: SSHCertificate) -> tuple[str, ...]:
     """The roles that a user certificate names; none where it has no such extension (one made by OpenSSH's tools).
 

@@ -105,12 +105,19 @@ class AgedTests(SynchronousTestCase):
     def test_nothing_has_changed(self) -> None:
         self.assertEqual(self.lines(signed(), "access"), ("role access: allows it",))
 
+    def test_silent(self) -> None:
+        """One for old servers of OpenSSH leaves roles out: those that the person has count, and it lacks none."""
+        certificate = samples.USER_CA.sign_user_ssh(
+            samples.SSH_BLOB, name="alice", logins=["root"], roles=[], traits={}, ttl_s=600, now=NOW, for_old_ssh=True
+        )
+        self.assertEqual(self.lines(certificate, "access"), ("role access: allows it",))
+        self.assertEqual(self.lines(certificate), ("to allow it: give user alice@example.com a role that allows it",))
+        self.assertEqual(Known("example.com").caller(certificate, NOW).roles, ())
+
     def test_no_roles(self) -> None:
-        """Logging in again alone would not help where the form of the certificates leaves the roles out."""
-        why, change = self.lines(signed(roles=()), "access")
-        self.assertEqual(why, "certificate: it names no roles: there were none, or one of them has cert_format: oldssh")
-        in_roles = "set cert_format: standard in the roles of the person"
-        self.assertEqual(change, f"to allow it: {in_roles}, and log in again, for a certificate with access")
+        """One that says that there are none is not silent: what was given since takes a new one."""
+        change = "to allow it: log in again, for a certificate with access"
+        self.assertEqual(self.lines(signed(roles=()), "access")[-1], change)
 
     def test_not_stored(self) -> None:
         """Who is not stored has what the certificate says, and nothing else could be said."""

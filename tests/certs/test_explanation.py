@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from teleport_conch import wire
 from teleport_conch.certs.certificate import FOREVER, SSHCertificate, option
 from teleport_conch.certs.explanation import Line, explain
+from teleport_conch.certs.extensions import ROLES, write_roles
 from tests.certs import samples
 
 _TEXTS = st.text(max_size=20)
@@ -97,7 +98,10 @@ class UserTests(SynchronousTestCase):
         )
         found = lines(plain)
         self.assertIn("Nodes and proxies refuse it.", found["logins"].enforced)
-        self.assertIn("Without a role nobody logs in to a node", found["roles"].enforced)
+        self.assertEqual(found["roles"].says, "not named")
+        self.assertIn("All count that the person has, and of somebody who is no user none.", found["roles"].enforced)
+        said = evolve(plain, extensions=(option(ROLES, write_roles(())),))
+        self.assertIn("Without a role nobody logs in to a node", lines(said)["roles"].enforced)
         self.assertEqual(found["login@example.com"].says, "eve\\x1b[2J")
         self.assertIn("permits nothing", found["login@example.com"].enforced)
         self.assertEqual(found["odd"].says, "1 bytes")

@@ -48,6 +48,7 @@ class Wanted:
     :ivar generation: of a robot.
     :ivar unclamped: the administrator wants this time whatever the roles say.
     :ivar requests: the ids of the access requests that lend some of the roles; it ends with the first of them.
+    :ivar partial: whether the person has roles beside these.
     """
 
     name: str
@@ -63,6 +64,11 @@ class Wanted:
     generation: int = 0
     unclamped: bool = False
     requests: tuple[str, ...] = ()
+    partial: bool = False
+
+    def leaves_roles_out(self, permitted: Options) -> bool:
+        """Whether servers before OpenSSH 7.2 are to read it: hosts then go by all the roles of the person."""
+        return permitted.cert_format == OLD_SSH and not self.partial
 
 
 @frozen
@@ -162,7 +168,7 @@ class PeopleCertificates:
             agent_forwarding=permitted.forward_agent,
             x11_forwarding=permitted.permit_x11_forwarding,
             critical_options=((SOURCE_ADDRESS, pinned),) if pinned else (),
-            for_old_ssh=permitted.cert_format == OLD_SSH,
+            for_old_ssh=wanted.leaves_roles_out(permitted),
             requests=wanted.requests,
         )
         if not wanted.tls_key:

@@ -111,7 +111,8 @@ def _add_logins(gate: Gate, cluster: Cluster) -> None:
             )
         fields = Fields(call.body(), "request")
         ssh_key, tls_key, ttl_s = _keys(fields)
-        own, lent = (role for role in call.known.caller.roles if not role.request), _lent(cluster, call, fields)
+        own = tuple(role for role in call.known.caller.roles if not role.request)
+        lent = _lent(cluster, call, fields)
         wanted = Wanted(
             identity.name,
             tuple(sorted((*own, *lent), key=attrgetter("name"))),
@@ -124,6 +125,7 @@ def _add_logins(gate: Gate, cluster: Cluster) -> None:
             (*identity.principals, *(login for role in lent for login in role.allow.logins_of(identity.traits))),
             identity.source_address,
             requests=tuple(sorted({role.request for role in lent})),
+            partial=not _all_of(cluster, identity.name) <= {role.name for role in own},
         )
         return _answer(cluster, identity.name, people.certificates.issue(wanted, "renew"))
 
@@ -196,6 +198,12 @@ def _keys(fields: Fields) -> tuple[str, str, float]:
     ssh_key = fields.text("public_ssh_key", max_chars=MAX_KEY_CHARS)
     tls_key = fields.text("public_tls_key", max_chars=MAX_KEY_CHARS)
     return ssh_key, tls_key, fields.number("ttl", default=0.0)
+
+
+def _all_of(cluster: Cluster, name: str) -> set[str]:
+    """The roles of a user; none of somebody who is not stored."""
+    user = cluster.users.usable(name)
+    return set() if user is None else set(user.roles)
 
 
 def _lent(cluster: Cluster, call: Call, fields: Fields) -> tuple[Role, ...]:

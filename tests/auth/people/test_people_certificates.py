@@ -163,6 +163,18 @@ class LoginTests(CertificateTestCase):
         self.assertEqual([name for name, _ in self.ssh(answer).extensions], ["permit-port-forwarding", "permit-pty"])
         self.assertEqual(self.identity(answer).roles, ("old", "one"))
 
+    def test_54_old_ssh_for_a_part(self) -> None:
+        """One that names no roles counts for all of them, so that who has one for some gets no such form for these."""
+        self.roles(role("old", "root", cert_format="oldssh"))
+        answer = self.log_in()
+        self.assertFalse(extensions.says_roles(self.ssh(self.renew(answer))))
+        self.now(self.cluster.users.shelf.replace(evolve(ALICE, roles=("old", "admin"), created_at=0.0)))
+        self.assertEqual(extensions.roles_of(self.ssh(self.renew(answer))), ("old",))
+        for asked, named in ((["old"], ("old",)), ([], ()), (["old", "admin"], ())):
+            body = {"user": "alice", "roles": asked, "logins": [], "ttl": 60, "public_ssh_key": SSH_KEY}
+            signed = self.call(self.admin(), "POST", "/v1/ca/user/certs", body)
+            self.assertEqual(extensions.roles_of(self.ssh(signed)), named)
+
     def test_pinned(self) -> None:
         """Bound to the address that the proxy vouches for, in both certificates, and held to it by the API."""
         self.roles(role("one", "root", pin_source_ip=True))
