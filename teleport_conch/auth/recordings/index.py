@@ -90,4 +90,4 @@ def _key(recording: Recording) -> str:
 
 
 def _rank(instant: float) -> int:
-    return _LAST_MS - max(0, min(int(instant * 1000), _LAST_MS))
+    return _LAST_MS - int(max(0.0, min(instant * 1000, float(_LAST_MS))))

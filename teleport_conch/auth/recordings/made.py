@@ -31,6 +31,10 @@ class Made:
         """Whether nothing is added any more."""
         return self.over is not None or self.recording.complete
 
+    def ended_at(self, now: float) -> float:
+        """When its last record was made, POSIX seconds; not in the future, whatever its node says."""
+        return min(self.recording.created_at + self.at_us / 1e6, max(now, self.recording.created_at))
+
     def add(self, piece: Piece, heard_at: float) -> None:
         """The slice is on the disk."""
         self.head, self.at_us, self.heard_at = piece.digest, piece.at_us, heard_at

@@ -201,7 +201,7 @@ class Making:
 
     async def _finish(self, made: Made) -> None:
         assert made.over is not None
-        recording = ended(made.recording, end_of(made.over.slice.records[-1]), made.at_us)
+        recording = ended(made.recording, end_of(made.over.slice.records[-1]), made.ended_at(self._clocks.wall()))
         await self._index.finish(recording)
         made.recording = recording
         self._forget(recording.id)
@@ -229,9 +229,8 @@ class Making:
         elif made.recording.state is not RecordingState.RECORDING:
             await self._index.finish(made.recording)
         elif await self._is_silent(made):
-            ended_at = made.recording.created_at + made.at_us / 1e6
-            hours = RECORDING_SILENT_S / 3600
-            await self._give_up(evolve(made.recording, ended_at=ended_at), f"Nothing came of it for {hours:g} hours.")
+            recording = evolve(made.recording, ended_at=made.ended_at(self._clocks.wall()))
+            await self._give_up(recording, f"Nothing came of it for {RECORDING_SILENT_S / 3600:g} hours.")
 
     async def _is_silent(self, made: Made) -> bool:
         silent = self._clocks.monotonic() - made.heard_at >= RECORDING_SILENT_S

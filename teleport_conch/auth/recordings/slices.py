@@ -15,8 +15,9 @@ from teleport_conch.resources.fields import Fields
 from teleport_conch.resources.recording import Recording, RecordingState
 
 MAX_REASON_CHARS = 300
+MAX_TERMINAL = 65_535
+"""Columns and rows that are believed."""
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_US = 1_000_000.0
 
 
 def is_session_id(text: str) -> bool:
@@ -89,12 +90,17 @@ def recording_of(start: Record) -> Recording:
         server_hostname=session.text("server_hostname", max_chars=255),
         created_at=max(0.0, fields.number("started")),
         participants=(user,),
-        cols=int(fields.number("cols", 0)),
-        rows=int(fields.number("rows", 0)),
+        cols=_size(fields, "cols"),
+        rows=_size(fields, "rows"),
         term=fields.text("term", default="", max_chars=64),
     )
     check_printable("A recording", found.user, found.login, found.server_hostname, found.term)
     return found
+
+
+def _size(fields: Fields, key: str) -> int:
+    """Of a terminal, which clients choose; no larger than one can be."""
+    return int(max(0, min(fields.number(key, 0), MAX_TERMINAL)))
 
 
 @frozen
@@ -112,10 +118,10 @@ def end_of(end: Record) -> End:
     return End(complete, "" if complete else inert(reason)[:MAX_REASON_CHARS] or "The node does not say why.")
 
 
-def ended(recording: Recording, end: End, at_us: int) -> Recording:
+def ended(recording: Recording, end: End, ended_at: float) -> Recording:
     """The recording with what its end says."""
     state = RecordingState.COMPLETE if end.complete else RecordingState.INCOMPLETE
-    return evolve(recording, ended_at=recording.created_at + at_us / _US, state=state, reason=end.reason)
+    return evolve(recording, ended_at=ended_at, state=state, reason=end.reason)
 
 
 _READ: Mapping[Kind, Callable[[Record], object]] = {

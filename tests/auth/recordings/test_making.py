@@ -50,6 +50,7 @@ class TakeTests(RecordingsTestCase):
         self.assertEqual((first.state, first.ended_at, first.slices), (RecordingState.RECORDING, None, 1))
         self.send(made.slices[1])
         self.assertEqual(self.recording().size, len(made.slices[0] + made.slices[1]))
+        self.clock.advance(100)
         self.send(made.slices[2])
         last = self.recording()
         self.assertEqual((last.state, last.complete, last.reason), (RecordingState.COMPLETE, True, ""))
@@ -125,8 +126,17 @@ class TakeTests(RecordingsTestCase):
 
     def test_clock_of_the_node(self) -> None:
         """A session does not begin in the future; what goes on in it is counted from its start."""
-        self.hand_in(sample(started=NOW + 86_400))
+        made = sample(started=NOW + 86_400)
+        self.send(made.slices[0])
+        self.clock.advance(60)
+        for each in made.slices[1:]:
+            self.send(each)
         self.assertEqual((self.recording().created_at, self.recording().ended_at), (NOW, NOW + 60))
+
+    def test_end_in_the_future(self) -> None:
+        """Nothing ends later than it is told."""
+        self.send(encoded(start(started=NOW - 5), end(at_us=(1 << 64) - 1), last=True))
+        self.assertEqual((self.recording().created_at, self.recording().ended_at), (NOW - 5, NOW))
 
     def test_incomplete(self) -> None:
         """A node that restarted says so, and the event does, too."""

@@ -42,6 +42,9 @@ class ListTests(RecordingsTestCase):
         for query, wanted in (
             (f"?from={NOW - 200}", [THIRD_SID, OTHER_SID]),
             (f"?to={NOW - 200}", [SID]),
+            ("?to=1e308", [THIRD_SID, OTHER_SID, SID]),
+            ("?from=-1e308&to=-1e308", []),
+            ("?from=1e308", []),
             (f"?from={NOW - 250}&to={NOW - 100}", [OTHER_SID]),
             ("?user=alice", [THIRD_SID, SID]),
             ("?user=eve", []),

@@ -101,6 +101,12 @@ class MeaningTests(SynchronousTestCase):
         self.assertEqual((recording.cols, recording.rows, recording.term), (80, 25, "xterm"))
         self.assertIs(recording.state, RecordingState.RECORDING)
 
+    def test_size(self) -> None:
+        """A client says what it likes of its terminal."""
+        for said, believed in ((0, 0), (-1, 0), (65_535, 65_535), (1 << 32, 65_535), (1e300, 65_535)):
+            recording = recording_of(start(cols=said, rows=said))
+            self.assertEqual((recording.cols, recording.rows), (believed, believed))
+
     def test_not_printable(self) -> None:
         """Nothing that a terminal could obey gets into lists."""
         for wrong in (start(user="al\x1b[2Jice"), start(term="x\x07")):
@@ -109,7 +115,7 @@ class MeaningTests(SynchronousTestCase):
 
     def test_end(self) -> None:
         recording = recording_of(start())
-        done = ended(recording, end_of(end(1_500_000)), 1_500_000)
+        done = ended(recording, end_of(end(1_500_000)), NOW + 1.5)
         self.assertEqual((done.ended_at, done.state, done.reason), (NOW + 1.5, RecordingState.COMPLETE, ""))
         lost = ended(recording, end_of(end(complete=False, reason="The node was restarted.")), 0)
         self.assertEqual((lost.state, lost.reason), (RecordingState.INCOMPLETE, "The node was restarted."))
