@@ -14,7 +14,6 @@ from teleport_conch.audit.playback import size_of
 from teleport_conch.audit.recording import Kind, Record
 from teleport_conch.audit.sequences import Sequences
 
-
 _PERHAPS_NOT = re.compile("[^\n\t -~]+")
 """All but what is known to be harmless, which most of it is."""
 

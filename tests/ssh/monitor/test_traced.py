@@ -9,8 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from teleport_conch.ssh.monitor import orders
-from teleport_conch.ssh.monitor.loop import Conversation
+from teleport_conch.ssh.monitor import frames, orders
+from teleport_conch.ssh.monitor.anchors import FollowedAnchors
+from teleport_conch.ssh.monitor.frames import Frame, Peer
+from teleport_conch.ssh.monitor.host_key import HostKeys
+from teleport_conch.ssh.monitor.loop import Conversation, Loop
+from teleport_conch.ssh.monitor.monitor import Monitor
 from teleport_conch.ssh.monitor.traced import MAX_UNTAKEN, NOTHING, Telling, Traced, read_traced
 from teleport_conch.ssh.tracing.layout import COMMAND, DISK, KINDS, NETWORK
 from teleport_conch.wire import WireError
@@ -87,3 +91,42 @@ class TellingTests(SynchronousTestCase):
             self.telling.tell(number, Traced(NETWORK, [b"d"]))
         self.telling.end(7)
         self.assertEqual(self.talk.sent, [(7, Traced(COMMAND, [], (0, 0, 1, 0)))])
+
+
+class MonitorTests(SynchronousTestCase):
+    """The monitor between the starter and a server that does not read."""
+
+    def setUp(self) -> None:
+        self.ends = [socket for _ in range(2) for socket in frames.pair()]
+        for end in self.ends:
+            self.addCleanup(end.close)
+        keys = cast(HostKeys, None)
+        self.monitor = Monitor(Loop(), Peer(self.ends[0]), [Peer(self.ends[2])], FollowedAnchors(), keys)
+        (self.server,) = self.monitor._servers
+        self.server._pass_on(5, orders.START, b"")
+        order = Peer(self.ends[1]).receive()
+        assert order is not None
+        self.number = order.number
+
+    def told(self) -> list[tuple[int, int, bytes]]:
+        """What the server gets."""
+        peer, found = Peer(self.ends[3]), []
+        while (frame := peer.receive()) is not None:
+            found.append((frame.kind, frame.number, frame.body))
+        return found
+
+    def test_passed_on(self) -> None:
+        """What is recorded goes on under the server's number, and the order goes on as well."""
+        body = Traced(DISK, [b"a"]).packed()
+        for kind in (orders.TRACED, orders.DONE, orders.TRACED, orders.EXITED, orders.TRACED):
+            self.monitor._from_starter(Frame(kind, self.number, body))
+        kinds = (orders.TRACED, orders.DONE, orders.TRACED, orders.EXITED)
+        self.assertEqual(self.told(), [(kind, 5, body) for kind in kinds])
+
+    def test_before_the_end(self) -> None:
+        """How much was lost is told before the end is."""
+        self.patch(Telling, "heard", False)
+        self.monitor._from_starter(Frame(orders.TRACED, self.number, Traced(DISK, [b"a", b"b"]).packed()))
+        self.monitor._from_starter(Frame(orders.EXITED, self.number, b"0"))
+        lost = Traced(COMMAND, (), (0, 2, 0, 0)).packed()
+        self.assertEqual(self.told(), [(orders.TRACED, 5, lost), (orders.EXITED, 5, b"0")])

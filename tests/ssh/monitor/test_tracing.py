@@ -9,6 +9,7 @@ from typing import cast
 from unittest import SkipTest
 
 from attrs import define, field
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch.errors import AccessDenied, LimitExceeded
@@ -238,6 +239,23 @@ class RecordedTests(MonitorCase):
         self.assertEqual(started[-2:], ["/bin/cat", "/bin/true"])
         self.assertIn(started[0], ("/bin/sh", "/bin/bash"))
         self.assertIn("/etc/hostname", [each.path for each in opened(found)])
+
+    async def test_while_it_runs(self) -> None:
+        """What it does is told while it goes on."""
+        login = await self.logged_in(await self.ready_monitor())
+        heard, seen = Heard(), Deferred[None]()
+        running = await login.spawn(Program("/bin/true; read line", {}, traced=layout.COMMAND))
+
+        def traced(told: Traced) -> None:
+            if any(b"/bin/true" in record for record in told.records) and not seen.called:
+                seen.callback(None)
+
+        running.on_traced = traced
+        process = Process(reactor, reactor, running, heard)
+        await seen
+        self.assertFalse(heard.ended.called)
+        process.end_input()
+        await heard.ended
 
     async def test_not_asked_for(self) -> None:
         """Kinds that the session does not want, and sessions that want none."""
