@@ -109,7 +109,10 @@ def _beyond(live: Sequence[Role], facts: Facts) -> Iterator[Failure]:
     for name, count in {"max_connections": facts.connections, "max_sessions": facts.sessions}.items():
         limit = getattr(options, name)
         if 0 < limit <= count:
-            yield Failure("limit", f"{count} are open, and {name} is {limit}", f"close one, or raise {name}")
+            lowest = ", ".join(role.name for role in live if getattr(role.options, name) == limit)
+            yield Failure(
+                "limit", f"{count} are open, and {name} is {limit}", f"close one, or raise {name} of {lowest}"
+            )
 
 
 def _locked(caller: Caller, action: AnyAction, target: Target, facts: Facts, now: float) -> tuple[Failure, ...]:

@@ -9,8 +9,9 @@ from typing import Protocol
 from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
 
-from teleport_conch.access.decision import Facts, Grant, Login, Target, decide
+from teleport_conch.access.decision import Denial, Facts, Grant, Login, Target, decide
 from teleport_conch.access.known import Known
+from teleport_conch.access.trace import explain
 from teleport_conch.audit.logins import who, why_certificate
 from teleport_conch.cache import Emergency
 from teleport_conch.certs.certificate import CertificateType
@@ -73,7 +74,7 @@ class NodeLogin(LoginPolicy):
     async def login(self, claim: Claim) -> Guest:
         """The guest that the claim makes of its holder."""
         admitted = self._admit(claim)
-        lease = await self._lease(claim, admitted.grant.options.max_connections)
+        lease = await self._lease(claim, admitted)
         monitored = self.room.monitored
         try:
             login = None if monitored is None else await monitored.log_in(claim)
@@ -84,16 +85,24 @@ class NodeLogin(LoginPolicy):
         self.emit("auth", **who(claim), **_how(claim))
         return Guest(self.room, admitted.account, claim, admitted.known, self.target, login, lease)
 
-    async def _lease(self, claim: Claim, most: int) -> HeldLease | None:
+    async def _lease(self, claim: Claim, admitted: _Admitted) -> HeldLease | None:
+        most = admitted.grant.options.max_connections
         if most == 0:
             return None
         try:
             return await self.room.leases.take(claim.certificate.key_id, most)
         except LimitExceeded as reason:
             self.emit("session.rejected", reason="max_connections limit reached", max=most, **who(claim))
-            raise AccessDenied(reason.sentence) from reason  # which the person reads
+            raise self._too_many(claim, admitted.known(), most, reason.sentence) from reason
         except ConnectionProblem as reason:
             raise AccessDenied(reason.sentence) from reason
+
+    def _too_many(self, claim: Claim, known: Known, most: int, sentence: str) -> Denial:
+        """What the person reads, and what ``tctl why`` says: whose option it is."""
+        denial, now = Denial(sentence), self.clock.seconds()
+        caller, facts = known.caller(claim.certificate, now), Facts(locks=known.locks, connections=most)
+        denial.trace = explain(caller, Login(claim.user), self.target(), facts, now)
+        return denial
 
     def refused(self, claim: Claim | Attempt, error: TeleportError) -> None:
         """Says so in the audit log."""

@@ -101,6 +101,7 @@ class LoginTests(Decisions):
         self.assertIsInstance(asked(caller, Login("root"), facts=Facts(1, 9)), Grant)
         denial = self.assert_denied(caller, Login("root"), facts=Facts(connections=2))
         self.assertEqual(denial.trace.outside[0].reason, "2 are open, and max_connections is 2")
+        self.assertRegex(denial.trace.outside[0].change, "^close one, or raise max_connections of [a-z]+$")
         denial = self.assert_denied(caller, Login("root"), facts=Facts(sessions=10))
         self.assertEqual(denial.trace.outside[0].reason, "10 are open, and max_sessions is 10")
 

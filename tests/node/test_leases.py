@@ -146,6 +146,11 @@ class LoginTests(NodeCase):
         self.assertEqual(failure.value.sentence, LIMIT)
         event = self.events.last("session.rejected")
         self.assertEqual((event["code"], event["reason"], event["max"]), ("T1006W", "max_connections limit reached", 2))
+        self.policy.refused(claim(), failure.value)
+        trace = self.events.last("auth")["trace"]
+        assert isinstance(trace, list)
+        self.assertEqual(trace[1], "limit: 2 are open, and max_connections is 2")
+        self.assertEqual(trace[-1], "to allow it: close one, or raise max_connections of test")
 
     async def test_away(self) -> None:
         """While auth is away nobody who is limited comes in, and the person reads why."""
