@@ -58,6 +58,19 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
         yield file
 
 
+def check_head(recording: Recording, head: str) -> None:
+    """Compares what was read of a recording with what auth had noted when it was complete.
+
+    :param head: the digest of the last slice, as 64 hexadecimal digits.
+    :raises BadParameter: they differ.
+    """
+    if recording.complete and recording.head != head:
+        raise BadParameter(
+            f"The recording ends with the digest {head}, and auth had noted {inert(recording.head)}: its end was"
+            " changed, or is missing."
+        )
+
+
 def missing(tape: Tape, recording: Recording | None) -> str:
     """What a recording lacks that has been read to its end, as a sentence; empty for one that is whole.
 

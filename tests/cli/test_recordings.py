@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from twisted.internet.defer import Deferred
 
+from teleport_conch.audit.recording import digest
 from teleport_conch.errors import AccessDenied, AlreadyExists, BadParameter, InUse, NotFound, TeleportError
 from teleport_conch.resources.server import Server
 from tests.auth.recordings.samples import OTHER_SID, SID, Sample, sample
@@ -88,6 +89,31 @@ class RecordingTests(AuthHostTestCase):
         self.assertEqual((path.read_bytes(), path.stat().st_mode & 0o777), (made.whole, 0o600))
         sentence = f"{path} exists already. Give another name, or remove it first."
         await self.fails(AlreadyExists, sentence, "recordings", "export", SID, f"--output={path}")
+
+    async def test_changed_on_auth(self) -> None:
+        """Who has changed a file on auth is found out; the file as it is then may be had as evidence."""
+        made = await self.record(OTHER_SID)
+        kept = self.host.folder / "data" / "log" / "records" / f"{OTHER_SID}.rec"
+        changed = bytearray(kept.read_bytes())
+        changed[len(made.slices[0]) - 1] ^= 1
+        kept.write_bytes(changed)
+        broken = "Slice 0 of the recording cannot be unpacked, or holds more than slices may."
+        await self.fails(BadParameter, broken, "recordings", "show", OTHER_SID)
+        path = Path(self.mktemp()).absolute()
+        sentence = f"{broken} {path} holds what auth has of it, as it is."
+        await self.fails(BadParameter, sentence, "recordings", "export", OTHER_SID, f"--output={path}")
+        self.assertEqual(path.read_bytes(), changed)
+
+    async def test_cut_on_auth(self) -> None:
+        """So is who has cut off its end."""
+        made = await self.record(OTHER_SID)
+        kept = self.host.folder / "data" / "log" / "records" / f"{OTHER_SID}.rec"
+        kept.write_bytes(b"".join(made.slices[:2]))
+        head, due = (digest(each).hex() for each in made.slices[1:])
+        sentence = (
+            f"The recording ends with the digest {head}, and auth had noted {due}: its end was changed, or is missing."
+        )
+        await self.fails(BadParameter, sentence, "recordings", "show", OTHER_SID)
 
     async def test_nothing_is_left_of_a_failure(self) -> None:
         """What is not there is not exported as an empty file."""

@@ -159,14 +159,14 @@ def _add_removing(gate: Gate, recordings: Recordings, emit: Emit) -> None:
 
 
 def _finder(recordings: Recordings) -> FindTarget:
-    """Whose recording a path is about. Who asks for one that is not there hears no more than who may not have it."""
+    """Whose recording a path is about. Who may not have it hears the same where there is none."""
 
     async def found(parts: Mapping[str, str]) -> Target | None:
         session_id = parts["session_id"]
         try:
             return _about(await recordings.get(session_id)) if is_session_id(session_id) else None
         except NotFound:
-            return None
+            return Target(name=session_id)
 
     return found
 

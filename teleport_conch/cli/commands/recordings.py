@@ -13,7 +13,7 @@ from teleport_conch.cli.connection import Connection
 from teleport_conch.cli.instants import moment
 from teleport_conch.cli.listing_options import MAX_LISTED
 from teleport_conch.cli.recording_check import Check
-from teleport_conch.cli.recordings import FILE_END, new_file, session_id, size_text
+from teleport_conch.cli.recordings import FILE_END, check_head, new_file, session_id, size_text
 from teleport_conch.cli.table import headless, inert
 from teleport_conch.cli.views import recording_table
 from teleport_conch.client.recordings import Recordings
@@ -34,11 +34,7 @@ async def show(connection: Connection, arguments: Namespace) -> Answer:
     wanted, calls = session_id(arguments.session), connection.client.recordings
     recording = await calls.get(wanted)
     check = await _checked(calls, wanted)
-    if recording.complete and check.head != recording.head:
-        raise BadParameter(
-            f"The recording ends with the digest {check.head}, and auth had noted {inert(recording.head)}: its end was"
-            " changed, or is missing."
-        )
+    check_head(recording, check.head)
     value = {**recording.to_json(), "verified": check.to_json()}
     return Answer(lambda: headless([*_known(recording), *check.of_chain()]), value)
 

@@ -18,7 +18,7 @@ from twisted.internet.task import deferLater
 
 from teleport_conch.audit.renditions import Cast, Lines, Raw, Rendition, Text
 from teleport_conch.audit.tape import Fetch, Tape
-from teleport_conch.cli.recordings import from_file, is_file, missing, new_file, session_id
+from teleport_conch.cli.recordings import check_head, from_file, is_file, missing, new_file, session_id
 from teleport_conch.cli.tsh.calls import in_reactor, with_auth
 from teleport_conch.cli.tsh.child import as_term, handled
 from teleport_conch.cli.tsh.player import POLL_S, Grows, Keys, Player
@@ -93,6 +93,8 @@ async def _play(reactor: Any, arguments: Namespace, source: Source) -> None:
             tape = Tape(source.fetch)
             out = sys.stdout.buffer if arguments.output is None else opened.enter_context(new_file(arguments.output))
             await _render(reactor, tape, RENDITIONS[arguments.format](), out, source.grows)
+    if source.recording is not None:
+        check_head(source.recording, tape.chain.head.hex())
     note = missing(tape, source.recording)
     if note:
         sys.stderr.write(f"{note}\n")

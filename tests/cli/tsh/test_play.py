@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from teleport_conch.audit.recording import digest
 from teleport_conch.audit.tape import Tape
 from teleport_conch.cli import recordings as naming
 from teleport_conch.cli.tsh import play as playing
@@ -26,7 +27,9 @@ from tests.audit.reels import END, START, output, reel
 SID = "0b5c9f1e-5c0a-4f0e-9a63-6d1a54f6a001"
 RECORDS = (START, output(0, b"\x1b[1m$ "), output(3_000_000, b"ls\r\n"), END)
 RECORDING = Recording(
-    SID, "alice", "root", "3c5e9d60", "web1", 1_600_000_000.0, 1_600_000_200.0, state=RecordingState.COMPLETE
+    *(SID, "alice", "root", "3c5e9d60", "web1", 1_600_000_000.0, 1_600_000_200.0),
+    state=RecordingState.COMPLETE,
+    head=digest(reel(*RECORDS)[-1]).hex(),
 )
 
 
@@ -98,6 +101,12 @@ class RenderingTests(SynchronousTestCase):
             self.err.seek(0)
             self.successResultOf(self.play(recording=recording))
             self.assertEqual(self.err.getvalue(), f"{sentence}\n")
+
+    def test_cut(self) -> None:
+        """Auth had noted another end than there is."""
+        self.source = reel(*RECORDS)[0]
+        problem = self.failureResultOf(self.play(), BadParameter)
+        self.assertIn(f"auth had noted {RECORDING.head}: its end was changed", problem.value.sentence)
 
     def test_broken(self) -> None:
         """What is before the break is written, and the break is an error."""
