@@ -9,6 +9,8 @@ window:
     The link that was printed last is opened, and a password and a second factor are set.
 ``.. guide: refused``
     The last command of the next block does not end with 0.
+``.. guide: again``
+    The first command of the next block is typed until it says what stands there: it is about what takes a moment.
 ``.. guide: background``
     The commands of the next block go on while the page does.
 """
@@ -50,9 +52,18 @@ _TOKEN = re.compile(r"--token=([0-9a-f]{32})|^ +([0-9a-f]{32})$", re.MULTILINE)
 _REFERENCE = re.compile(r"reference ([0-9a-z]{8})")
 _LOCK = re.compile(r"lock/([0-9a-f-]{36})")
 _REQUEST = re.compile(r"^([0-9a-f-]{36})$", re.MULTILINE)
+_SESSION = re.compile(r"^([0-9a-f-]{36}) +\S+ +\S+@", re.MULTILINE)
 WIDTH = "200"
 """Columns of the terminal on which the pages are typed: no table is cut there."""
-_STANDING_FOR = {"REQUEST": _REQUEST, "PIN": _PIN, "TOKEN": _TOKEN, "REF": _REFERENCE, "LOCK": _LOCK, "LINK": _LINK}
+_STANDING_FOR = {
+    "SESSION": _SESSION,
+    "REQUEST": _REQUEST,
+    "PIN": _PIN,
+    "TOKEN": _TOKEN,
+    "REF": _REFERENCE,
+    "LOCK": _LOCK,
+    "LINK": _LINK,
+}
 """What words of a page stand for: what was printed last of this form."""
 
 
@@ -164,13 +175,23 @@ class Reader:
         if line.startswith(("teleport start", "twist ")) or mode == "background":
             self.start(step.machine, line, step.says)
             return
-        done = self.on_terminal(step.machine, line)
+        done = self.again(step, line) if mode == "again" else self.on_terminal(step.machine, line)
         self.look(done.text)
         if (done.code != 0) != (mode == "refused"):
             raise Failed(f"{step.machine}: {line} ended with {done.code}: {done.text}")
         if not says(done.text, step.says):
             raise Failed(f"{step.machine}: {line} says something else than the page.\n{done.text}\n-- the page --\n"
                          + "\n".join(step.says))  # fmt: skip
+
+    def again(self, step: Typed, line: str) -> Done:
+        tried: list[Done] = []
+
+        def has_said() -> bool:
+            tried.append(self.on_terminal(step.machine, line))
+            return says(tried[-1].text, step.says)
+
+        eventually(has_said, f"{step.machine}: {line} says {step.says}")
+        return tried[-1]
 
     def look(self, text: str) -> None:
         """Notes what later lines of the page stand for."""
