@@ -39,7 +39,7 @@ class Keeping:
     async def begin(self, encoded: bytes) -> None:
         """Keep the first slice. It is tried once, as nothing is lost yet.
 
-        :raises NotRecorded: the session must not start.
+        :raises NotRecorded: the session must not start; :meth:`end` is still due.
         """
         try:
             if self._at_auth:
@@ -47,7 +47,6 @@ class Keeping:
             else:
                 await self._spooled(encoded)
         except TeleportError as problem:
-            self._uploader.end(self._upload)
             raise NotRecorded(f"The session would not be recorded, and is not started. {problem.sentence}") from None
 
     async def keep(self, encoded: bytes) -> None:

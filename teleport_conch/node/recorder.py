@@ -72,17 +72,20 @@ class Recorder(SessionObserver):
     # What happens in the session.
 
     async def begins(self, session: ProcessSession) -> None:
-        """Keeps the start. Raises :class:`NotRecorded` where that is not possible, but for an emergency."""
+        """Keeps the start. Raises :class:`NotRecorded` where that is not possible; an emergency goes on without."""
         self._session, self._began = session, self._monotonic()
         self._slicing.told(Kind.START, 0, self._heading)
         try:
             await self._keep_next(self._keeping.begin)
             self._records = True
-        except NotRecorded as refusal:
-            if not self._emergency:
-                self._finish()
+        except BaseException as reason:
+            if not self._emergency or not isinstance(reason, Exception):
+                self._end()
                 raise
-            self._give_up(refusal.sentence)
+            if isinstance(reason, NotRecorded):
+                self._give_up(reason.sentence)
+            else:
+                self._broke(Failure())
 
     def output(self, data: bytes) -> None:
         if self._records:
@@ -102,6 +105,8 @@ class Recorder(SessionObserver):
             self._slicing.told(Kind.END, self._now_us(), end)
             if not self._working:
                 self._work()
+        elif self._session is None:
+            self._end()
 
     def _now_us(self) -> int:
         return int((self._monotonic() - self._began) * 1_000_000)
@@ -138,8 +143,7 @@ class Recorder(SessionObserver):
     def _worked(self, _: object) -> None:
         self._working = False
         if self._over:
-            self._keeping.end()
-            self._finish()
+            self._end()
         elif self._slicing.waiting_bytes:
             self._look()
 
@@ -187,6 +191,11 @@ class Recorder(SessionObserver):
         if self._session is not None:
             self._session.release(self)
         self._keeping.end(why)
+        self._finish()
+
+    def _end(self) -> None:
+        """Nothing more is kept."""
+        self._keeping.end()
         self._finish()
 
     def _broke(self, failure: Failure) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from attrs import frozen
 from twisted.application.service import MultiService
 from twisted.internet import defer
-from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredList, gatherResults, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
@@ -116,14 +116,13 @@ class Recordings(MultiService):
 
     async def retire(self) -> None:
         """Leaves this process's place to a successor, and takes along what there is of its own sessions."""
-        for uploader in list(self):
-            if uploader is not self._own:
-                await maybeDeferred(uploader.disownServiceParent)
         self._retired = True
         try:
             self._own.spool.move(self._folder / f"{SERVICE}.{os.getpid()}")
         except OSError as error:
             self._log.error("The recordings of {where} stay there: {why}", where=self._folder, why=error.strerror)
+        others = [uploader for uploader in self if uploader is not self._own]
+        await gatherResults([maybeDeferred(uploader.disownServiceParent) for uploader in others])
 
     # Sessions.
 

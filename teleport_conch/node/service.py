@@ -133,8 +133,8 @@ class NodeService(Retiring):
         """See :class:`~teleport_conch.supervisor.working.Retiring`."""
         self._retired = True
         self._listening.stopListening()
+        await self._recordings.retire()  # first, as a successor looks for its own once the member has left
         await self.member.retire()
-        await self._recordings.retire()
         self._log.info("The node takes no more clients; {count} connections go on.", count=self._clients())
 
     async def drained(self) -> None:

@@ -79,6 +79,7 @@ class SpooledTests(KeepingCase):
         keeping = self.keeping()
         why = self.refusal(self.begin(keeping, slices_of()[0]))
         self.assertEqual(why, f"The session would not be recorded, and is not started. {NO_DISK}")
+        keeping.end()
         self.assertEqual((self.auth.kept, self.uploader._uploads), ({}, {}))
 
     def test_no_room_later(self) -> None:

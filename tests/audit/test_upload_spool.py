@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch.audit import put_aside
@@ -13,6 +15,7 @@ from teleport_conch.audit.upload_spool import BLOCK_BYTES, MAX_BYTES, UploadSpoo
 from teleport_conch.errors import StorageError, StorageFull
 from tests.audit.shipping import SIDS, at_once
 
+_Answer = TypeVar("_Answer")
 DISK = 100 << 20
 FULL = "The disk for recordings on this node has {} KiB left, and 5120 KiB are kept for other things."
 
@@ -154,6 +157,22 @@ class UploadSpoolTests(UploadSpoolCase):
         self.do(spool.sync())
         self.do(spool.sync())
         self.assertEqual(synced, ["000001.slice", SIDS[0], self.directory.name])
+
+    def test_closed_meanwhile(self) -> None:
+        """What is under way at the end is still written, where it belongs."""
+        waiting: list[Deferred[None]] = []
+
+        def in_thread(work: Callable[[], _Answer]) -> Deferred[_Answer]:
+            waiting.append(Deferred())
+            return waiting[-1].addCallback(lambda _: work())
+
+        spool = UploadSpool(self.directory, in_thread)
+        spool.open()
+        kept = Deferred.fromCoroutine(spool.keep(SIDS[0], 0, b"first"))
+        spool.close()
+        waiting[0].callback(None)
+        self.successResultOf(kept)
+        self.assertEqual((self.files(), spool._folder), ([f"{SIDS[0]}/000000.slice"], -1))
 
     def test_closed(self) -> None:
         """What comes after the end is not kept, and nothing else is written to."""

@@ -248,6 +248,21 @@ class NotRecordedTests(RecorderCase):
         self.assertEqual((self.keeping.slices, self.failures), ([], []))
         self.successResultOf(self.recorder.done)
 
+    def test_others_refuse(self) -> None:
+        """Where another observer refuses the start, nothing is kept, and nobody waits for an end."""
+        self.start()
+        self.session.abandon()
+        self.assertEqual((self.keeping.slices, self.keeping.ends), ([], [""]))
+        self.successResultOf(self.recorder.done)
+
+    def test_mistakes_at_the_start(self) -> None:
+        """Nor where it fails for a mistake of the program."""
+        self.patch(Slice, "encode", lambda slice_: 1 / 0)
+        self.failureResultOf(Deferred.fromCoroutine(self.session.begin()), ZeroDivisionError)
+        self.session.abandon()
+        self.assertEqual(self.keeping.ends, [""])
+        self.successResultOf(self.recorder.done)
+
     def test_closed(self) -> None:
         """A session whose output cannot be kept is closed: its people read why, and what it showed is kept."""
         self.begin()
@@ -351,6 +366,23 @@ class EmergencyTests(RecorderCase):
         self.end()
         self.assertEqual((self.failures, self.keeping.ends), ([GONE], [GONE]))
         self.assertEqual(self.channel.status, ExitStatus(code=0))
+
+    def test_mistakes_at_the_start(self) -> None:
+        self.patch(Slice, "encode", lambda slice_: 1 / 0)
+        self.begin(emergency=True)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual((self.keeping.slices, len(self.failures), self.process.calls), ([], 1, []))
+
+    def test_mistakes_while_it_is_held(self) -> None:
+        """It is released."""
+        self.begin(emergency=True)
+        busy: Deferred[None] = Deferred()
+        self.keeping.busy = busy
+        self.show(bytes(2 * MAX_WAITING_BYTES))
+        self.patch(Slice, "encode", lambda slice_: 1 / 0)
+        busy.callback(None)
+        self.flushLoggedErrors(ZeroDivisionError)
+        self.assertEqual(self.process.calls, ["pause", "resume"])
 
     def test_mistakes(self) -> None:
         self.begin(emergency=True)
