@@ -11,6 +11,7 @@ from teleport_conch.certs.public import PublicAuthority
 from teleport_conch.client.answers import Ping, Status, UserCertificates, as_object, as_text, items
 from teleport_conch.client.bots import Bots
 from teleport_conch.client.exchange import Call
+from teleport_conch.client.failures import AUTH, Called
 from teleport_conch.client.people import People
 from teleport_conch.client.recordings import Recordings
 from teleport_conch.client.requests import Requests
@@ -41,12 +42,18 @@ class AuthClient:
     :param addresses: ``host:port`` of each auth server; they are tried in this order.
     :param policy: how a server is verified, and who calls; see :func:`teleport_conch.client.tls.client_options`.
     :param timeout_s: seconds that one call may take at one address.
+    :param called: what is said of who does not answer.
     """
 
     def __init__(
-        self, reactor: IReactorTime, addresses: Sequence[str], policy: IClusterPolicy, timeout_s: float = TIMEOUT_S
+        self,
+        reactor: IReactorTime,
+        addresses: Sequence[str],
+        policy: IClusterPolicy,
+        timeout_s: float = TIMEOUT_S,
+        called: Called = AUTH,
     ) -> None:
-        self._transport = Transport(reactor, addresses, policy, timeout_s)
+        self._transport = Transport(reactor, addresses, policy, timeout_s, called)
         self.bots = Bots(self._transport)
         """Calls about robots."""
         self.recordings = Recordings(self._transport)

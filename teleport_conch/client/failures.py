@@ -40,14 +40,27 @@ _Answer = TypeVar("_Answer")
 
 @frozen
 class Called:
-    """What was called, in the words of a sentence, and the port at which it usually is."""
+    """What was called, in the words of a sentence, and the port at which it usually is.
+
+    :ivar silent: what it means when the connection is ended without a word; empty for no more than that.
+    :ivar instead: what is said of every failure to whoever is not to hear addresses and reasons; empty for these.
+    """
 
     name: str
     port: int
+    silent: str = ""
+    instead: str = ""
 
 
 AUTH = Called("auth server", 3025)
 PROXY = Called("proxy", 3080)
+AUTH_BEHIND_PROXY = Called("proxy", 3080, silent="The proxy cannot reach the auth server of its cluster at the moment.")
+"""Auth, for people: the proxy passes connections on, and ends those for which there is no auth server."""
+AUTH_OF_STRANGERS = Called(
+    *("auth server", 3025),
+    instead="The auth server of this cluster cannot be reached at the moment; try again in a minute.",
+)
+"""Auth, for what a proxy answers to anybody at all."""
 
 
 @frozen
@@ -100,8 +113,8 @@ def _without_tls(reason: BaseException, cause: BaseException, address: str, call
         return Unanswered(ConnectionProblem(f'The {called.name} "{address}" did not answer in time.'), delivered=True)
     silent = isinstance(reason, RequestTransmissionFailed | ResponseNeverReceived)
     if silent and isinstance(cause, error.ConnectionClosed):
-        problem = ConnectionProblem(f'The {called.name} "{address}" closed the connection without an answer.')
-        return Unanswered(problem, delivered=True, lost=True)
+        closed = f'The {called.name} "{address}" closed the connection without an answer.'
+        return Unanswered(ConnectionProblem(called.silent or closed), delivered=True, lost=True)
     problem = ConnectionProblem(
         f'The {called.name} "{address}" stopped in the middle of an answer, or does not speak HTTP.'
     )

@@ -119,6 +119,8 @@ class Transport:
                 first = first or await self._cause(address, failed.why)
                 if failed.why.delivered and not call.repeatable:
                     break
+        if self._called.instead:
+            raise ConnectionProblem(self._called.instead) from first
         raise first or ConnectionProblem("There is no auth server to ask.")
 
     def _in_order(self) -> list[str]:

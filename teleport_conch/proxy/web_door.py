@@ -12,6 +12,7 @@ from teleport_conch import proxy_protocol
 from teleport_conch.certs.identity import HostIdentity
 from teleport_conch.certs.names import SERVER_NAME
 from teleport_conch.client.api import AuthClient
+from teleport_conch.client.failures import AUTH_OF_STRANGERS
 from teleport_conch.client.tls import client_options
 from teleport_conch.config.settings import Settings
 from teleport_conch.https.limits import MAX_PEEKING, MAX_PEEKING_PER_ADDRESS
@@ -52,7 +53,7 @@ class WebDoor(MultiService):
         self._addresses = addresses
         self._host_key = host_key
         # Not the member's, so that no number of logins keeps its beats waiting.
-        self._auth = AuthClient(reactor, self._auth_servers(), client_options(None))
+        self._auth = AuthClient(reactor, self._auth_servers(), client_options(None), called=AUTH_OF_STRANGERS)
         self._certificate = self._make_certificate()
         self._tls = WebTLS(self._certificate)
         self._serving = self._make_serving()

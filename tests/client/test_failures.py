@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import RequestTransmissionFailed, ResponseFailed, ResponseNeverReceived
 
-from teleport_conch.client.failures import NETWORK_ERRORS, Unanswered, unanswered, within
+from teleport_conch.client.failures import AUTH_BEHIND_PROXY, NETWORK_ERRORS, Unanswered, unanswered, within
 from teleport_conch.errors import CertificateAuthorityUnknown, CertificatePrincipal, ConnectionProblem
 
 ADDRESS = "auth.example.com:3025"
@@ -72,6 +72,16 @@ class SentenceTests(SynchronousTestCase):
             found = self.told(reason)
             self.assertEqual((found.delivered, found.lost, found.tls), (True, True, False))
             self.assertEqual(str(found.error), f'The auth server "{ADDRESS}" closed the connection without an answer.')
+
+    def test_lost_behind_a_proxy(self) -> None:
+        """It is there, and passes nothing on: whoever reads of it is told what that means."""
+        found = unanswered(wrapped(ResponseNeverReceived, error.ConnectionLost()), ADDRESS, AUTH_BEHIND_PROXY)
+        self.assertTrue(found.lost)
+        self.assertEqual(str(found.error), "The proxy cannot reach the auth server of its cluster at the moment.")
+        found = unanswered(error.ConnectionRefusedError(), ADDRESS, AUTH_BEHIND_PROXY)
+        self.assertEqual(
+            str(found.error), f'Cannot connect to the proxy: connection refused. Is the proxy running on "{ADDRESS}"?'
+        )
 
     def test_half(self) -> None:
         found = self.told(wrapped(ResponseFailed, error.ConnectionDone()))

@@ -14,6 +14,7 @@ from twisted.web.server import NOT_DONE_YET, Request
 
 from teleport_conch.client.connections import check_addresses
 from teleport_conch.client.exchange import MAX_ANSWER_BYTES, Call
+from teleport_conch.client.failures import AUTH_OF_STRANGERS
 from teleport_conch.client.tls import IClusterPolicy, UnverifiedPolicy, client_options
 from teleport_conch.client.transport import MAX_CALLS, Transport
 from teleport_conch.errors import (
@@ -218,6 +219,19 @@ class ReachTests(TransportTestCase):
             reason.sentence,
             f'Cannot connect to the auth server: connection refused. Is the auth server running on "{address}"?',
         )
+
+    async def test_for_strangers(self) -> None:
+        """A proxy tells anybody at all neither the address of auth nor what is wrong with it."""
+        addresses = await unused_address(), listen(self, Factory.forProtocol(_Greeting))
+        for address in addresses:
+            transport = Transport(the_reactor(), [address], TRUSTING, 5.0, AUTH_OF_STRANGERS)
+            with self.assertRaises(ConnectionProblem) as caught:
+                await transport.call(PING)
+            await transport.close()
+            self.assertEqual(
+                caught.exception.sentence,
+                "The auth server of this cluster cannot be reached at the moment; try again in a minute.",
+            )
 
     async def test_no_tls(self) -> None:
         """Something else listens."""

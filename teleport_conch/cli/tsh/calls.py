@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IReactorCore, IReactorTime
 from teleport_conch.cli.logs import begin_log, observer
 from teleport_conch.cli.running import run_to_end
 from teleport_conch.client.api import AuthClient
+from teleport_conch.client.failures import AUTH_BEHIND_PROXY
 from teleport_conch.client.profiles import Login
 from teleport_conch.client.tls import client_options
 
@@ -33,7 +34,8 @@ def with_auth(arguments: Namespace, login: Login, run: Callable[[Any, AuthClient
 
 async def asked(reactor: IReactorTime, login: Login, run: Callable[[Any, AuthClient], Awaitable[_Value]]) -> _Value:
     """The same, where the reactor runs."""
-    client = AuthClient(reactor, [login.profile.web_proxy_addr], client_options(login.identity))
+    address = login.profile.web_proxy_addr
+    client = AuthClient(reactor, [address], client_options(login.identity), called=AUTH_BEHIND_PROXY)
     try:
         return await run(reactor, client)
     finally:

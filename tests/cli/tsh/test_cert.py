@@ -67,7 +67,7 @@ class ExplainTests(SynchronousTestCase):
         said = self.said(str(self.folder / "key-cert.pub"))
         self.assertIn("joe (key id)", said)
         self.assertIn("only from 10.0.0.0/8", said)
-        self.assertIn("roles: none", said)
+        self.assertIn("roles: not named", said)
 
     def test_stdin(self) -> None:
         """An identity file through a pipe: the certificate is found among the rest."""
