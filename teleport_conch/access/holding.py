@@ -14,7 +14,7 @@ from teleport_conch.access.conditions import Conditions
 from teleport_conch.access.labels import ANY, EVERY_NODE, LabelSelector, Wanted, is_expression, matches_glob
 from teleport_conch.access.options import Options, combine
 from teleport_conch.access.roles import Role
-from teleport_conch.access.rules import OWN_RECORDS, Rule
+from teleport_conch.access.rules import OWN, Rule
 from teleport_conch.access.templates import Traits, is_template
 
 _LoginsOf = Callable[[Conditions], tuple[str, ...]]
@@ -52,7 +52,7 @@ class Call:
 
         What somebody has over their own records, another has over those of their own.
         """
-        return "user." in self.where and self.where != OWN_RECORDS
+        return "user." in self.where and self.where not in OWN
 
 
 @frozen

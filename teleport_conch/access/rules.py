@@ -23,6 +23,8 @@ OWN_RECORDS = "equals(resource.owner, user.id)"
 """The ``where`` of built-in roles: the resource belongs to the host, or to the person, who asks."""
 OWN_SESSIONS = "contains(resource.participants, user.metadata.name)"
 """The same for what several people may have been in."""
+OWN = frozenset({OWN_RECORDS, OWN_SESSIONS})
+"""Conditions that give everybody the same: what is theirs."""
 
 MAX_ACTIONS = 16
 

@@ -21,7 +21,7 @@ from teleport_conch.access.question import (
 )
 from teleport_conch.access.remarks import Remark
 from teleport_conch.access.roles import Role
-from teleport_conch.access.rules import OWN_RECORDS, Rule
+from teleport_conch.access.rules import OWN, Rule
 from teleport_conch.access.scene import Scene
 from teleport_conch.access.shown import shown
 
@@ -163,7 +163,7 @@ def _not_allowed(role: Role, action: Action) -> Iterator[Failure]:
     if not rules:
         change = f"add {what} to allow.rules of {role.name}"
         yield Failure("rule", f"allow.rules does not cover {what}", change)
-    elif any(rule.where == OWN_RECORDS for rule in rules):
+    elif any(rule.where in OWN for rule in rules):
         change = f"let the owner of the {kind} do it, or add {what} to allow.rules of {role.name}"
         yield Failure("owner", f"allow.rules covers {what} for one's own only, and this is another's", change)
     else:

@@ -16,7 +16,7 @@ from teleport_conch.access.labels import LabelSelector
 from teleport_conch.access.locks import Locks
 from teleport_conch.access.options import Options
 from teleport_conch.access.roles import Role
-from teleport_conch.access.rules import OWN_RECORDS, READ_WRITE, Rule
+from teleport_conch.access.rules import OWN_RECORDS, OWN_SESSIONS, READ_WRITE, Rule
 from teleport_conch.access.trace import explain
 from teleport_conch.errors import LastAdministrator, NotHeld
 from teleport_conch.resources.lock import Lock
@@ -128,9 +128,10 @@ class RoleTests(Decisions):
         ):
             self.assertEqual(refusal(self.editor, None, role(Conditions(rules=(rule,)))), expected)
         where = 'contains(user.spec.traits["x"], resource.metadata.name)'
-        own = Rule(("event",), ("list",), OWN_RECORDS)
-        mine = Role("mine", NARROW, Conditions(rules=(own, Rule(("event",), ("delete",), where))))
-        self.assertEqual(refusal(person(mine), None, role(Conditions(rules=(own,)))), "")
+        for whose in (OWN_RECORDS, OWN_SESSIONS):
+            own = Rule(("event",), ("list",), whose)
+            mine = Role("mine", NARROW, Conditions(rules=(own, Rule(("event",), ("delete",), where))))
+            self.assertEqual(refusal(person(mine), None, role(Conditions(rules=(own,)))), "")
         self.assertEqual(
             refusal(person(mine), None, role(Conditions(rules=(Rule(("event",), ("list",)),)))), "list on event"
         )
@@ -264,6 +265,15 @@ class PersonTests(Decisions):
         denied = Person((barred,), {"team": ("sec",)})
         reason = self.assertRaises(NotHeld, check_person, editor, denied, evolve(denied, traits={}), NOW)
         self.assertIn("list on token", reason.sentence)
+
+    def test_built_in_roles(self) -> None:
+        """Who has one of them, and may make users, makes others who have it, and none who have more."""
+        makes_users = Role("makes-users", allow=Conditions(rules=(_EDITS,)))
+        for name in USER_ROLES:
+            editor, made = person(makes_users, *resolve([name])), Person(resolve([name]), {"logins": ("root",)})
+            check_person(editor, None, made, NOW)
+        editor = person(makes_users, *resolve(["access"]))
+        self.assertRaises(NotHeld, check_person, editor, None, Person(resolve(["auditor"]), {}), NOW)
 
     def test_denying_role(self) -> None:
         """To take a role away that denies is to give."""
