@@ -139,4 +139,4 @@ class Cast:
 
 def _json(value: object) -> bytes:
     """A line of ASCII, in which everything is escaped that a terminal would obey."""
-    return json.dumps(value).replace("\x7f", "\\u007f").encode() + b"\n"
+    return json.dumps(value).encode() + b"\n"

@@ -65,6 +65,7 @@ class LinesTests(SynchronousTestCase):
     def test_kinds(self) -> None:
         """Each record has a line."""
         lines = rendered(Lines(), START, output(5, b"\x1b[1ma\xc3\xa9\x7f"), output(6, b"\xff"), resize(7, 9, 8), END)
+        self.assertTrue(lines.decode("ascii").replace("\n", "").isprintable())
         start, text, raw, size, end = map(json.loads, lines.splitlines())
         self.assertEqual((start["kind"], start["data"]["session"]["user"]), ("start", "alice"))
         self.assertEqual(text, {"at_us": 5, "kind": "output", "data": "\x1b[1maé\x7f"})

@@ -144,6 +144,15 @@ class RecordingsTests(TshCase):
         done = check(run(installed("tctl"), "recordings", "verify", f"--head={head}", str(path)), 1)
         self.assertIn("error: ", done.complaint)
 
+    def test_identity_file(self) -> None:
+        """A program plays with the file of ``tctl auth sign``."""
+        path = self.here / "auditor"
+        words = ("--user=nightly", f"--logins={LOGIN}", "--roles=auditor", "--format=file", f"--out={path}")
+        self.cluster.tctl("auth", "sign", *words)
+        own = (installed("tsh"), "-i", str(path), f"--proxy={self.alice.proxy}")
+        self.assertIn(self.sid, check(run(*own, "recordings", "ls", "-f", "names")).text)
+        self.assertEqual(check(run(*own, "play", self.sid)).out, self.seen)
+
     def test_remove(self) -> None:
         """What is removed is gone for all."""
         done = self.alice.tsh("ssh", "-t", "-t", f"{LOGIN}@web1", SAY_ID)

@@ -123,6 +123,9 @@ class ListTests(RecordingsTestCase):
         for sid in (nobodys, OTHER_SID, "s-1"):
             answer = self.call(self.person("alice"), "GET", f"{RECORDINGS}/{sid}")
             self.assertEqual((answer.status, answer.code), (403, "ACCESS_DENIED"))
+            said = answer.sentence.partition(" (reference")[0]
+            named = "" if sid == "s-1" else f" {sid}"
+            self.assertEqual(said, f"user alice is not authorized to list session{named}: access denied")
 
 
 class ConditionTests(RecordingsTestCase):
