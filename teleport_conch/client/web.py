@@ -39,6 +39,7 @@ class ProxyFacts:
     """What a proxy says of itself (``GET /webapi/ping``). Addresses are ``host:port``, empty where none was set.
 
     :ivar second_factor: ``otp`` or ``off``.
+    :ivar min_client_version: older clients are not served, or not rightly; empty for any.
     """
 
     cluster_name: str
@@ -47,6 +48,7 @@ class ProxyFacts:
     ssh_public_addr: str
     ssh_listen_addr: str
     server_version: str
+    min_client_version: str = ""
 
     @classmethod
     def from_json(cls, value: object) -> ProxyFacts:
@@ -60,6 +62,7 @@ class ProxyFacts:
             _address(ssh, "ssh_public_addr"),
             ssh.text("listen_addr", default="", max_chars=300),
             fields.text("server_version", default="", max_chars=64),
+            fields.text("min_client_version", default="", max_chars=64),
         )
 
 

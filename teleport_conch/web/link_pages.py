@@ -108,7 +108,7 @@ def _second_factor(shown: OpenedInvite, problem: Problem | None) -> Tag:
 
 def _accepted(accepted: AcceptedInvite) -> Page:
     if not accepted.recovery_codes:
-        return Page("All done", tags.div(tags.p(f"The password of {accepted.user} is set."), _to_login()))
+        return Page("All done", tags.div(tags.p(f"The password of {accepted.user} is set."), _to_login("Log in")))
     codes = tags.ol([tags.li(tags.code(code)) for code in accepted.recovery_codes], class_="codes")
     body = tags.div(
         tags.p(
@@ -118,10 +118,13 @@ def _accepted(accepted: AcceptedInvite) -> Page:
         ),
         codes,
         tags.p(f"For {accepted.user}.", class_="print-only"),
-        _to_login(),
+        tags.p(
+            "To log in, wait for the next code that the app shows: each is good once, and the last one has been used."
+        ),
+        _to_login("I have kept them. Log in"),
     )
     return Page("Keep your recovery codes", body)
 
 
-def _to_login() -> Tag:
-    return tags.p(tags.a("I have kept them. Log in", href=LOGIN, class_="button"))
+def _to_login(text: str) -> Tag:
+    return tags.p(tags.a(text, href=LOGIN, class_="button"))

@@ -23,6 +23,12 @@ class FactsTests(SynchronousTestCase):
         self.assertEqual((facts.cluster_name, facts.ssh_public_addr), (CLUSTER, "p.example.org:3023"))
         self.assertEqual((facts.web_public_addr, facts.ssh_listen_addr), ("[2001:db8::1]:3080", ""))
 
+    def test_versions(self) -> None:
+        """What a proxy does not say is no condition."""
+        self.assertEqual(ProxyFacts.from_json(told()).min_client_version, "")
+        facts = ProxyFacts.from_json({**told(), "min_client_version": "0.2.0"})
+        self.assertEqual(facts.min_client_version, "0.2.0")
+
     def test_T112_cluster(self) -> None:
         """The name of a cluster names files, and stands in an ssh_config."""
         for cluster in ("../../.ssh/authorized_keys", "x\nProxyCommand touch /tmp/x\n", "$(id)", "*", "a b"):

@@ -109,6 +109,7 @@ class LinkTests(PageCase):
         answer = self.form(f"/web/invite/{TOKEN}", {**SHOWN, "password": "p", "repeated": "p", "otp_token": "12 34 56"})
         self.assertEqual(self.people.asked, [("accept_invite", (TOKEN, "p", "123456", ADDRESS))])
         self.assertIn("aaaa-bbbb", answer.text)
+        self.assertIn("wait for the next code that the app shows", answer.text)
         self.assertEqual(answer.headers["Cache-Control"], "no-store")
 
     def test_problems(self) -> None:

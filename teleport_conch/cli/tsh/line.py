@@ -92,6 +92,8 @@ def _global_options(parser: ArgumentParser, environment: Mapping[str, str] | Non
     hidden = SUPPRESS if environment is None else False
     risk = "do not verify the proxy at the first login: whoever stands in between gets the password"
     group.add_argument("--insecure", action="store_true", default=hidden, help=risk)
+    old = "log in also where the cluster wants a newer version of tsh"
+    group.add_argument("--skip-version-check", action="store_true", default=hidden, help=old)
     group.add_argument("-d", "--debug", action="store_true", default=hidden, help="log to stderr; tracebacks")
 
 

@@ -14,6 +14,7 @@ from teleport_conch.certs import keys
 from teleport_conch.certs.identity import UserIdentity
 from teleport_conch.cli.logs import begin_log, observer
 from teleport_conch.cli.running import run_to_end
+from teleport_conch.cli.table import inert
 from teleport_conch.cli.tsh import openssh, places, requesting, status
 from teleport_conch.cli.tsh.places import ProxyAddress, parse_proxy
 from teleport_conch.cli.tsh.prompts import Ask, ask_secret, credentials, progress
@@ -23,6 +24,7 @@ from teleport_conch.client.profiles import Home, Login, Profile
 from teleport_conch.client.ssh import agent
 from teleport_conch.client.web import ProxyFacts, ProxyWeb, SignedIn, Verified, Wish, verified
 from teleport_conch.errors import BadParameter, NotFound, TeleportError
+from teleport_conch.version import VERSION, is_older
 
 _RISK = """\
 WARNING: this proxy was not verified. Whoever stands between you and it reads the password and the code that you type,
@@ -104,6 +106,19 @@ def _whereto(arguments: Namespace, home: Home) -> tuple[ProxyAddress, str]:
     return ProxyAddress(web.host, web.web_port, ssh.web_port if ssh.host == web.host else 0), user
 
 
+def _check_version(facts: ProxyFacts, arguments: Namespace) -> None:
+    """Before anything is asked: what the proxy does not speak with any more fails later, and less clearly.
+
+    :raises BadParameter: this program is too old for the cluster.
+    """
+    least = facts.min_client_version
+    if is_older(VERSION, least) and not arguments.skip_version_check:
+        raise BadParameter(
+            f"This tsh is of version {VERSION}, and the cluster {facts.cluster_name} wants {inert(least)} or newer."
+            " Install a newer one, or try it with --skip-version-check."
+        )
+
+
 class _LoggingIn:
     """One login, step by step."""
 
@@ -128,6 +143,7 @@ class _LoggingIn:
             proxy = await verified(self._reactor, address, arguments.ca_pin, known, arguments.insecure)
         if not proxy.is_verified:
             sys.stderr.write(_RISK)
+        _check_version(proxy.facts, arguments)
         if arguments.cluster not in ("", proxy.facts.cluster_name):
             other = arguments.cluster[:64]
             raise NotFound(f"{address} leads to {proxy.facts.cluster_name}, and to no cluster {other!a}.")

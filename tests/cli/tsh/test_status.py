@@ -16,7 +16,9 @@ from teleport_conch.cli.tsh import login as logging_in
 from teleport_conch.cli.tsh import logout, places, status
 from teleport_conch.cli.tsh.main import parse
 from teleport_conch.client.profiles import Home
+from teleport_conch.client.web import ProxyFacts
 from teleport_conch.errors import BadParameter
+from teleport_conch.version import VERSION, is_older
 from tests.cli.test_colour import Screen
 from tests.cli.tsh.logins import PROXY, login, saved
 from tests.client.certificates import CLUSTER
@@ -120,3 +122,17 @@ class StatusTests(SynchronousTestCase):
             clusters.clear()
             logging_in.login(parse(["login", *words]))
             self.assertEqual(clusters, asked)
+
+    def test_too_old(self) -> None:
+        """A cluster that wants a newer program says so before anybody types a password."""
+        facts = ProxyFacts(CLUSTER, "otp", "", "", "", "9.0.0", "9.0.0")
+        problem = self.assertRaises(BadParameter, logging_in._check_version, facts, parse(["login"]))
+        self.assertEqual(
+            problem.sentence,
+            f"This tsh is of version {VERSION}, and the cluster {CLUSTER} wants 9.0.0 or newer. Install a newer one, or"
+            " try it with --skip-version-check.",
+        )
+        logging_in._check_version(facts, parse(["login", "--skip-version-check"]))
+        for least in ("", VERSION, "0.0.9", "soon", "9"):
+            older = least == "9"
+            self.assertEqual(is_older(VERSION, least), older, least)
