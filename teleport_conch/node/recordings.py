@@ -137,7 +137,7 @@ class Recordings(MultiService):
         session = recorded.session
 
         def failed(why: str) -> None:
-            self._log.error("The session {session} is not recorded any more: {why}", session=session.id, why=why)
+            self._log.error("The recording of the session {session} has failed: {why}", session=session.id, why=why)
             names = {"user": session.user, "login": session.login, "addr_remote": session.remote_addr}
             self._emit("session.recording.failed", sid=session.id, reason=why, namespace="default", **names)
 
