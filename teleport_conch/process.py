@@ -87,8 +87,9 @@ class Process(Retiring):
 
     async def _start_auth(self, settings: Settings) -> Settings:
         """Starts auth, and answers settings with which the others join it."""
-        token = Secret(secrets.token_hex(32))
-        tokens = (*settings.auth.tokens, StaticToken(("node", "proxy"), token, "this process"))
+        token, tokens = Secret(secrets.token_hex(32)), settings.auth.tokens
+        if settings.proxy.enabled or settings.node.enabled:
+            tokens = (*tokens, StaticToken(("node", "proxy"), token, "this process"))
         settings_of_auth = evolve(settings, auth=evolve(settings.auth, tokens=tokens))
         self._auth = auth = AuthService(self._process_reactor, settings_of_auth, self._given)
         auth.setServiceParent(self)

@@ -74,6 +74,12 @@ def global_options(parser: argparse.ArgumentParser, repeated: bool = False) -> N
     group.add_argument("--insecure", action="store_true", default=default(False), help=argparse.SUPPRESS)
 
 
+def force_option(parser: Parser) -> None:
+    """For what may leave the cluster without an administrator."""
+    text = "even if nobody is left then who may change roles and users"
+    parser.add_argument("-f", "--force", action="store_true", help=text)
+
+
 def format_option(parser: argparse.ArgumentParser, default: str = "text") -> None:
     parser.add_argument("--format", choices=FORMATS, default=default, help=f"form of the output ({default})")
 

@@ -230,6 +230,7 @@ def _writing(parsers: Parsers) -> None:
     creating.add_argument("file", nargs="?", type=Path, metavar="FILE", help="YAML documents (standard input)")
     editing = leaf(parsers, "edit", "Change a resource in an editor.", example="tctl edit role/dev")
     editing.set_defaults(run="writing.edit", check=_check_edit)
+    parsing.force_option(editing)
     editing.add_argument("resource", type=parse_reference, metavar="KIND/NAME", help=", ".join(EDITABLE))
     text = "Refuse new connections, and cut those that are open: of a user, a login, a node or a role."
     locking = leaf(parsers, "lock", text, example="tctl lock --user=mallory --ttl=1h --message='call the desk'")
@@ -239,6 +240,7 @@ def _writing(parsers: Parsers) -> None:
     locking.add_argument("--role", default="", metavar="NAME", help="whoever has this role")
     locking.add_argument("--ttl", type=parsing.time_to_live, default=0.0, metavar="1h", help="for how long (for good)")
     locking.add_argument("--message", default="", metavar="TEXT", help="what people read who are shut out")
+    parsing.force_option(locking)
     parsing.format_option(locking)
 
 

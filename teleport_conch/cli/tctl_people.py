@@ -36,7 +36,7 @@ def users(parsers: Parsers) -> None:
     removal = leaf(parsers, "rm", text, aliases=("del",), example="tctl users rm alice,bob")
     removal.set_defaults(run="users.remove")
     removal.add_argument("users", type=parsing.names, metavar="NAME[,NAME...]")
-    _force_option(removal)
+    parsing.force_option(removal)
 
 
 def bots(parsers: Parsers) -> None:
@@ -85,7 +85,7 @@ def _update(parsers: Parsers) -> None:
     update.add_argument("--set-logins", type=parsing.names, metavar="A,B", help="these in place of all logins")
     traits = "these in place of all traits but the logins"
     update.add_argument("--set-traits", type=_traits, metavar="K=V,...", help=traits)
-    _force_option(update)
+    parsing.force_option(update)
 
 
 def _check_update(arguments: object) -> str | None:
@@ -100,11 +100,6 @@ def _link_options(parser: Parser, ttl_s: float, shown: str, longest_s: float) ->
     life = parsing.lasting(SHORTEST_LINK_S, longest_s)
     parser.add_argument("--ttl", type=life, default=ttl_s, metavar=shown, help=text)
     parsing.format_option(parser)
-
-
-def _force_option(parser: Parser) -> None:
-    text = "even if nobody is left then who may change roles and users"
-    parser.add_argument("-f", "--force", action="store_true", help=text)
 
 
 def _traits(text: str) -> Mapping[str, tuple[str, ...]]:

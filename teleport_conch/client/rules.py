@@ -55,9 +55,14 @@ class Collection(Generic[_Value]):
         """:raises NotFound: there is none."""
         return as_object(await self.transport.call(Call("GET", self._path(name))))
 
-    async def create(self, document: Mapping[str, object]) -> Mapping[str, object]:
-        """A new one. :raises AlreadyExists: there is one of that name."""
-        return as_object(await self.transport.call(Call("POST", self.path, body=document, repeatable=False)))
+    async def create(self, document: Mapping[str, object], force: bool = False) -> Mapping[str, object]:
+        """A new one.
+
+        :param force: also if nobody would be left who may change roles and users, as with a lock.
+        :raises AlreadyExists: there is one of that name.
+        """
+        call = Call("POST", self.path, _forced(force), body=document, repeatable=False)
+        return as_object(await self.transport.call(call))
 
     async def replace(self, name: str, document: Mapping[str, object], force: bool = False) -> Mapping[str, object]:
         """One in place of what there is.
@@ -92,7 +97,7 @@ class Single(Generic[_Value]):
     async def document(self, name: str = "") -> Mapping[str, object]:
         return as_object(await self.transport.call(Call("GET", self.path)))
 
-    async def create(self, document: Mapping[str, object]) -> Mapping[str, object]:
+    async def create(self, document: Mapping[str, object], force: bool = False) -> Mapping[str, object]:
         """:raises AlreadyExists: in any case."""
         raise AlreadyExists(f"There is always one {self.kind}.")
 

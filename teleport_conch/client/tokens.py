@@ -49,7 +49,7 @@ class TokenDocuments:
                 return found
         raise NotFound("There is no such token; 'tctl tokens ls' lists them by their ids.")
 
-    async def create(self, document: Mapping[str, object]) -> Mapping[str, object]:
+    async def create(self, document: Mapping[str, object], force: bool = False) -> Mapping[str, object]:
         """A new one, whose secret is ``metadata.name``; the answer is what auth made of it, which goes by its id.
 
         :raises AlreadyExists: there is one. :raises BadParameter: its name is an id, which is no secret.

@@ -243,6 +243,27 @@ class LastAdministratorTests(WritingTestCase):
         await self.tctl("create", "-f", self.file(boss))
         self.assertEqual(await self.tctl("rm", "--force", "user/boss"), "user boss has been deleted\n")
 
+    async def test_forced_lock(self) -> None:
+        """A lock on the last of them is refused, and made where it is forced, as the refusal says."""
+        await self.tctl("users", "add", "boss", "--roles=admin")
+        lock = self.file("kind: lock\nversion: v2\nmetadata: {name: l}\nspec: {target: {user: boss}}\n")
+        for words, forced in ((("lock", "--user=boss"), "--force"), (("create", "-f", lock), "-f")):
+            with self.assertRaises((BadParameter, LastAdministrator)) as caught:
+                await self.tctl(*words)
+            self.assertIn("That would leave nobody who may change roles and users.", caught.exception.sentence)
+            self.assertIn("boss" if words[0] == "lock" else 'lock "l"', await self.tctl(*words, forced))
+            (found,) = await self.names("locks")
+            await self.tctl("rm", f"lock/{found}")
+
+    async def test_forced_edit(self) -> None:
+        await self.tctl("users", "add", "boss", "--roles=admin")
+        script = Path(self.mktemp())
+        script.write_text("#!/bin/sh\nsed -i 's/- admin/- access/' $1\n")
+        script.chmod(0o700)
+        self.patch(os, "environ", {**os.environ, "VISUAL": str(script.absolute())})
+        self.assertIn("That would leave nobody who may change roles", await self.refused("edit", "user/boss"))
+        self.assertIn("has been updated", await self.tctl("edit", "--force", "user/boss"))
+
 
 class ReadingTests(WritingTestCase):
     async def test_get(self) -> None:

@@ -22,7 +22,8 @@ async def lock(connection: Connection, arguments: Namespace) -> Answer:
     expires_at = connection.now() + arguments.ttl if arguments.ttl else None
     targets = {target: getattr(arguments, target) for target in TARGETS}
     wanted = Lock(str(uuid4()), **targets, message=arguments.message, expires_at=expires_at)
-    made = Lock.from_json(await connection.client.rules.locks.create(wanted.to_json()))
+    locks = connection.client.rules.locks
+    made = Lock.from_json(await locks.create(wanted.to_json(), force=arguments.force))
     until = "until it is removed" if made.expires_at is None else f"until {moment(made.expires_at)}"
     text = f"Locked {inert(pairs(made.targets()))} {until}. To unlock: tctl rm lock/{made.name}\n"
     notes = [await _note(connection, target, name) for target, name in made.targets().items()]

@@ -87,7 +87,7 @@ async def _create(collection: Documents, document: Document, force: int, before:
 
 async def _put(collection: Documents, document: Document, force: int) -> str:
     try:
-        made = await collection.create(document.value)
+        made = await collection.create(document.value, force=force > 1)
     except AlreadyExists as there:
         if not force:
             raise AlreadyExists(f"{there.sentence} With -f it is replaced.") from None
@@ -118,7 +118,7 @@ async def edit(connection: Connection, arguments: Namespace) -> Answer:
     try:
         (document,) = _one(after, reference)
         documents.check([document], {reference.kind: collection.read})
-        await collection.replace(reference.name, document.value)
+        await collection.replace(reference.name, document.value, force=arguments.force)
     except TeleportError as reason:
         raise BadParameter(f"{reason.sentence} What you wrote is in {path}.") from None
     path.unlink()
