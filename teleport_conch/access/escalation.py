@@ -9,6 +9,7 @@ holds everything: its account owns the authorities' keys.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from enum import IntEnum
 
 from attrs import evolve, field, frozen
 
@@ -43,6 +44,15 @@ class Person:
     traits: Traits = field(factory=dict)
 
 
+class Way(IntEnum):
+    """How far the people of a cluster can administer it, without ``tctl`` on the auth host."""
+
+    NONE = 0
+    SOME = 1
+    """Somebody may change roles and users, and nobody give the role ``admin``, which takes all that it gives."""
+    ADMIN = 2
+
+
 @frozen
 class Everybody:
     """The people of a cluster, and its locks."""
@@ -50,10 +60,15 @@ class Everybody:
     people: Iterable[Caller]
     locks: Locks = NO_LOCKS
 
-    def administered_at(self, now: float) -> bool:
-        """Whether there is somebody who administers."""
-        facts = Facts(locks=self.locks)
-        return any(administers(each, facts, now) for each in self.people)
+    def ways_at(self, now: float) -> Way:
+        """The best way in that somebody has."""
+        facts, best = Facts(locks=self.locks), Way.NONE
+        for each in self.people:
+            if administers(each, facts, now):
+                best = Way.SOME
+                if not _lacks_of_admin(each, now):
+                    return Way.ADMIN
+        return best
 
 
 def check_role(editor: Caller, before: Role | None, after: Role | None, now: float) -> None:
@@ -92,13 +107,20 @@ def _is_another_to_conditions(before: Person, after: Person) -> bool:
 def check_way_in(before: Everybody, after: Everybody, now: float) -> None:
     """
     :param after: everybody as the change would have them.
-    :raises LastAdministrator: nobody would be left who may change roles and users.
+    :raises LastAdministrator: nobody would be left who may change roles and users, or who may give the role ``admin``.
     """
-    if not after.administered_at(now) and before.administered_at(now):
+    left = after.ways_at(now)
+    if left is Way.ADMIN or left >= before.ways_at(now):
+        return
+    if left is Way.NONE:
         raise LastAdministrator(
             "That would leave nobody who may change roles and users. Give somebody else a role that may, such as admin,"
             " or repeat it with --force: tctl on the auth host can still do everything."
         )
+    raise LastAdministrator(
+        "That would leave nobody who may give the role admin: who may still change roles and users does not hold all of"
+        " it. Give it to somebody else, or repeat it with --force: tctl on the auth host can still do everything."
+    )
 
 
 def check_letting_in(maker: Caller, host_roles: Iterable[str], now: float) -> None:
@@ -110,8 +132,7 @@ def check_letting_in(maker: Caller, host_roles: Iterable[str], now: float) -> No
     powerful = [role for role in host_roles if role != "Node"]
     if not powerful or _holds_everything(maker):
         return
-    own, admin = _own(maker, now), _of(Person((USER_ROLES["admin"],)), now)
-    lacking = (*_logins(own, Holding(), admin), *_calls(own, Holding(), admin))
+    lacking = _lacks_of_admin(maker, now)
     if lacking:
         raise NotHeld(
             f"Only who holds all that the role admin gives lets hosts in with the role {powerful[0]}, and {maker} does"
@@ -162,6 +183,12 @@ def _check(editor: Caller, before: Holding, after: Holding, now: float) -> None:
     )
     if excess:
         raise NotHeld(f"Nobody gives what they do not hold, and {editor} does not hold: {_named(excess)}.")
+
+
+def _lacks_of_admin(caller: Caller, now: float) -> tuple[str, ...]:
+    """What the role ``admin`` gives, and somebody does not hold."""
+    own, admin = _own(caller, now), _of(Person((USER_ROLES["admin"],)), now)
+    return (*_logins(own, Holding(), admin), *_calls(own, Holding(), admin))
 
 
 def _holds_everything(caller: Caller) -> bool:

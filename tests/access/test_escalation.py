@@ -316,6 +316,20 @@ class WayInTests(Decisions):
             reason = self.assertRaises(LastAdministrator, check_way_in, everybody, after, NOW)
             self.assertIn("That would leave nobody who may change roles and users.", reason.sentence)
 
+    def test_last_of_admin(self) -> None:
+        """Who changes users and holds less than admin is no way to admin, as nobody gives what they do not hold."""
+        admin, helper = person(*resolve(["admin"])), person(DEV_ADMIN)
+        everybody = Everybody([helper, admin])
+        reason = self.assertRaises(LastAdministrator, check_way_in, everybody, Everybody([helper]), NOW)
+        self.assertEqual(
+            reason.sentence,
+            "That would leave nobody who may give the role admin: who may still change roles and users does not hold"
+            " all of it. Give it to somebody else, or repeat it with --force: tctl on the auth host can still do"
+            " everything.",
+        )
+        check_way_in(everybody, Everybody([admin]), NOW)
+        check_way_in(Everybody([helper, helper]), Everybody([helper]), NOW)
+
     def test_who_administers(self) -> None:
         """Not who is locked or denied, whose role has expired, or who may do it on a condition only."""
         admin = resolve(["admin"])

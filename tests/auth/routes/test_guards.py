@@ -122,4 +122,6 @@ class LastAdministratorTests(GuardTestCase):
         """With a second one, each may go."""
         self.now(self.cluster.users.shelf.create(User("carol", ("admin",))))
         self.assertEqual(self.change("POST", "/v1/locks", Lock("l", login="x")).status, 200)
+        answer = self.change("DELETE", "/v1/users/carol")
+        self.assert_refused(answer, "LAST_ADMINISTRATOR", "That would leave nobody who may give the role admin:")
         self.assertEqual(self.change("DELETE", "/v1/users/bob").status, 200)
