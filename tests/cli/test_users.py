@@ -21,7 +21,7 @@ from teleport_conch.cli.views import user_table
 from teleport_conch.client.api import AuthClient
 from teleport_conch.client.people import Invite
 from teleport_conch.client.tls import client_options
-from teleport_conch.errors import AlreadyExists, BadParameter, NotFound, PrincipalForbidden, TeleportError
+from teleport_conch.errors import AccessDenied, AlreadyExists, BadParameter, NotFound, PrincipalForbidden, TeleportError
 from teleport_conch.resources.server import Presence, Server, State
 from teleport_conch.resources.user import LoginLock, User
 from tests.auth.people.case import code as totp_code
@@ -92,6 +92,25 @@ class UsersTests(AuthHostTestCase):
                 await self.tctl("users", *words.split())
             self.assertIn(f"it lasts for {bounds}, and not for {words.rpartition('=')[2]}", self.err.getvalue())
         self.assertEqual(await self.listed(), [])
+
+    async def test_who_may_not_see_where(self) -> None:
+        """A link could be shown to nobody where its address may not be asked for: then none is made, and no user."""
+        role = self.host.folder / "desk.yaml"
+        rules = "[{resources: [user, bot], verbs: ['*']}]"
+        role.write_text(f"kind: role\nversion: v3\nmetadata: {{name: desk}}\nspec: {{allow: {{rules: {rules}}}}}\n")
+        await self.tctl("create", str(role))
+        await self.tctl("users", "add", "bob", "--roles=desk", "--logins=bob")
+        out = self.host.folder / "bob.identity"
+        await self.tctl("auth", "sign", "--user=bob", "--roles=desk", "--logins=bob", "--ttl=1h", f"--out={out}")
+        for words in (
+            ("users", "add", "eve", "--roles=desk"),
+            ("users", "reset", "bob"),
+            ("bots", "add", "x", "--roles=desk"),
+        ):
+            with self.assertRaises(AccessDenied) as caught:
+                await self.host.elsewhere("-i", str(out), f"--auth-server=127.0.0.1:{self.host.port}", *words)
+            self.assertIn("is not authorized to read cluster_name", caught.exception.sentence)
+        self.assertEqual([user["metadata"]["name"] for user in await self.listed()], ["bob"])  # type: ignore[index]
 
     async def test_list(self) -> None:
         self.assertEqual(await self.tctl("users", "ls"), "No users found\n")

@@ -16,8 +16,8 @@ from teleport_conch.client.bots import NewBot
 
 async def add(connection: Connection, arguments: Namespace) -> Answer:
     client = connection.client
+    status, web = await client.status(), WebAddress.of(await client.proxies())  # the token is shown this once only
     made = await client.bots.create(arguments.bot, arguments.roles, arguments.logins, arguments.ttl)
-    status, web = await client.status(), WebAddress.of(await client.proxies())
     pin = [f"--ca-pin={status.ca_pins[0]}"] if status.ca_pins else []
     command = shlex.join(["tsh", "bot", f"--proxy={web.address}", "--token-file=token", *pin, "--out=bot"])
     value = {

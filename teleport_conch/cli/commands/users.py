@@ -19,19 +19,25 @@ async def add(connection: Connection, arguments: Namespace) -> Answer:
     logins = arguments.logins or arguments.account_logins or (arguments.user,)
     people = connection.client.people
     user = User(arguments.user, tuple(arguments.roles), {**arguments.traits, "logins": tuple(logins)})
+    where = await _where(connection)
     await people.create_user(user)
-    return await _answer(connection, arguments, await people.invite(user.name, "invite", arguments.ttl))
+    return _answer(arguments, await people.invite(user.name, "invite", arguments.ttl), *where)
 
 
 async def reset(connection: Connection, arguments: Namespace) -> Answer:
+    where = await _where(connection)
     invite = await connection.client.people.invite(arguments.user, "reset", arguments.ttl)
-    return await _answer(connection, arguments, invite)
+    return _answer(arguments, invite, *where)
 
 
-async def _answer(connection: Connection, arguments: Namespace, invite: Invite) -> Answer:
+async def _where(connection: Connection) -> tuple[WebAddress, str]:
+    """Where people reach the proxy, and the pin. Asked for first: a link that is made is shown this once only."""
     status, proxies = await connection.client.status(), await connection.client.proxies()
-    pin = status.ca_pins[0] if status.ca_pins else ""
-    link = PersonsLink(arguments.user, invite, arguments.ttl, WebAddress.of(proxies), pin)
+    return WebAddress.of(proxies), status.ca_pins[0] if status.ca_pins else ""
+
+
+def _answer(arguments: Namespace, invite: Invite, web: WebAddress, pin: str) -> Answer:
+    link = PersonsLink(arguments.user, invite, arguments.ttl, web, pin)
     return Answer(link.text, link.to_json())
 
 
