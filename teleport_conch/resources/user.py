@@ -16,6 +16,10 @@ MAX_TRAIT_VALUES = 256
 MAX_VALUE_CHARS = 1024
 MAX_REVISION_DIGITS = 18
 
+KEYS = ("roles", "traits", "status", "created_by", "expires", "oidc_identities", "saml_identities", "github_identities")
+"""Of ``spec``, what Teleport's users have; beside roles and traits it is told by auth, or nothing is made of it."""
+_SECRETS = "local_auth"
+
 Traits = Mapping[str, tuple[str, ...]]
 
 
@@ -94,6 +98,21 @@ class User:
             lock=LoginLock(status.number("lock_expires", 0.0), status.text("locked_message", "")) if locked else None,
             revision=metadata.text("id", default="", max_chars=MAX_REVISION_DIGITS),
         )
+
+
+def check_written(value: object) -> None:
+    """What somebody wrote is refused where something is misspelt: a user without ``roles`` is one that has none.
+
+    :raises BadParameter: a key of ``spec`` that no user has, or secrets, which would not be kept.
+    """
+    _, _, spec = envelope(value, "user")
+    for key in spec.raw():
+        if key == _SECRETS:
+            raise BadParameter(
+                f"{spec.where}.{key}: passwords and second factors come from no file; 'tctl users reset' gives a link."
+            )
+        if key not in KEYS:
+            raise BadParameter(f"{spec.where}.{key[:64]!a} is not known.")
 
 
 def _traits(fields: Fields) -> dict[str, tuple[str, ...]]:

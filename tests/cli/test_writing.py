@@ -168,6 +168,17 @@ class CreateTests(WritingTestCase):
         self.assertEqual(sentence, "Document 2, line 16: role.spec.allow.'login' is not known.")
         self.assertNotIn("dev", await self.names("roles"))
 
+    async def test_users_with_mistakes(self) -> None:
+        """A misspelt key would make a user without roles; secrets would be taken, and not kept."""
+        for key, said in (
+            ("rolls: [dev]", "user.spec.'rolls' is not known."),
+            ("local_auth: {}", "user.spec.local_auth: passwords and second factors come from no file;"),
+        ):
+            text = f"kind: user\nversion: v2\nmetadata: {{name: eve}}\nspec:\n  {key}\n"
+            sentence = await self.refused("create", self.file(text))
+            self.assertTrue(sentence.startswith(f"Document 1, line 5: {said}"), sentence)
+        self.assertNotIn("eve", await self.names("users"))
+
     async def test_what_auth_refuses(self) -> None:
         """Auth's refusals name the document, too."""
         sentence = await self.refused("create", self.file(ALICE.replace("[dev]", "[nobody]")))

@@ -18,7 +18,7 @@ from teleport_conch.auth.routes.resource_routes import Change, Kind, add_writing
 from teleport_conch.auth.state.shelf import Stored
 from teleport_conch.errors import AlreadyExists, NotFound
 from teleport_conch.resources.lock import Lock
-from teleport_conch.resources.user import LoginLock, User
+from teleport_conch.resources.user import LoginLock, User, check_written
 
 USERS = "/v1/users"
 
@@ -48,6 +48,7 @@ def _add_writing(gate: Gate, cluster: Cluster, emit: Emit) -> None:
     shelf, guards = cluster.users.shelf, Guards(cluster, emit)
 
     def read(call: Call, body: object) -> User:
+        check_written(body)
         return cluster.users.checked(User.from_json(body), call.by)
 
     async def check(change: Change[User]) -> None:

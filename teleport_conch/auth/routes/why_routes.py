@@ -23,7 +23,7 @@ from teleport_conch.auth.routes.why import Question, answer
 from teleport_conch.auth.rules.roles import check_not_built_in
 from teleport_conch.errors import AccessDenied, BadParameter
 from teleport_conch.resources.fields import Fields
-from teleport_conch.resources.user import User
+from teleport_conch.resources.user import User, check_written
 
 
 def add(gate: Gate, cluster: Cluster, events: Events) -> None:
@@ -84,6 +84,7 @@ def _changed(cluster: Cluster, call: Call, fields: Fields, before: State) -> Sta
             check_kinds(role)
             roles[role.name] = role
         elif kind == "user":
+            check_written(resource.raw())
             user = User.from_json(resource.raw())
             people[user.name] = _person(user, lent)
         else:

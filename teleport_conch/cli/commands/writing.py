@@ -9,6 +9,7 @@ import sys
 import tempfile
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from teleport_conch.client.rules import Collection, Rules, Single
 from teleport_conch.client.tokens import TokenDocuments
 from teleport_conch.errors import AlreadyExists, BadParameter, TeleportError
 from teleport_conch.resources.fields import Fields
+from teleport_conch.resources.user import check_written
 
 _EDITORS = ("VISUAL", "EDITOR")
 
@@ -46,13 +48,20 @@ async def create(connection: Connection, arguments: Namespace) -> Answer:
     """Makes what a file says, with ``--force`` in place of what there is; or tells what that would mean."""
     rules = connection.client.rules
     found = documents.read(_text(arguments.file))
-    documents.check(found, {kind: of(rules).read for kind, of in COLLECTIONS.items()})
+    documents.check(found, {kind: partial(_read, kind, of(rules)) for kind, of in COLLECTIONS.items()})
     if arguments.plan:
         return await _plan(rules, found)
     lines: list[str] = []
     for each in found:
         lines += [await _create(COLLECTIONS[each.kind](rules), each, arguments.force, lines)]
     return said("\n".join(lines))
+
+
+def _read(kind: str, collection: Documents, document: object) -> object:
+    """Reads what somebody wrote, as auth will."""
+    if kind == "user":
+        check_written(document)
+    return collection.read(document)
 
 
 async def _plan(rules: Rules, found: Sequence[Document]) -> Answer:
@@ -117,7 +126,7 @@ async def edit(connection: Connection, arguments: Namespace) -> Answer:
         return said("Nothing was changed.")
     try:
         (document,) = _one(after, reference)
-        documents.check([document], {reference.kind: collection.read})
+        documents.check([document], {reference.kind: partial(_read, reference.kind, collection)})
         await collection.replace(reference.name, document.value, force=arguments.force)
     except TeleportError as reason:
         raise BadParameter(f"{reason.sentence} What you wrote is in {path}.") from None

@@ -43,6 +43,14 @@ class UserRouteTests(UserTestCase):
         again = self.create()
         self.assertEqual((again.status, again.sentence), (409, "The user 'alice' exists already."))
 
+    def test_keys_that_no_user_has(self) -> None:
+        """Also by the API: nothing is dropped without a word."""
+        for key, said in (("rolls", "user.spec.'rolls' is not known."), ("local_auth", "come from no file")):
+            body = {"kind": "user", "version": "v2", "metadata": {"name": "eve"}, "spec": {key: ["x"]}}
+            answer = self.call(self.admin(), "POST", "/v1/users", body)
+            self.assertEqual(answer.status, 400)
+            self.assertIn(said, answer.sentence)
+
     def test_update(self) -> None:
         """Roles and traits are replaced; who made the user stays. A stale revision is refused."""
         made = User.from_json(self.create().body)
