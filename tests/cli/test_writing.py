@@ -127,6 +127,9 @@ class SettingsTests(WritingTestCase):
         text = "kind: cluster_config\nversion: v3\nmetadata: {name: cluster-config}\nspec: {client_idle_timeout: 900}\n"
         sentence = await self.refused("create", self.file(text))
         self.assertIn("There is always one cluster_config. With -f it is replaced.", sentence)
+        sentence = await self.refused("create", "-f", self.file(text.replace("name: cluster-config", "name: another")))
+        there_is = "cluster_config.metadata.name: there is one cluster_config, and it is called cluster-config."
+        self.assertEqual(sentence, f"Document 1, line 3: {there_is}")
         await self.tctl("create", "-f", self.file(text))
         (value,) = yaml.safe_load_all(await self.tctl("get", "cluster_config", form="yaml"))
         self.assertEqual(value["spec"]["client_idle_timeout"], 900)

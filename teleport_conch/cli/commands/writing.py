@@ -20,7 +20,7 @@ from teleport_conch.cli.answer import Answer, said
 from teleport_conch.cli.connection import Connection
 from teleport_conch.cli.counting import counted
 from teleport_conch.cli.documents import Document
-from teleport_conch.cli.references import Reference
+from teleport_conch.cli.references import SINGLE, Reference
 from teleport_conch.cli.table import inert
 from teleport_conch.cli.views import plan_table
 from teleport_conch.client.rules import Collection, Rules, Single
@@ -61,6 +61,10 @@ def _read(kind: str, collection: Documents, document: object) -> object:
     """Reads what somebody wrote, as auth will."""
     if kind == "user":
         check_written(document)
+    if kind in SINGLE:
+        name = Fields(document, kind).child("metadata").text("name", default="")
+        if name not in ("", SINGLE[kind]):
+            raise BadParameter(f"{kind}.metadata.name: there is one {kind}, and it is called {SINGLE[kind]}.")
     return collection.read(document)
 
 
