@@ -11,7 +11,7 @@ from teleport_conch.access.kubernetes import NO_KUBERNETES, Kubernetes, kubernet
 from teleport_conch.access.labels import ANY, EVERY_NODE, NO_NODE, LabelSelector
 from teleport_conch.access.options import check_keys
 from teleport_conch.access.requests import NO_REQUESTS, Requests, request_of
-from teleport_conch.access.rules import VERBS, Rule
+from teleport_conch.access.rules import OWN_RECORDS, READ_ONLY, VERBS, Rule
 from teleport_conch.access.templates import Template, Traits, is_template, parse_login
 from teleport_conch.errors import BadParameter
 from teleport_conch.resources.fields import Fields
@@ -21,6 +21,10 @@ MAX_LOGIN_CHARS = 1024
 MAX_RULES = 256
 MAX_REPLACEMENTS = 16
 """In logins, labels and annotations together: each takes its time for each value of a trait."""
+
+_OF_LOGINS = Rule(("node",), READ_ONLY, where=OWN_RECORDS)
+_PAIRS_OF_LOGINS = frozenset(_OF_LOGINS.pairs())
+"""What comes with a login: to see the nodes on which one has some. A watch, which is of all nodes, takes a rule."""
 
 _ByVerb = Mapping[tuple[str, str], tuple[Rule, ...]]
 
@@ -82,6 +86,11 @@ class Conditions:
             return ()
         rules = self._by_verb
         return (*rules.get((kind, verb), ()), *rules.get((ANY, verb), ()))
+
+    def implied(self, verb: str, kind: str) -> tuple[Rule, ...]:
+        """What comes with what this side allows otherwise, without any rule."""
+        seeing = (_OF_LOGINS,) if self.logins and (kind, verb) in _PAIRS_OF_LOGINS else ()
+        return (*seeing, *self.request.rules_about(verb, kind))
 
     def to_json(self) -> dict[str, object]:
         return {

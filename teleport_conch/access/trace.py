@@ -137,10 +137,7 @@ def _of_call(caller: Caller, action: Action, target: Target, now: float) -> tupl
 
 
 def _about(role: Role, action: Action) -> tuple[Rule, ...]:
-    return (
-        *role.allow.rules_about(action.verb, action.kind),
-        *role.allow.request.rules_about(action.verb, action.kind),
-    )
+    return (*role.allow.rules_about(action.verb, action.kind), *role.allow.implied(action.verb, action.kind))
 
 
 def _denying(role: Role, action: Action, scene: Scene) -> Iterator[tuple[str, Rule]]:

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from teleport_conch.access.builtin import USER_ROLES
 from teleport_conch.access.conditions import Conditions
 from teleport_conch.access.decision import Caller
+from teleport_conch.access.labels import EVERY_NODE
 from teleport_conch.access.roles import Role
 from teleport_conch.access.rules import Rule
 from teleport_conch.auth import feed, watching
@@ -344,3 +345,11 @@ class RouteTests(ClusterTestCase):
         answer = self.call(peer, "GET", "/v1/watch?kinds=node,cert_authority")
         self.assertEqual((answer.status, answer.code), (403, AccessDenied.code))
         self.assertIn("is not authorized to list cert_authority", answer.sentence)
+
+    def test_all_nodes(self) -> None:
+        """A watch is of all nodes: to see those that one logs in to is not enough."""
+        role = Role("watcher", allow=Conditions(("root",), EVERY_NODE, (Rule(("watch",), ("read",)),)))
+        peer = evolve(self.user(), caller=Caller("alice", "user", (role,), ("root",)))
+        answer = self.call(peer, "GET", "/v1/watch?kinds=node")
+        self.assertEqual((answer.status, answer.code), (403, AccessDenied.code))
+        self.assertIn("is not authorized to list node", answer.sentence)

@@ -61,7 +61,7 @@ def _add_presence(gate: Gate, cluster: Cluster) -> None:
 def _add_nodes(gate: Gate, cluster: Cluster) -> None:
     inventory = cluster.inventory
 
-    @gate.route("GET", NODES, Needs("list", "node"))
+    @gate.route("GET", NODES, Needs("list", "node", owner="*"))
     async def nodes(call: Call, namespace: str) -> Answer:
         check_namespace(namespace)
         asked = dict(map(_label, call.queries("labels")))
@@ -69,7 +69,7 @@ def _add_nodes(gate: Gate, cluster: Cluster) -> None:
         servers = [server for key in keys if (server := cluster.feed.server(key)) is not None]
         return Encoded(b'{"items":[%b]}' % b",".join(servers))
 
-    @gate.route("GET", f"{NODES}/<uuid>", Needs("read", "node"))
+    @gate.route("GET", f"{NODES}/<uuid>", Needs("read", "node", owner="*"))
     async def node(call: Call, namespace: str, uuid: str) -> Answer:
         check_namespace(namespace)
         key = _key("node", uuid)

@@ -65,6 +65,22 @@ class NodeListTests(ClusterTestCase):
         self.assertEqual(self.names(self.person("dev", logins=("daemon",))), [])
         self.assertEqual(self.names(self.person("admin")), ["web0", "web1", "web2"])
 
+    def test_no_rule_is_needed(self) -> None:
+        """A login is enough to see its nodes, by list and one by one; a denial wins, and no login sees nothing."""
+        role = evolve(dev(env="test"), allow=evolve(dev(env="test").allow, rules=()))
+        denying = Role("denying", deny=Conditions(rules=(Rule(("node",), ("list",)),)))
+        nothing = Role("nothing", allow=Conditions(rules=(Rule(("event",), ("list",)),)))
+        self.store(role, denying, nothing)
+        self.assertEqual(self.names(self.person("dev")), ["web0", "web1"])
+        self.assertEqual(self.call(self.person("dev"), "GET", f"{NODES}/{uuid_of(0)}").status, 200)
+        hidden = self.call(self.person("dev"), "GET", f"{NODES}/{uuid_of(2)}")
+        self.assertEqual((hidden.status, hidden.sentence), (404, f"There is no node '{uuid_of(2)}'."))
+        for roles in (("dev", "denying"), ("nothing",)):
+            answer = self.call(self.person(*roles), "GET", NODES)
+            self.assertEqual(answer.status, 403)
+            self.assertIn("user alice is not authorized to list node: access denied", answer.sentence)
+        self.assertEqual(self.call(self.person("dev"), "DELETE", f"{NODES}/{uuid_of(0)}").status, 403)
+
     def test_hosts(self) -> None:
         """Hosts and tctl on the auth host see all."""
         for peer in (self.admin(), self.host(self.join(GATEWAY, "gate", "Proxy"))):
