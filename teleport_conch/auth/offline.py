@@ -111,9 +111,11 @@ class OfflineAuth:
         *,
         public_tls_key: str = "",
         roles: Sequence[str] = (),
+        addresses: Sequence[str] = (),
     ) -> UserCertificates:
         """Certificates for a person."""
-        request = UserRequest(user, tuple(logins), public_ssh_key, public_tls_key, tuple(roles), ttl_s)
+        keys = public_ssh_key, public_tls_key
+        request = UserRequest(user, tuple(logins), *keys, tuple(roles), ttl_s, tuple(addresses))
         signed = await sign_for(self._cluster, request, LOCAL_ADMIN)
         known = self._cluster.authorities
         return UserCertificates(signed.ssh, signed.tls, (known.public("user"), known.public("host")))

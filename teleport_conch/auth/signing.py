@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from attrs import evolve
 
@@ -19,8 +19,9 @@ from teleport_conch.auth.people.certificates import DEFAULT_ROLES, LOGINS_TRAIT,
 from teleport_conch.auth.people.people_certificates import Issued, Wanted
 from teleport_conch.auth.rules.callers import Peer
 from teleport_conch.certs import names
+from teleport_conch.certs.options import networks
 from teleport_conch.durations import format_duration
-from teleport_conch.errors import BadParameter, CertificateExpired
+from teleport_conch.errors import BadParameter, CertificateCriticalOption, CertificateExpired
 
 
 def good_for(cluster: Cluster, request: UserRequest) -> tuple[tuple[Role, ...], Traits]:
@@ -63,15 +64,30 @@ def lasting(ttl_s: float, roles: Iterable[Role], signer: Peer, now: float) -> fl
     return ttl_s or min(USER_CERTIFICATE_S, most)
 
 
-def check_not_pinned(roles: Iterable[Role], now: float) -> None:
-    """
+def check_addresses(addresses: Sequence[str], roles: Iterable[Role], now: float, own: str = "") -> None:
+    """That the addresses that somebody names, where no login vouches for one, are what roles ask for.
+
     :param roles: of the one who gets the certificate.
-    :raises BadParameter: one of them is for certificates with an address, which no login vouches for here.
+    :param own: what the signer's own certificate is bound to; with it nobody makes one that is good elsewhere.
+    :raises BadParameter: they are none, or a role is for certificates with one address and that is not named.
     """
-    if combine(role.options for role in roles if role.holds_at(now)).pin_source_ip:
+    try:
+        found = networks(",".join(addresses)) if addresses else ()
+    except CertificateCriticalOption as reason:
+        raise BadParameter(reason.sentence) from None
+    if not combine(role.options for role in roles if role.holds_at(now)).pin_source_ip:
+        return
+    if not found:
         raise BadParameter(
-            "A role binds certificates to the address of the client, and nobody says which that is: log in, or have"
-            " tctl on the auth host sign."
+            "A role binds certificates to the address of the client, and nobody says which that is: name it with"
+            " --source-address."
+        )
+    if len(found) > 1 or found[0].num_addresses > 1:
+        raise BadParameter("A role binds certificates to the address of the client: name that one, and no more.")
+    if own and tuple(addresses) != (own,):
+        raise BadParameter(
+            f"A role binds certificates to the address of the client, and your own is bound to {own}: you sign for that"
+            " address only."
         )
 
 
@@ -87,6 +103,7 @@ async def sign_for(
     :raises: see :meth:`~teleport_conch.auth.people.certificates.Certificates.sign_user`.
     """
     user, now = cluster.users.usable(request.name), cluster.clocks.wall()
+    check_addresses(request.addresses, good_for(cluster, request)[0], now)
     if user is None or request.logins:
         roles = request.roles or (() if user is None else user.roles)
         signed: UserCertificates | Issued = cluster.certificates.sign_user(evolve(request, roles=roles), by)
@@ -99,6 +116,7 @@ async def sign_for(
             request.tls_key,
             request.ttl_s,
             ends_at=user.expires_at,
+            pinned=",".join(request.addresses),
             unclamped=request.ttl_s > 0 and not as_login,
             partial=bool(request.roles) and not set(user.roles) <= set(request.roles),
         )

@@ -34,6 +34,7 @@ class Authorities(Protocol):
         *,
         public_tls_key: str = "",
         roles: Sequence[str] = (),
+        addresses: Sequence[str] = (),
     ) -> UserCertificates: ...
     async def sign_emergency(
         self, name: str, logins: Sequence[str], addresses: Sequence[str], ttl_s: float, public_ssh_key: str

@@ -217,8 +217,12 @@ class AuthClient:
         *,
         public_tls_key: str = "",
         roles: Sequence[str] = (),
+        addresses: Sequence[str] = (),
     ) -> UserCertificates:
-        """Certificates for a person: ``public_ssh_key`` is an authorized_keys line, ``public_tls_key`` a PEM."""
+        """Certificates for a person: ``public_ssh_key`` is an authorized_keys line, ``public_tls_key`` a PEM.
+
+        :param addresses: the only ones from where they may be used, addresses and CIDR blocks; none for everywhere.
+        """
         body: dict[str, object] = {
             "user": user,
             "logins": list(logins),
@@ -226,6 +230,7 @@ class AuthClient:
             "public_ssh_key": public_ssh_key,
             **({"public_tls_key": public_tls_key} if public_tls_key else {}),
             **({"roles": list(roles)} if roles else {}),
+            **({"addresses": list(addresses)} if addresses else {}),
         }
         return UserCertificates.from_json(await self._post("/v1/ca/user/certs", body))
 

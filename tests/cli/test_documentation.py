@@ -10,7 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch.cli.demo_plan import Plan
 from teleport_conch.cli.references import KINDS
-from teleport_conch.cli.tctl_line import UNBUILT, UNBUILT_OF_AUTH, tctl_parser
+from teleport_conch.cli.tctl_auth import UNBUILT_OF_AUTH
+from teleport_conch.cli.tctl_line import UNBUILT, tctl_parser
 from tests.cli.test_demo import FILES
 
 DOCS = Path(__file__).parents[2] / "docs"

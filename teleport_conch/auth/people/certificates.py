@@ -41,6 +41,7 @@ class UserRequest:
 
     :ivar ttl_s: 0 asks for the default.
     :ivar ssh_key: an authorized_keys line. ``tls_key`` is a PEM, empty for no TLS certificate.
+    :ivar addresses: the only ones from where they may be used, addresses and CIDR blocks; none for everywhere.
     """
 
     name: str
@@ -49,6 +50,7 @@ class UserRequest:
     tls_key: str = ""
     roles: tuple[str, ...] = DEFAULT_ROLES
     ttl_s: float = 0.0
+    addresses: tuple[str, ...] = ()
 
 
 @frozen
@@ -112,6 +114,7 @@ class Certificates:
 
     def _sign(self, request: UserRequest, roles: Sequence[str], ttl_s: float) -> tuple[str, str]:
         now, authority, traits = self._clocks.wall(), self._authorities.user, {LOGINS_TRAIT: request.logins}
+        listed = ",".join(request.addresses)
         permitted = options.combine(role.options for role in resolve(roles, "user", self._roles))
         ssh = authority.sign_user_ssh(
             keys.blob_of_line(request.ssh_key),
@@ -124,6 +127,7 @@ class Certificates:
             port_forwarding=permitted.port_forwarding,
             agent_forwarding=permitted.forward_agent,
             x11_forwarding=permitted.permit_x11_forwarding,
+            critical_options=((SOURCE_ADDRESS, listed),) if listed else (),
         )
         if not request.tls_key:
             return ssh.to_line(), ""
@@ -135,6 +139,7 @@ class Certificates:
             traits=traits,
             ttl_s=ttl_s,
             now=now,
+            source_address=listed,
         )
         return ssh.to_line(), certificate_pem(tls)
 

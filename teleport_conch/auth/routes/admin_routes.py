@@ -25,7 +25,7 @@ from teleport_conch.auth.routes.gate import Gate
 from teleport_conch.auth.routes.guards import Guards
 from teleport_conch.auth.routes.host_routes import check_namespace
 from teleport_conch.auth.routes.resource_routes import MAX_REVISION_DIGITS, revision_of
-from teleport_conch.auth.signing import check_not_pinned, good_for, lasting, sign_for
+from teleport_conch.auth.signing import check_addresses, good_for, lasting, sign_for
 from teleport_conch.auth.state.storing import encode_with
 from teleport_conch.errors import AccessDenied, BadParameter
 from teleport_conch.resources.fields import Fields
@@ -114,12 +114,13 @@ def _add_certificates(gate: Gate, cluster: Cluster, guards: Guards) -> None:
             tls_key=fields.text("public_tls_key", default="", max_chars=MAX_KEY_CHARS),
             roles=fields.texts("roles", max_items=32, max_chars=255),
             ttl_s=fields.number("ttl", default=0.0),
+            addresses=fields.texts("addresses", max_items=64, max_chars=64),
         )
         roles, traits = good_for(cluster, request)
         guards.signs(call, "user_cert", roles, traits, request.name)
         is_person = call.known.identity.kind == "user"
         if is_person:
-            check_not_pinned(roles, call.now)
+            check_addresses(request.addresses, roles, call.now, call.known.identity.source_address)
             request = evolve(request, ttl_s=lasting(request.ttl_s, roles, call.known, call.now))
         signed = await sign_for(cluster, request, call.by, as_login=is_person)
         certificates = {"cert": signed.ssh, "tls_cert": signed.tls}

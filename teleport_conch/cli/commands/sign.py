@@ -50,6 +50,7 @@ async def _sign_user(cluster: Authorities, arguments: Namespace, form: str) -> M
         keys.public_line(keys.public_blob(key.public_key())),
         public_tls_key=keys.public_pem(key.public_key()),
         roles=arguments.roles or (),
+        addresses=arguments.addresses or (),
     )
     host = await cluster.authority("host")
     identity = UserIdentity(
