@@ -24,7 +24,7 @@ from teleport_conch.node.environment import Place, accepts, host_environment, se
 from teleport_conch.node.files import FileWatching
 from teleport_conch.node.forwarding import Forwarding
 from teleport_conch.node.leases import HeldLease
-from teleport_conch.node.permitted import Permitted
+from teleport_conch.node.permitted import Permitted, TooManySessions
 from teleport_conch.node.stay import Stay
 from teleport_conch.node.tracing import Tracing, kinds_of
 from teleport_conch.node.watching import Watching, asked_for
@@ -93,6 +93,8 @@ class Guest(Permitted):
                 return await self._forwarding.direct_tcpip(payload)
             if kind == b"direct-streamlocal@openssh.com":
                 return await self._forwarding.direct_streamlocal(payload)
+        except TooManySessions as refusal:
+            raise ChannelRefused(OPEN_RESOURCE_SHORTAGE, refusal.sentence) from refusal
         except AccessDenied as refusal:
             raise ChannelRefused(OPEN_ADMINISTRATIVELY_PROHIBITED, refusal.sentence) from refusal
         raise ChannelRefused(OPEN_UNKNOWN_CHANNEL_TYPE, "This node opens sessions and connections, and nothing else.")
@@ -104,9 +106,9 @@ class Guest(Permitted):
             raise ChannelRefused(OPEN_RESOURCE_SHORTAGE, sentence)
         with self._refusals_told("session.start", sid=str(uuid.uuid4())):
             allowed = self._decide(Login(self.account.name)).options.max_sessions
-        if 0 < allowed <= len(self._open):
-            self._rejected("max_sessions limit reached", allowed)
-            raise ChannelRefused(OPEN_RESOURCE_SHORTAGE, f"too many session channels: max_sessions is {allowed}")
+            if 0 < allowed <= len(self._open):
+                self._rejected("max_sessions limit reached", allowed)
+                raise self._too_many(allowed, len(self._open))
         channel = SessionChannel(self)
         self._open.add(channel)
         return channel

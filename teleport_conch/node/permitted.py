@@ -9,9 +9,20 @@ from contextlib import contextmanager
 from attrs import define
 from twisted.logger import Logger
 
-from teleport_conch.access.decision import AgentForward, Facts, Grant, PortForward, Target, X11Forward, decide
+from teleport_conch.access.decision import (
+    AgentForward,
+    Denial,
+    Facts,
+    Grant,
+    Login,
+    PortForward,
+    Target,
+    X11Forward,
+    decide,
+)
 from teleport_conch.access.known import Known
 from teleport_conch.access.question import OnNode
+from teleport_conch.access.trace import explain
 from teleport_conch.audit.logins import who, why
 from teleport_conch.certs.options import is_emergency
 from teleport_conch.errors import AccessDenied, TeleportError
@@ -23,6 +34,10 @@ from teleport_conch.resources.session import ActiveSession
 from teleport_conch.ssh.account import Account, lookup
 from teleport_conch.ssh.login.policy import Claim
 from teleport_conch.ssh.session.channel import SessionStart, TerminalRequest
+
+
+class TooManySessions(Denial):
+    """Roles of the person let a connection have no more sessions than it has."""
 
 
 @define(eq=False)
@@ -80,6 +95,17 @@ class Permitted:
         known, now = self.known(), self.room.reactor.seconds()
         caller = known.caller(self.claim.certificate, now)
         return decide(caller, action, self.target(), Facts(locks=known.locks), now)
+
+    def _too_many(self, most: int, count: int) -> TooManySessions:
+        """What the person reads, and what ``tctl why`` says: whose option it is.
+
+        :param most: sessions of one connection. ``count`` are open.
+        """
+        known, now = self.known(), self.room.reactor.seconds()
+        refusal = TooManySessions(f"too many session channels: max_sessions is {most}")
+        caller, facts = known.caller(self.claim.certificate, now), Facts(locks=known.locks, sessions=count)
+        refusal.trace = explain(caller, Login(self.account.name), self.target(), facts, now)
+        return refusal
 
     def _extension(self, name: str, called: str) -> None:
         if self.claim.certificate.critical_option("force-command") is not None and name != "permit-pty":

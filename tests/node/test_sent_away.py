@@ -16,6 +16,7 @@ from teleport_conch.access.roles import Role
 from teleport_conch.errors import ConnectionProblem
 from teleport_conch.resources.cluster import ClusterConfig
 from teleport_conch.resources.lock import Lock
+from teleport_conch.ssh.connection.channel import ChannelRefused
 from tests.certs import samples
 from tests.node.guests import USER, NodeCase
 from tests.node.test_guest import role
@@ -209,6 +210,23 @@ class TimesTests(NodeCase):
         self.assertEqual(refused, (4, "too many session channels: max_sessions is 1"))
         event = self.events.last("session.rejected")
         self.assertEqual((event["code"], event["reason"], event["max"]), ("T1006W", "max_sessions limit reached", 1))
+
+    async def test_why_max_sessions(self) -> None:
+        """The person has a reference, under which whoever asks for it finds whose option it is."""
+        await self.enter()
+        allow = Conditions(logins=(USER,), node_labels=EVERY_NODE)
+        self.give(Role("test", Options(max_sessions=1), allow))
+        await self.session()
+        opening = self.start(self.guest.open_channel(b"session", b""))
+        refusal = self.failureResultOf(opening, ChannelRefused).value
+        event = self.events.last("session.start")
+        self.assertEqual(event["code"], "T2000W")
+        reference = event["reference"]
+        self.assertEqual(refusal.sentence, f"too many session channels: max_sessions is 1 (reference {reference})")
+        trace = event["trace"]
+        assert isinstance(trace, list)
+        self.assertEqual(trace[1], "limit: 1 are open, and max_sessions is 1")
+        self.assertEqual(trace[-1], "to allow it: close one, or raise max_sessions of test")
 
     async def test_fewer_sessions(self) -> None:
         """Fewer than there are: the next one is refused, and those that run go on."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from attrs import evolve, frozen
 
 from teleport_conch.access.aged import NOT_AGED
+from teleport_conch.access.builtin import EMERGENCY
 from teleport_conch.access.decision import Caller, Facts, Login, Target
 from teleport_conch.access.findings import Failure
 from teleport_conch.access.known import claims_of
@@ -14,6 +15,7 @@ from teleport_conch.access.trace import explain
 from teleport_conch.auth.cluster import Cluster
 from teleport_conch.certs.certificate import CertificateType, SSHCertificate
 from teleport_conch.certs.extensions import traits_of
+from teleport_conch.certs.options import is_emergency
 from teleport_conch.certs.trust import check_ssh_certificate
 from teleport_conch.errors import (
     AccessDenied,
@@ -22,6 +24,7 @@ from teleport_conch.errors import (
     CertificateExpired,
     CertificateRefused,
     CertificateSourceAddress,
+    EmergencyOnly,
     NotFound,
     TeleportError,
 )
@@ -109,6 +112,8 @@ def _of_certificate(cluster: Cluster, question: Question, now: float) -> tuple[C
         raise BadParameter(f"That is no certificate: {wrong}") from None
     user, traits = certificate.key_id, {"logins": certificate.principals, **traits_of(certificate)}
     outside = list(_refusals(cluster, certificate, question, now))
+    if is_emergency(certificate):
+        return Caller(user, "user", (EMERGENCY,), certificate.principals, traits, cluster=cluster.name), tuple(outside)
     try:
         claims = claims_of(certificate)
         roles, aged = cluster.directory.roles_of(claims, now), cluster.directory.aged(claims, now)
@@ -132,6 +137,8 @@ def _refusals(cluster: Cluster, certificate: SSHCertificate, question: Question,
         )
     except CertificateExpired as expired:
         yield Failure("ttl", expired.sentence, "log in again")
+    except EmergencyOnly as refused:
+        yield Failure("certificate", refused.sentence, "use it when nodes cannot reach auth, or log in")
     except CertificateSourceAddress as refused:
         if question.address:
             yield Failure("certificate", refused.sentence, "come from an address for which the certificate is good")

@@ -137,6 +137,17 @@ class WhyCertificateTests(WhyTestCase):
             "identity: role 'gone' does not exist in this cluster; ask for a", self.lines(certificate=line)[1]
         )
 
+    def test_emergency(self) -> None:
+        """One for emergencies has the role of these, and no user whom one could give another."""
+        options = (("emergency@teleport-conch", ""), ("source-address", "10.0.0.0/8"))
+        line = self.certificate_of(name="break-glass:ops", roles=[], critical_options=options)
+        found = self.lines(certificate=line)
+        self.assertTrue(found[1].startswith("certificate: This is an emergency certificate: a node takes it only"))
+        self.assertEqual(
+            found[2:],
+            ["role break-glass: allows it", "to allow it: use it when nodes cannot reach auth, or log in"],
+        )
+
     def test_malformed(self) -> None:
         """What is no certificate, and one of another cluster's authority."""
         self.assertIn("That is no certificate: ", self.why(certificate="ssh-ed25519 AAAA").sentence)
