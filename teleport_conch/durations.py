@@ -64,3 +64,10 @@ def format_duration(seconds: float) -> str:
         if count:
             text += f"{count}{unit}"
     return text or "0s"
+
+
+def shown_duration(seconds: float) -> str:
+    """The same for what somebody else asked for, which may be no duration at all: ``100h``, ``-5 seconds``."""
+    if 0 <= seconds <= MAX_NANOSECONDS / _UNITS["s"]:
+        return format_duration(seconds)
+    return f"{seconds:g} seconds"

@@ -6,7 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from teleport_conch.durations import MAX_NANOSECONDS, format_duration, parse_duration
+from teleport_conch.durations import MAX_NANOSECONDS, format_duration, parse_duration, shown_duration
 
 UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -80,3 +80,8 @@ class FormatTests(SynchronousTestCase):
         """Only the units that are needed are written."""
         cases = {0.0: "0s", 15.0: "15s", 5400.0: "1h30m", 0.3: "300ms", 604800.0: "168h", 61.5: "1m1s500ms"}
         self.assertEqual({seconds: format_duration(seconds) for seconds in cases}, cases)
+
+    def test_shown(self) -> None:
+        """What somebody asks for may be no duration."""
+        cases = {360000.0: "100h", 59.5: "59s500ms", -5.0: "-5 seconds", 1e300: "1e+300 seconds"}
+        self.assertEqual({seconds: shown_duration(seconds) for seconds in cases}, cases)

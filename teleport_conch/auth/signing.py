@@ -20,7 +20,7 @@ from teleport_conch.auth.people.people_certificates import Issued, Wanted
 from teleport_conch.auth.rules.callers import Peer
 from teleport_conch.certs import names
 from teleport_conch.certs.options import networks
-from teleport_conch.durations import format_duration
+from teleport_conch.durations import format_duration, shown_duration
 from teleport_conch.errors import BadParameter, CertificateCriticalOption, CertificateExpired
 
 
@@ -59,7 +59,7 @@ def lasting(ttl_s: float, roles: Iterable[Role], signer: Peer, now: float) -> fl
         limit = "the roles of both of you allow" if most == by_roles else "your own certificate lasts"
         raise BadParameter(
             f"You may sign for {format_duration(float(int(most)))}, which is what {limit}, and not for"
-            f" {format_duration(ttl_s)}. tctl on the auth host may sign for longer."
+            f" {shown_duration(ttl_s)}. tctl on the auth host may sign for longer."
         )
     return ttl_s or min(USER_CERTIFICATE_S, most)
 

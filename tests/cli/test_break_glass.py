@@ -56,7 +56,7 @@ class SealTests(AuthHostTestCase):
         """What would not help anybody, or help too many, is not made; and nothing is replaced."""
         for words, sentence in (
             (("--from=everywhere",), "'everywhere', which is no address or CIDR block"),
-            (("--from=10.0.0.0/8", "--ttl=9000h"), "lives for 1 minute to 366 days"),
+            (("--from=10.0.0.0/8", "--ttl=9000h"), "lives for 1m to 366 days, and not for 9000h."),
         ):
             with self.assertRaises(BadParameter) as caught:
                 await self.seal(*words)

@@ -27,6 +27,7 @@ from teleport_conch.auth.limits import (
 )
 from teleport_conch.auth.state import storing
 from teleport_conch.certs import names
+from teleport_conch.durations import format_duration, shown_duration
 from teleport_conch.errors import (
     AlreadyExists,
     BadParameter,
@@ -261,8 +262,6 @@ def _check_secret(secret: str) -> None:
 
 def _ttl(ttl_s: float) -> float:
     if not MIN_TOKEN_TTL_S <= ttl_s <= MAX_TOKEN_TTL_S:
-        raise BadParameter(
-            f"A join token lives for {MIN_TOKEN_TTL_S / 60:g} minute to {MAX_TOKEN_TTL_S / 3600:g} hours, and not"
-            f" {ttl_s:g} seconds."
-        )
+        least, most = format_duration(MIN_TOKEN_TTL_S), format_duration(MAX_TOKEN_TTL_S)
+        raise BadParameter(f"A join token lives for {least} to {most}, and not for {shown_duration(ttl_s)}.")
     return ttl_s

@@ -11,6 +11,7 @@ from teleport_conch.auth.clocks import Clocks
 from teleport_conch.auth.limits import BOT_TOKEN_TTL_S, EXPIRED_TOKENS_KEPT_S, MAX_TOKEN_TTL_S, MIN_TOKEN_TTL_S
 from teleport_conch.auth.people.invites import digest_of
 from teleport_conch.auth.state import storing
+from teleport_conch.durations import format_duration, shown_duration
 from teleport_conch.errors import BadParameter, CompareFailed, NotFound, TokenExpired, TokenUnknown, TokenUsed
 from teleport_conch.resources.bot import MAX_NAME_CHARS
 from teleport_conch.resources.fields import Fields
@@ -95,7 +96,8 @@ def life(ttl_s: float) -> float:
     :raises BadParameter: that is too short or too long.
     """
     if ttl_s and not MIN_TOKEN_TTL_S <= ttl_s <= MAX_TOKEN_TTL_S:
-        raise BadParameter(f"The token of a robot lives for 1 minute to 48 hours, and not {ttl_s:g} seconds.")
+        least, most = format_duration(MIN_TOKEN_TTL_S), format_duration(MAX_TOKEN_TTL_S)
+        raise BadParameter(f"The token of a robot lives for {least} to {most}, and not for {shown_duration(ttl_s)}.")
     return ttl_s or BOT_TOKEN_TTL_S
 
 

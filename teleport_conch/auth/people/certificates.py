@@ -26,6 +26,7 @@ from teleport_conch.auth.state.authorities import Authorities
 from teleport_conch.certs import keys
 from teleport_conch.certs.options import EMERGENCY, SOURCE_ADDRESS
 from teleport_conch.certs.tls import certificate_pem
+from teleport_conch.durations import format_duration, shown_duration
 from teleport_conch.errors import BadParameter, StorageFull
 
 MAX_ROLES_SHOWN = 32
@@ -211,6 +212,6 @@ def check_emergency_ttl(ttl_s: float) -> None:
     """:raises BadParameter: no certificate for emergencies lives for so long, or so short."""
     if not MIN_USER_CERTIFICATE_S <= ttl_s <= MAX_EMERGENCY_CERTIFICATE_S:
         raise BadParameter(
-            f"An emergency certificate lives for 1 minute to {MAX_EMERGENCY_CERTIFICATE_S / 86400:g} days, and not"
-            f" {ttl_s:g} seconds."
+            f"An emergency certificate lives for {format_duration(MIN_USER_CERTIFICATE_S)} to"
+            f" {MAX_EMERGENCY_CERTIFICATE_S / 86400:g} days, and not for {shown_duration(ttl_s)}."
         )

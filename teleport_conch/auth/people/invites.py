@@ -29,7 +29,7 @@ from teleport_conch.auth.people.credentials import Credentials, Vault
 from teleport_conch.auth.people.passwords import Hashing, check_new
 from teleport_conch.auth.people.users import Users
 from teleport_conch.auth.state import storing
-from teleport_conch.durations import format_duration
+from teleport_conch.durations import format_duration, shown_duration
 from teleport_conch.errors import (
     BadParameter,
     CompareFailed,
@@ -284,5 +284,7 @@ def _life(kind: str, ttl_s: float) -> float:
     usual, longest = TIMES[kind]
     if ttl_s and not MIN_INVITE_TTL_S <= ttl_s <= longest:
         least, most = format_duration(MIN_INVITE_TTL_S), format_duration(longest)
-        raise BadParameter(f"A link of the kind {kind} lives for {least} to {most}, and not {ttl_s:g} seconds.")
+        raise BadParameter(
+            f"A link of the kind {kind} lives for {least} to {most}, and not for {shown_duration(ttl_s)}."
+        )
     return ttl_s or usual

@@ -28,6 +28,7 @@ from teleport_conch.auth.state.authorities import Authorities
 from teleport_conch.certs import keys, names
 from teleport_conch.certs.options import SOURCE_ADDRESS
 from teleport_conch.certs.tls import certificate_pem
+from teleport_conch.durations import format_duration, shown_duration
 from teleport_conch.errors import BadParameter, CertificateExpired, PrincipalForbidden, StorageFull
 
 Traits = Mapping[str, tuple[str, ...]]
@@ -124,7 +125,7 @@ class PeopleCertificates:
         if wanted.unclamped:
             return check_ttl(wanted.ttl_s)
         if wanted.ttl_s and not wanted.ttl_s >= MIN_USER_CERTIFICATE_S:
-            raise BadParameter(f"A certificate lives for at least {MIN_USER_CERTIFICATE_S:g} seconds.")
+            raise BadParameter(f"A certificate lives for at least {format_duration(MIN_USER_CERTIFICATE_S)}.")
         most = [wanted.ttl_s or USER_CERTIFICATE_S, permitted.max_session_ttl_s, MAX_PERSONS_CERTIFICATE_S]
         if wanted.ends_at is not None:
             most.append(int(wanted.ends_at) - now)
@@ -199,8 +200,8 @@ def check_ttl(ttl_s: float) -> float:
     """:raises BadParameter: it is beyond what even an administrator may ask for."""
     if not MIN_USER_CERTIFICATE_S <= ttl_s <= MAX_USER_CERTIFICATE_S:
         raise BadParameter(
-            f"A user certificate lives for {MIN_USER_CERTIFICATE_S:g} to {MAX_USER_CERTIFICATE_S:g} seconds, and not"
-            f" {ttl_s:g}."
+            f"A user certificate lives for {format_duration(MIN_USER_CERTIFICATE_S)} to"
+            f" {format_duration(MAX_USER_CERTIFICATE_S)}, and not for {shown_duration(ttl_s)}."
         )
     return ttl_s
 

@@ -17,6 +17,7 @@ from twisted.internet.defer import DeferredLock
 from teleport_conch.auth.clocks import Clocks
 from teleport_conch.auth.limits import MAX_LEASE_S, MAX_LEASES, MIN_LEASE_S
 from teleport_conch.auth.state import storing
+from teleport_conch.durations import format_duration
 from teleport_conch.errors import AccessDenied, BadParameter, LimitExceeded, NotFound
 from teleport_conch.resources.fields import Fields
 from teleport_conch.storage.backend import IBackend
@@ -91,7 +92,7 @@ class Leases:
 
     async def _write(self, key: str, ttl_s: float, holder: str) -> Lease:
         if not MIN_LEASE_S <= ttl_s <= MAX_LEASE_S:
-            raise BadParameter(f"A lease lasts for {MIN_LEASE_S:g} to {MAX_LEASE_S:g} seconds.")
+            raise BadParameter(f"A lease lasts for {format_duration(MIN_LEASE_S)} to {format_duration(MAX_LEASE_S)}.")
         expires_at = self._clocks.wall() + ttl_s
         await self._backend.put(key, storing.encode({"holder": holder}), expires_at)
         return Lease(key.removeprefix(PREFIX).replace("/", "."), expires_at)

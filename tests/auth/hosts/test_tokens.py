@@ -184,7 +184,7 @@ class TokenTests(ClusterTestCase):
             ({"secret": "fifteen-charact"}, BadParameter, "A token has 16 to 512 characters."),
             ({"secret": "a secret with spaces"}, BadParameter, "printable ASCII"),
             ({"secret": "/etc/a-token-file"}, BadParameter, "without spaces and slashes"),
-            ({"ttl_s": 59.0}, BadParameter, "lives for 1 minute to 48 hours, and not 59 seconds"),
+            ({"ttl_s": 59.0}, BadParameter, "lives for 1m to 48h, and not for 59s"),
             ({"ttl_s": 172801.0}, BadParameter, "1 minute to 48 hours"),
             ({"ttl_s": -1.0}, BadParameter, "1 minute to 48 hours"),
             ({"ttl_s": float("nan")}, BadParameter, "1 minute to 48 hours"),

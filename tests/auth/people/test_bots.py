@@ -86,7 +86,7 @@ class MakingTests(BotTestCase):
             (
                 {"name": "x", "roles": ["deploy"], "ttl": 59},
                 400,
-                "The token of a robot lives for 1 minute to 48 hours, and not 59 seconds.",
+                "The token of a robot lives for 1m to 48h, and not for 59s.",
             ),
         ):
             answer = self.call(self.admin(), "POST", "/v1/bots", body)

@@ -40,10 +40,10 @@ class LinkTests(PeopleTestCase):
         """48 hours at most for an invitation, 24 for a reset, a minute at least."""
         self.add()
         for kind, ttl_s, sentence in (
-            ("invite", 48 * 3600 + 1, "A link of the kind invite lives for 1m to 48h, and not 172801 seconds."),
-            ("invite", 59, "A link of the kind invite lives for 1m to 48h, and not 59 seconds."),
-            ("reset", 24 * 3600 + 1, "A link of the kind reset lives for 1m to 24h, and not 86401 seconds."),
-            ("reset", -1, "A link of the kind reset lives for 1m to 24h, and not -1 seconds."),
+            ("invite", 48 * 3600 + 1, "A link of the kind invite lives for 1m to 48h, and not for 48h1s."),
+            ("invite", 59, "A link of the kind invite lives for 1m to 48h, and not for 59s."),
+            ("reset", 24 * 3600 + 1, "A link of the kind reset lives for 1m to 24h, and not for 24h1s."),
+            ("reset", -1, "A link of the kind reset lives for 1m to 24h, and not for -1 seconds."),
             ("renew", 0, "A link of the kind renew is for who has password and second factor; ask for a reset."),
             ("bot", 0, "A link is of the kind invite, reset, renew, and not 'bot'."),
         ):

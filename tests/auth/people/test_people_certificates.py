@@ -87,7 +87,7 @@ class LoginTests(CertificateTestCase):
             self.clock.advance(30)
         for asked in (59, 1, -1, -(10**9)):
             answer = self.log_in(ttl=asked)
-            self.assertEqual((answer.status, answer.sentence), (400, "A certificate lives for at least 60 seconds."))
+            self.assertEqual((answer.status, answer.sentence), (400, "A certificate lives for at least 1m."))
             self.assertEqual(self.errors("cert.create")[-1], answer.sentence)
             self.clock.advance(30)
 
