@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from typing import Protocol, TypeVar
 
 from attrs import field, frozen
 from twisted.internet.defer import Deferred
 
+from teleport_conch.audit.catalogue import EVENTS
 from teleport_conch.audit.event import Event, check
 from teleport_conch.audit.log import EventLog
 from teleport_conch.auth.limits import (
@@ -20,6 +22,7 @@ from teleport_conch.auth.limits import (
 from teleport_conch.errors import BadParameter, LimitExceeded, NotFound
 
 _Answer = TypeVar("_Answer")
+_NEAR_NAMES = 3
 
 
 class InThread(Protocol):
@@ -78,10 +81,23 @@ class Events:
     async def search(
         self, start: float, end: float, names: Sequence[str], limit: int = EVENTS_IN_ANSWER
     ) -> list[Event]:
-        """The newest ``limit`` events between two POSIX times, of some names or of all; the oldest of them first."""
+        """The newest ``limit`` events between two POSIX times, of some names or of all; the oldest of them first.
+
+        :raises BadParameter: too many, or of a name that no event has.
+        """
         if not 1 <= limit <= MAX_EVENTS_IN_ANSWER:
             raise BadParameter(f"A search answers 1 to {MAX_EVENTS_IN_ANSWER} events, and not {limit}.")
+        for name in names:
+            _check_name(name)
         return await self._in_thread(lambda: self._log.search(start, end, names, limit))
 
     def close(self) -> None:
         self._log.close()
+
+
+def _check_name(name: str) -> None:
+    """Of a name that is misspelt, nobody would notice that it finds nothing."""
+    if name not in EVENTS:
+        near = get_close_matches(name[:64], EVENTS, _NEAR_NAMES)
+        meant = f"did you mean {' or '.join(near)}?" if near else "the page about events in the manual has them all."
+        raise BadParameter(f"There is no event {name[:64]!a}; {meant}")

@@ -12,6 +12,9 @@ def event(number: int = 0, server_id: str = WEB1) -> dict[str, object]:
     return build("exec", True, fields, NOW, f"00000000-0000-4000-8000-{number:012}")
 
 
+REVERSED = "Nothing lies between from and to: from is the later one. Without to, it ends now."
+
+
 class EventTests(ClusterTestCase):
     def test_handed_in(self) -> None:
         """What a host sends is kept before it hears so."""
@@ -85,6 +88,16 @@ class EventTests(ClusterTestCase):
         for query, sentence in (
             ("from=yesterday", "The parameter from has to be a number."),
             ("to=nan", "The parameter to has to be a number."),
+            ("from=2&to=1", REVERSED),
+            (
+                f"from={NOW + 60}",
+                REVERSED,
+            ),
+            (
+                "event=exec&event=session.strat",
+                "There is no event 'session.strat'; did you mean session.start or session.data or session.disk?",
+            ),
+            ("event=x%1b", "There is no event 'x\\x1b'; the page about events in the manual has them all."),
             ("limit=0", "A search answers 1 to 10000 events, and not 0."),
             ("limit=10001", "A search answers 1 to 10000 events, and not 10001."),
             ("limit=-1", "A search answers 1 to 10000 events, and not -1."),

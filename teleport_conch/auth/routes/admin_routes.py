@@ -187,7 +187,7 @@ def _check_own(call: Call, session: ActiveSession) -> None:
 def _add_events(gate: Gate, events: Events) -> None:
     @gate.route("GET", "/v1/events", Needs("list", "event"))
     async def search(call: Call) -> Answer:
-        start, end = call.number("from", 0.0), call.number("to", call.now + 1.0)
+        start, end = call.between()
         limit = int(call.number("limit", EVENTS_IN_ANSWER))
         return {"items": await events.search(start, end, call.queries("event"), limit)}
 

@@ -160,6 +160,16 @@ class Call:
             raise BadParameter(f"The parameter {name} has to be a number.")
         return value
 
+    def between(self) -> tuple[float, float]:
+        """``from`` and ``to`` of a search, POSIX seconds: from the beginning, and to now, where they are left out.
+
+        :raises BadParameter: they are no numbers, or there is nothing between them.
+        """
+        start, end = self.number("from", 0.0), self.number("to", self.now + 1.0)
+        if start > end:
+            raise BadParameter("Nothing lies between from and to: from is the later one. Without to, it ends now.")
+        return start, end
+
     def queries(self, name: str) -> list[str]:
         values = self.request.args.get(name.encode("ascii"), [])
         return [value.decode("utf-8", "replace") for value in values]

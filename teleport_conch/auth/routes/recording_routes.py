@@ -79,12 +79,11 @@ class Wanted:
 
     @classmethod
     def of(cls, call: Call) -> Wanted:
-        """:raises BadParameter: a parameter that is no number, or more than a list can hold."""
+        """:raises BadParameter: no number, nothing between from and to, or more than a list can hold."""
         limit = int(call.number("limit", RECORDINGS_IN_ANSWER))
         if not 1 <= limit <= MAX_RECORDINGS_IN_ANSWER:
             raise BadParameter(f"A list has 1 to {MAX_RECORDINGS_IN_ANSWER} recordings, and not {limit}.")
-        start, end = call.number("from", 0.0), call.number("to", call.now + 1.0)
-        return cls(start, end, call.query("user"), call.query("node"), limit)
+        return cls(*call.between(), call.query("user"), call.query("node"), limit)
 
     async def found(self, call: Call, recordings: Recordings) -> list[bytes]:
         """The newest of those that the caller may list, as JSON.
