@@ -10,10 +10,13 @@ from attrs import frozen
 #: What can be had, by Teleport's names.
 KINDS = (
     *("user", "role", "lock", "access_request", "node", "proxy", "token"),
-    *("cert_authority", "cluster_config", "cluster_auth_preference", "cluster_name", "ssh_session"),
+    *("cert_authority", "cluster_config", "cluster_auth_preference", "cluster_name", "session", "ssh_session"),
 )
+#: In place of a kind: what ``tctl create`` makes again elsewhere, in an order in which it can.
+ALL = "all"
+IN_ALL = ("role", "user", "lock", "cluster_config", "cluster_auth_preference")
 #: Of these, what can be removed.
-REMOVABLE = ("user", "role", "lock", "access_request", "node", "proxy", "token")
+REMOVABLE = ("user", "role", "lock", "access_request", "node", "proxy", "token", "session")
 #: Of these, what can be edited.
 EDITABLE = ("user", "role", "lock", "token", "cluster_config", "cluster_auth_preference")
 #: Of these, what there is one of, and what that one is called.
@@ -34,8 +37,7 @@ _SHORTCUTS = {
     "cap": "cluster_auth_preference",
     "cluster-auth-preference": "cluster_auth_preference",
     "cluster-name": "cluster_name",
-    "session": "ssh_session",
-    "sessions": "ssh_session",
+    "sessions": "session",
     "ssh_sessions": "ssh_session",
 }
 # What Teleport has and this program does not have yet, with its shortcuts.
@@ -58,8 +60,8 @@ class Reference:
 
 
 def parse_references(text: str) -> Sequence[Reference]:
-    """References with commas between them."""
-    return [parse_reference(part) for part in text.split(",")]
+    """References with commas between them, of which one may be ``all``."""
+    return [Reference(ALL) if part.strip().lower() == ALL else parse_reference(part) for part in text.split(",")]
 
 
 def parse_reference(text: str) -> Reference:

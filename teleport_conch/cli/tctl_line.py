@@ -5,7 +5,7 @@ Nothing here is slow to import, so that ``--help`` and mistakes in a command lin
 
 from __future__ import annotations
 
-from argparse import Namespace
+from argparse import SUPPRESS, Namespace
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -149,14 +149,25 @@ def _sessions(parsers: Parsers) -> None:
 def _resources(parsers: Parsers) -> None:
     example = "tctl get nodes,cluster_config --format=json"
     getting = leaf(parsers, "get", "Print resources of the cluster.", example=example)
-    getting.set_defaults(run="resources.get")
-    getting.add_argument("resources", type=parse_references, metavar="KIND[/NAME][,...]", help=", ".join(KINDS))
+    getting.set_defaults(run="resources.get", check=_check_get)
+    kinds = f"{', '.join(KINDS)}; all, for what 'tctl create' makes again elsewhere"
+    getting.add_argument("resources", type=parse_references, metavar="KIND[/NAME][,...]", help=kinds)
+    getting.add_argument("--with-secrets", action="store_true", help=SUPPRESS)
     parsing.format_option(getting, "yaml")
     removal = leaf(parsers, "rm", "Remove a resource.", aliases=("del",), example="tctl rm token/0123456789ab")
     removal.set_defaults(run="resources.remove", check=_check_removal)
     removal.add_argument("resource", type=parse_reference, metavar="KIND/NAME", help=", ".join(REMOVABLE))
     forced = "also a user without whom nobody may change roles and users"
     removal.add_argument("-f", "--force", action="store_true", help=forced)
+
+
+def _check_get(arguments: Namespace) -> str | None:
+    if arguments.with_secrets:
+        return (
+            "--with-secrets is refused: auth gives out no private keys, passwords and tokens. 'tctl backup FILE' on the"
+            " auth host writes all of them, encrypted."
+        )
+    return None
 
 
 def _check_removal(arguments: Namespace) -> str | None:

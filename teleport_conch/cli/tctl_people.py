@@ -73,6 +73,9 @@ def _add(parsers: Parsers) -> None:
     adding.add_argument("--logins", type=parsing.names, default=(), metavar="A,B", help=logins)
     traits = "what else roles may ask for; a name may be there several times"
     adding.add_argument("--traits", type=_traits, default={}, metavar="K=V,...", help=traits)
+    for name in ("users", "groups"):
+        kept = f"the trait kubernetes_{name}; nothing here goes by it"
+        adding.add_argument(f"--k8s-{name}", type=parsing.names, default=(), metavar="A,B", help=kept)
     _link_options(adding, INVITE_TTL_S, "1h", LONGEST_INVITE_S)
 
 

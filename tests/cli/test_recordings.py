@@ -43,6 +43,15 @@ class RecordingTests(AuthHostTestCase):
         found = json.loads(await self.tctl("recordings", "ls", *words, form="json"))
         return [each["metadata"]["name"] for each in found]
 
+    async def test_resources(self) -> None:
+        """They are resources as well, of the kind that rules know them by."""
+        (found,) = json.loads(await self.tctl("get", f"session/{SID}", form="json"))
+        self.assertEqual((found["kind"], found["metadata"]["name"]), ("session", SID))
+        self.assertIn(SID, await self.tctl("get", "sessions"))
+        await self.fails(BadParameter, "'x' is not a valid session ID (must be GUID).", "get", "session/x")
+        self.assertEqual(await self.tctl("rm", f"session/{SID}"), f"session {SID} has been deleted\n")
+        self.assertEqual(await self.listed(), [])
+
     async def test_list(self) -> None:
         """The newest first; by time, person and node; and so many."""
         await self.record(OTHER_SID, slices=1, user="bob", started=self.now - 60)

@@ -89,9 +89,11 @@ class UnderstandingTests(LineTestCase):
                 Reference("cert_authority"),
                 Reference("cluster_config"),
                 Reference("cluster_name"),
-                Reference("ssh_session"),
+                Reference("session"),
             ],
         )
+        self.assertEqual(parse(["get", "session/x,ssh_sessions"]).resources[1], Reference("ssh_session"))
+        self.assertEqual(parse(["get", "ALL"]).resources, [Reference("all")])
         self.assertEqual(parse(["rm", "proxies/p1"]).resource, Reference("proxy", "p1"))
 
     def test_every_command_has_code(self) -> None:
@@ -144,7 +146,14 @@ class RefusalTests(LineTestCase):
                 ("rm", "cas/user"),
                 (
                     "A cert_authority cannot be removed; 'tctl rm' removes user, role, lock, access_request, node,"
-                    " proxy, token."
+                    " proxy, token, session."
+                ),
+            ),
+            (
+                ("get", "all", "--with-secrets"),
+                (
+                    "--with-secrets is refused: auth gives out no private keys, passwords and tokens. 'tctl backup"
+                    " FILE' on the auth host writes all of them, encrypted."
                 ),
             ),
             (("edit", "role"), "Say which one to edit: tctl edit role/NAME"),
@@ -174,6 +183,7 @@ class RefusalTests(LineTestCase):
             ("nodes add --labels=up=[1m:uptime]", "argument --labels: the label 'up' is a command"),
             ("events ls --from=noon", "argument --from: 'noon' is not an instant: write it like 2026-11-22"),
             ("events ls --limit=0", "argument --limit: a search answers 1 to 10000 events, and not '0'"),
+            ("rm all", "argument KIND/NAME: there are no resources of type 'all'; there are user,"),
             ("get saml", "argument KIND[/NAME][,...]: resources of type 'saml' are not built yet; there are user,"),
             ("get pods", "argument KIND[/NAME][,...]: there are no resources of type 'pods'; there are user,"),
             ("--auth-server=a:b status", "argument --auth-server: 'b' is not a port"),

@@ -69,6 +69,14 @@ class UsersTests(AuthHostTestCase):
         self.assertEqual(user.roles, ("access", "auditor"))
         self.assertEqual(user.traits, {"team": ("db", "web"), "env": ("prod",), "logins": ("root", "ubuntu")})
 
+    async def test_kubernetes(self) -> None:
+        """Traits, beside the others."""
+        words = ("--k8s-users=bob,ops", "--k8s-groups=system:masters", "--traits=team=db")
+        await self.tctl("users", "add", "bob", *words)
+        [user] = map(User.from_json, await self.listed())
+        kubernetes = {"kubernetes_users": ("bob", "ops"), "kubernetes_groups": ("system:masters",)}
+        self.assertEqual(user.traits, {"team": ("db",), **kubernetes, "logins": ("bob",)})
+
     async def test_logins_as_teleport_has_them(self) -> None:
         await self.tctl("users", "add", "alice", "root,ubuntu")
         [user] = map(User.from_json, await self.listed())

@@ -160,6 +160,16 @@ class CreateTests(WritingTestCase):
             await self.tctl("create", "-f", path), 'role "dev" has been updated\nuser "alice" has been updated\n'
         )
 
+    async def test_kubernetes(self) -> None:
+        """What nothing here goes by is kept, and that is said."""
+        role = DEV.replace("name: dev", "name: k8s").replace("logins:", "kubernetes_groups: ['*']\n    logins:")
+        note = "NOTE: nothing here goes by kubernetes_groups and kubernetes_users, of k8s.\n"
+        path = self.file(f"{role}---\n{DEV}")
+        made = 'role "k8s" has been created\nrole "dev" has been created\n'
+        self.assertEqual(await self.tctl("create", path), made + note)
+        (found,) = yaml.safe_load_all(await self.tctl("get", "role/k8s", form="yaml"))
+        self.assertEqual(found["spec"]["allow"]["kubernetes_groups"], ["*"])
+
     async def test_standard_input(self) -> None:
         self.patch(sys, "stdin", io.StringIO(DEV))
         self.assertEqual(await self.tctl("create"), 'role "dev" has been created\n')

@@ -9,18 +9,21 @@ from typing import TypeVar
 
 from attrs import frozen
 
+from teleport_conch.access.builtin import USER_ROLES
 from teleport_conch.certs import keys
 from teleport_conch.certs.public import PublicAuthority
 from teleport_conch.cli.answer import Answer, said
 from teleport_conch.cli.commands.nodes import named, remove_named
 from teleport_conch.cli.connection import Connection
 from teleport_conch.cli.documents import written
-from teleport_conch.cli.references import Reference
+from teleport_conch.cli.recordings import session_id
+from teleport_conch.cli.references import ALL, IN_ALL, Reference
 from teleport_conch.cli.table import inert, table
 from teleport_conch.cli.views import (
     lock_table,
     node_table,
     proxy_table,
+    recording_table,
     request_table,
     role_table,
     session_table,
@@ -29,6 +32,7 @@ from teleport_conch.cli.views import (
 )
 from teleport_conch.client.rules import Collection
 from teleport_conch.errors import NotFound
+from teleport_conch.resources.bot import PREFIX_OF_USERS
 
 _Value = TypeVar("_Value")
 Documents = Sequence[Mapping[str, object]]
@@ -43,9 +47,32 @@ class Found:
 
 
 async def get(connection: Connection, arguments: Namespace) -> Answer:
-    found = [await READERS[each.kind](connection, each.name) for each in arguments.resources]
+    found = [each for wanted in arguments.resources for each in await _found(connection, wanted)]
     values = [value for each in found for value in each.values]
     return Answer(lambda: "\n".join(each.text() for each in found), values, documents=True)
+
+
+async def _found(connection: Connection, wanted: Reference) -> Sequence[Found]:
+    if wanted.kind != ALL:
+        return [await READERS[wanted.kind](connection, wanted.name)]
+    return [_elsewhere(await READERS[kind](connection, "")) for kind in IN_ALL]
+
+
+def _elsewhere(found: Found) -> Found:
+    """What can be made in another cluster, and without revisions."""
+    return Found([_without_revision(value) for value in found.values if not _makes_itself(value)], found.text)
+
+
+def _makes_itself(value: Mapping[str, object]) -> bool:
+    """Roles that every cluster has, and users of robots, which are made with the robot."""
+    kind, name = value["kind"], str(_name_of(value))
+    return (kind == "role" and name in USER_ROLES) or (kind == "user" and name.startswith(PREFIX_OF_USERS))
+
+
+def _without_revision(value: Mapping[str, object]) -> dict[str, object]:
+    metadata = value.get("metadata")
+    kept = {key: each for key, each in metadata.items() if key != "id"} if isinstance(metadata, Mapping) else {}
+    return {**value, "metadata": kept}
 
 
 async def _nodes(connection: Connection, name: str) -> Found:
@@ -133,6 +160,12 @@ async def _cluster_name(connection: Connection, name: str) -> Found:
     return Found([found.to_json()], lambda: table(("Cluster Name", "ID"), [row]))
 
 
+async def _recordings(connection: Connection, name: str) -> Found:
+    calls = connection.client.recordings
+    found = [await calls.get(session_id(name))] if name else await calls.all()
+    return Found([each.to_json() for each in found], lambda: recording_table(found))
+
+
 async def _sessions(connection: Connection, name: str) -> Found:
     sessions = [session for session in await connection.client.sessions() if name in ("", session.id)]
     _check_found(sessions, "ssh_session", name)
@@ -156,6 +189,7 @@ READERS: Mapping[str, Callable[[Connection, str], Awaitable[Found]]] = {
     "cluster_config": _configuration,
     "cluster_auth_preference": _preference,
     "cluster_name": _cluster_name,
+    "session": _recordings,
     "ssh_session": _sessions,
 }
 
@@ -187,6 +221,11 @@ async def _remove_request(connection: Connection, name: str) -> str:
     return name
 
 
+async def _remove_recording(connection: Connection, name: str) -> str:
+    await connection.client.recordings.remove(session_id(name))
+    return name
+
+
 async def _remove_token(connection: Connection, name: str) -> str:
     found = [token for token in await connection.client.tokens() if token.id == name]
     await connection.client.remove_token(name)
@@ -199,6 +238,7 @@ _REMOVERS: Mapping[str, Callable[..., Awaitable[str]]] = {
     "lock": _remove_lock,
     "access_request": _remove_request,
     "token": _remove_token,
+    "session": _remove_recording,
     "node": partial(remove_named, kind="node"),
     "proxy": partial(remove_named, kind="proxy"),
 }

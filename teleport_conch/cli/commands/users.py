@@ -18,7 +18,9 @@ from teleport_conch.resources.user import User
 async def add(connection: Connection, arguments: Namespace) -> Answer:
     logins = arguments.logins or arguments.account_logins or (arguments.user,)
     people = connection.client.people
-    user = User(arguments.user, tuple(arguments.roles), {**arguments.traits, "logins": tuple(logins)})
+    kubernetes = {"kubernetes_users": arguments.k8s_users, "kubernetes_groups": arguments.k8s_groups}
+    traits = {**arguments.traits, **{name: tuple(values) for name, values in kubernetes.items() if values}}
+    user = User(arguments.user, tuple(arguments.roles), {**traits, "logins": tuple(logins)})
     where = await _where(connection)
     await people.create_user(user)
     return _answer(arguments, await people.invite(user.name, "invite", arguments.ttl), *where)

@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from teleport_conch.access.roles import Role
 from teleport_conch.cli import documents
 from teleport_conch.cli.answer import Answer, said
 from teleport_conch.cli.connection import Connection
@@ -54,7 +55,16 @@ async def create(connection: Connection, arguments: Namespace) -> Answer:
     lines: list[str] = []
     for each in found:
         lines += [await _create(COLLECTIONS[each.kind](rules), each, arguments.force, lines)]
-    return said("\n".join(lines))
+    return said("\n".join((*lines, *_notes(found))))
+
+
+def _notes(found: Sequence[Document]) -> Sequence[str]:
+    """What is kept, and may be taken for more."""
+    roles = [Role.from_json(each.value) for each in found if each.kind == "role"]
+    named = [role.name for role in roles if any(side.kubernetes.to_json() for side in (role.allow, role.deny))]
+    if not named:
+        return ()
+    return [f"NOTE: nothing here goes by kubernetes_groups and kubernetes_users, of {inert(', '.join(named))}."]
 
 
 def _read(kind: str, collection: Documents, document: object) -> object:
@@ -135,7 +145,7 @@ async def edit(connection: Connection, arguments: Namespace) -> Answer:
     except TeleportError as reason:
         raise BadParameter(f"{reason.sentence} What you wrote is in {path}.") from None
     path.unlink()
-    return said(f'{reference.kind} "{inert(reference.name)}" has been updated')
+    return said("\n".join((f'{reference.kind} "{inert(reference.name)}" has been updated', *_notes([document]))))
 
 
 def _one(text: str, reference: Reference) -> Sequence[Document]:
