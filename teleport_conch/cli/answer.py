@@ -8,6 +8,7 @@ from pathlib import Path
 
 from attrs import field, frozen
 
+from teleport_conch.cli.forms import as_written
 from teleport_conch.client import private_files
 from teleport_conch.errors import AlreadyExists
 
@@ -17,7 +18,8 @@ class Answer:
     """The outcome of a command.
 
     :ivar text: makes what people read; it is only called for them.
-    :ivar value: what JSON can hold; None for a command that lists nothing, whose text is printed in every form.
+    :ivar value: what JSON can hold, resources as the API has them; None for a command that lists nothing, whose text
+        is printed in every form.
     :ivar documents: in YAML, each item of ``value`` is a document of its own.
     :ivar files: texts with secrets to write, by path.
     :ivar overwrite: whether they replace what is there.
@@ -37,15 +39,16 @@ class Answer:
         if self.value is None or form == "text":
             return self.text()
         if form == "json":
-            return json.dumps(self.value, indent=2) + "\n"
+            return json.dumps(as_written(self.value), indent=2) + "\n"
         return self._yaml()
 
     def _yaml(self) -> str:
         import yaml  # not needed by most commands, and not quick to load
 
+        value = as_written(self.value)
         if self.documents:
-            return str(yaml.safe_dump_all(self.value or (), sort_keys=False, explicit_start=True))
-        return str(yaml.safe_dump(self.value, sort_keys=False))
+            return str(yaml.safe_dump_all(value, sort_keys=False, explicit_start=True))
+        return str(yaml.safe_dump(value, sort_keys=False))
 
     def write_files(self) -> None:
         """Write the files, readable for nobody else from the first moment on.

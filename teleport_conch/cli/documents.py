@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime
-from typing import Any
 
 import yaml
 from attrs import frozen
 
+from teleport_conch.cli.forms import as_written, read_instants
 from teleport_conch.errors import BadParameter, TeleportError
 
 MAX_FILE_CHARS = 4 << 20
@@ -19,8 +18,6 @@ MAX_VALUES = 200_000
 """Of one document, those that an alias stands for counted each time: few lines of YAML can stand for billions."""
 
 _PATH = re.compile(r"[a-z_]+(?:\.[A-Za-z0-9_*/-]+|\[[0-9]+\])+")
-_INSTANTS = ("expires",)
-"""Fields of ``metadata`` that people write as dates, and the API as POSIX seconds."""
 
 
 @frozen
@@ -98,10 +95,12 @@ def _document(number: int, node: yaml.Node) -> Document:
     if not isinstance(kind, str) or not kind:
         raise BadParameter(f"Document {number}, line {start}: missing parameter kind.")
     lines = {"": start, **{f"{kind}{path}": line for path, line in reader.lines.items()}}
-    metadata = value.get("metadata")
-    if isinstance(metadata, dict):
-        _read_instants(number, lines.get(f"{kind}.metadata", start), metadata)
-    return Document(number, value, lines)
+    document = Document(number, value, lines)
+    try:
+        read_instants(value)
+    except BadParameter as reason:
+        raise document.explained(reason) from None
+    return document
 
 
 class _Reader:
@@ -143,39 +142,14 @@ class _Reader:
         return BadParameter(f"Document {self._number}, line {node.start_mark.line + 1}: {why}.")
 
 
-def _read_instants(number: int, line: int, metadata: dict[str, Any]) -> None:
-    for key in _INSTANTS:
-        found = metadata.get(key)
-        if found is None or isinstance(found, int | float):
-            continue
-        try:
-            metadata[key] = _instant(found)
-        except ValueError:
-            raise BadParameter(
-                f"Document {number}, line {line}: metadata.{key} is no instant: write it like 2030-01-01T00:00:00Z."
-            ) from None
-
-
-def _instant(value: object) -> float:
-    if isinstance(value, str):
-        value = datetime.fromisoformat(value)
-    if isinstance(value, date) and not isinstance(value, datetime):
-        value = datetime(value.year, value.month, value.day)  # noqa: DTZ001 - the zone comes next
-    if not isinstance(value, datetime):
-        raise ValueError("that is no instant")
-    return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
-
-
 def written(value: Mapping[str, object]) -> dict[str, object]:
     """A resource as people read and edit it: with dates, and without what is empty in ``metadata``."""
     metadata = value.get("metadata")
     if not isinstance(metadata, Mapping):
         return dict(value)
     kept = {key: found for key, found in metadata.items() if found not in (None, "", {})}
-    for key in _INSTANTS:
-        if isinstance(kept.get(key), int | float):
-            kept[key] = datetime.fromtimestamp(kept[key], UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return {**value, "metadata": kept}
+    found: dict[str, object] = as_written({**value, "metadata": kept})
+    return found
 
 
 def check(documents: Sequence[Document], readers: Mapping[str, Callable[[object], object]]) -> None:

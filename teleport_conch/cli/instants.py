@@ -17,6 +17,11 @@ def moment(at: float) -> str:
     return f"{_date(at):%Y-%m-%d %H:%M:%S} UTC"
 
 
+def rfc3339(at: float) -> str:
+    """``2026-11-22T18:31:02Z``, or ``2026-11-22T18:31:02.500000Z``, as programs have it."""
+    return _date(at).isoformat().replace("+00:00", "Z")
+
+
 def rfc822(at: float) -> str:
     """``22 Nov 26 18:31 UTC``, the form in which Teleport's table of tokens has it."""
     return f"{_date(at):%d %b %y %H:%M} UTC"

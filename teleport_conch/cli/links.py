@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from attrs import field, frozen
 
-from teleport_conch.cli.instants import span
+from teleport_conch.cli.instants import rfc3339, span
 from teleport_conch.cli.table import inert
 from teleport_conch.client.people import Invite
 from teleport_conch.resources.server import Server, State
@@ -95,7 +95,7 @@ class PersonsLink:
             "user": self.user,
             "kind": self.invite.kind,
             "token": self.invite.token,
-            "expires": self.invite.expires_at,
+            "expires": rfc3339(self.invite.expires_at),
             "url": self.url,
             "login": self.command(),
             "warning": self.web.warning(),

@@ -64,7 +64,7 @@ class ReadingTests(SynchronousTestCase):
             self.assertEqual(User.from_json({**document.value, "spec": {}}).expires_at, 1893456000.0)
         self.assertEqual(
             self.sentence("kind: user\nmetadata:\n  name: a\n  expires: soon\n"),
-            "Document 1, line 2: metadata.expires is no instant: write it like 2030-01-01T00:00:00Z.",
+            "Document 1, line 4: user.metadata.expires is no instant: write it like 2030-01-01T00:00:00Z.",
         )
 
     def test_line_and_key(self) -> None:

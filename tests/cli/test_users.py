@@ -16,6 +16,7 @@ from teleport_conch.auth.people.hashing_threads import HashingThreads
 from teleport_conch.certs.certificate import SSHCertificate
 from teleport_conch.certs.extensions import roles_of
 from teleport_conch.cli import reach
+from teleport_conch.cli.forms import read_instants
 from teleport_conch.cli.links import PersonsLink, WebAddress
 from teleport_conch.cli.views import user_table
 from teleport_conch.client.api import AuthClient
@@ -36,6 +37,8 @@ class UsersTests(AuthHostTestCase):
     async def listed(self) -> list[dict[str, object]]:
         found = json.loads(await self.tctl("users", "ls", form="json"))
         assert isinstance(found, list)
+        for each in found:
+            read_instants(each)
         return found
 
     async def fails(self, kind: type[TeleportError], sentence: str, *words: str) -> None:

@@ -132,11 +132,11 @@ class SettingsTests(WritingTestCase):
         self.assertEqual(sentence, f"Document 1, line 3: {there_is}")
         await self.tctl("create", "-f", self.file(text))
         (value,) = yaml.safe_load_all(await self.tctl("get", "cluster_config", form="yaml"))
-        self.assertEqual(value["spec"]["client_idle_timeout"], 900)
-        for written, seconds in (("1h30m", 5400), ("never", 0), ("15m", 900)):
+        self.assertEqual(value["spec"]["client_idle_timeout"], "15m")
+        for written, shown in (("1h30m", "1h30m"), ("never", "0s"), ("5400", "1h30m")):
             await self.tctl("create", "-f", self.file(text.replace("900", written)))
             (value,) = yaml.safe_load_all(await self.tctl("get", "cluster_config", form="yaml"))
-            self.assertEqual(value["spec"]["client_idle_timeout"], seconds)
+            self.assertEqual(value["spec"]["client_idle_timeout"], shown)
         sentence = await self.refused("create", "-f", self.file(text.replace("900", "soon")))
         self.assertIn("cluster_config.spec.client_idle_timeout: 'soon' is not a duration", sentence)
         sentence = await self.refused(

@@ -7,7 +7,7 @@ from argparse import Namespace
 
 from teleport_conch.cli.answer import Answer, said
 from teleport_conch.cli.connection import Connection
-from teleport_conch.cli.instants import span
+from teleport_conch.cli.instants import rfc3339, span
 from teleport_conch.cli.links import WebAddress
 from teleport_conch.cli.table import inert
 from teleport_conch.cli.views import bot_table
@@ -20,9 +20,9 @@ async def add(connection: Connection, arguments: Namespace) -> Answer:
     made = await client.bots.create(arguments.bot, arguments.roles, arguments.logins, arguments.ttl)
     pin = [f"--ca-pin={status.ca_pins[0]}"] if status.ca_pins else []
     command = shlex.join(["tsh", "bot", f"--proxy={web.address}", "--token-file=token", *pin, "--out=bot"])
-    value = {
+    value: dict[str, object] = {
         "token": made.token,
-        "expires": made.expires_at,
+        "expires": rfc3339(made.expires_at),
         "command": command,
         "warning": web.warning(),
         "bot": made.bot.to_json(),

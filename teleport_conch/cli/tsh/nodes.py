@@ -10,6 +10,7 @@ from typing import TextIO
 
 from twisted.internet.interfaces import IReactorTime
 
+from teleport_conch.cli.forms import as_written
 from teleport_conch.cli.table import fitted, inert, table, terminal_width
 from teleport_conch.cli.tsh.calls import with_auth
 from teleport_conch.cli.tsh.destination import parse_labels
@@ -50,7 +51,7 @@ def shown(nodes: Sequence[Server], form: str, verbose: bool, width: int | None) 
     :param width: of the terminal, which the table is made to fit.
     """
     if form == "json":
-        return json.dumps([node.to_json() for node in nodes], indent=2) + "\n"
+        return json.dumps(as_written([node.to_json() for node in nodes]), indent=2) + "\n"
     if form == "names":
         return "".join(f"{inert(node.hostname)}\n" for node in nodes)
     return _table(nodes, verbose, width, sys.stdout)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from twisted.internet.interfaces import IReactorTime
 
+from teleport_conch.cli.forms import as_written
 from teleport_conch.cli.table import inert
 from teleport_conch.cli.tsh.calls import with_auth
 from teleport_conch.cli.tsh.prompts import progress
@@ -35,7 +36,7 @@ def shown(found: Sequence[Recording], form: str) -> str:
     :param form: ``table``, ``json`` or ``names``, which are the ids that ``tsh play`` takes.
     """
     if form == "json":
-        return json.dumps([each.to_json() for each in found], indent=2) + "\n"
+        return json.dumps(as_written([each.to_json() for each in found]), indent=2) + "\n"
     if form == "names":
         return "".join(f"{inert(each.id)}\n" for each in found)
     return recording_table(found) if found else "No recordings found.\n"

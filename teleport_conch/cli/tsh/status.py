@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from teleport_conch.certs.certificate import SSHCertificate
 from teleport_conch.certs.extensions import requests_of, roles_of
 from teleport_conch.cli.colour import GREEN, RED, YELLOW, painted
-from teleport_conch.cli.instants import moment, span
+from teleport_conch.cli.instants import moment, rfc3339, span
 from teleport_conch.cli.table import inert
 from teleport_conch.cli.tsh import places
 from teleport_conch.client.profiles import Home, Profile
@@ -126,7 +126,7 @@ def _as_json(profile: Profile, certificate: SSHCertificate, now: float) -> dict[
         "roles": list(roles_of(certificate)),
         "active_requests": list(requests_of(certificate)),
         "logins": list(_logins(certificate)),
-        "valid_until": float(certificate.valid_before),
+        "valid_until": rfc3339(float(certificate.valid_before)),
         "expired": certificate.valid_before <= now,
         "extensions": _extensions(certificate),
     }
