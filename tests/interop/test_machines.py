@@ -105,7 +105,7 @@ class PresenceTests(MachineTests):
         node.kill()
         self.cluster.becomes(node, "late")
         self.cluster.becomes(node, "offline")
-        self.assertRegex(str(at(self.cluster.listed(node), "status", "last_seen")), r"^20\d\d-.*Z$")
+        self.assertIsInstance(at(self.cluster.listed(node), "status", "last_seen"), float)
         node.start()
         self.cluster.becomes(node, "online")
         eventually(lambda: self.states(node) == ["offline", "online"], "there are two events of this")
