@@ -18,7 +18,7 @@ kind: role
 version: v3
 metadata: {{name: {name}}}
 spec:
-  options: {{max_session_ttl: {ttl}}}
+  options: {{max_session_ttl: {ttl}, max_sessions: {sessions}}}
   allow:
     logins: ['{{{{internal.logins}}}}']
     node_labels: {{env: {envs}}}
@@ -36,10 +36,10 @@ class PermissionCase(InteropTests):
     def setUp(self) -> None:
         self.cluster = cluster()
 
-    def role(self, name: str, envs: str = "[prod, test]", ttl: str = "1h") -> None:
+    def role(self, name: str, envs: str = "[prod, test]", ttl: str = "1h", sessions: str = "0") -> None:
         """Makes a role, or puts it in the place of the one that there is."""
         file = self.cluster.folder / f"{name}.yaml"
-        file.write_text(ROLE.format(name=name, envs=envs, ttl=ttl))
+        file.write_text(ROLE.format(name=name, envs=envs, ttl=ttl, sessions=sessions))
         self.cluster.tctl("create", "-f", str(file))
 
     def logged_in(self, name: str, **options: str) -> Tsher:
@@ -101,6 +101,23 @@ class RoleTests(PermissionCase):
         eventually(lambda: self.tries(who, "web2").text == "in\n", "the changed role is obeyed")
         self.role("hugo-role", envs="[test]")
         eventually(lambda: self.tries(who, "web1").code != 0, "what it does not allow any more is refused")
+
+    def test_too_many_sessions(self) -> None:
+        """Who has as many sessions as roles allow reads so, with a reference that finds whose option it is."""
+        who = self.logged_in("karl", sessions="1")
+        config, control = self.cluster.folder / "karl.ssh_config", self.cluster.folder / "karl.control"
+        config.write_text(who.tsh("config").text)
+        ssh = (require("ssh", "openssh-client"), "-F", str(config), f"-oControlPath={control}")
+        host = f"{LOGIN}@web1.{CLUSTER_NAME}"
+        with Terminal(*ssh, "-M", host, "echo first; cat", env=who.environment()) as first:
+            first.read_until(b"first")
+            run(*ssh, "-oProxyCommand=false", host, "echo second", env=who.environment())
+            said = first.read_until(b")").decode()
+            self.assertIn("too many session channels: max_sessions is 1 (reference ", said)
+            found = self.cluster.tctl("why", "--ref", reference_in(said)).text
+            self.assertIn("to allow it: close one, or raise max_sessions of karl-role", found)
+            first.type("\x04")
+            self.assertEqual(first.ended(), 0)
 
 
 class LockTests(PermissionCase):
