@@ -10,7 +10,7 @@ from teleport_conch.cli.colour import BOLD, painted
 
 #: Characters that the narrowest column takes, the space after it included.
 MIN_WIDTH = 5
-#: Characters that are left of a cell however narrow the terminal is.
+#: Characters that are left of a cell however narrow the terminal is, unless another number is said.
 MIN_CUT_WIDTH = 16
 
 
@@ -42,19 +42,20 @@ def terminal_width(stream: TextIO) -> int | None:
 
 
 def fitted(
-    columns: Sequence[str], rows: Iterable[Sequence[str]], cut: int, width: int | None
+    columns: Sequence[str], rows: Iterable[Sequence[str]], cut: int, width: int | None, least: int = MIN_CUT_WIDTH
 ) -> Sequence[Sequence[str]]:
     """The rows with the cells of one column cut where a line would be longer than the terminal is wide.
 
     :param cut: which column, counted from 0: one that says more than is needed to tell the rows apart.
     :param width: of the terminal; None where there is none, and nothing is cut.
+    :param least: characters that are left of a cell however narrow that is.
     """
     cells = [[inert(cell) for cell in row] for row in rows]
     if width is None:
         return cells
     others = [column for at, column in enumerate(zip(columns, *cells, strict=True)) if at != cut]
     used = sum(max(MIN_WIDTH, *(len(cell) + 1 for cell in column)) for column in others)
-    left = max(MIN_CUT_WIDTH, width - used - (cut < len(columns) - 1))
+    left = max(least, width - used - (cut < len(columns) - 1))
     return [[_cut(cell, left) if at == cut else cell for at, cell in enumerate(row)] for row in cells]
 
 

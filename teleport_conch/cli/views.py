@@ -193,9 +193,13 @@ def session_table(sessions: Sequence[ActiveSession], now: float) -> str:
 
 
 def recording_table(recordings: Sequence[Recording]) -> str:
-    """What is not complete says so in place of how long it lasted."""
+    """What is not complete says so in place of how long it lasted. An id is whole on the narrowest terminal."""
     columns = ("Session", "User", "Account", "Started (UTC)", "Lasted")
-    return _fitting(columns, [_recording(each) for each in recordings], "Account")
+    width = terminal_width(sys.stdout)
+    rows: Sequence[Sequence[str]] = [_recording(each) for each in recordings]
+    for cut, least in (("Account", 8), ("User", 5)):
+        rows = fitted(columns, rows, columns.index(cut), width, least)
+    return table(columns, rows)
 
 
 def _recording(each: Recording) -> tuple[str, ...]:

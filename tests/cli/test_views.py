@@ -14,6 +14,7 @@ from teleport_conch.cli import views
 from teleport_conch.resources.access_request import AccessRequest
 from teleport_conch.resources.bot import Bot
 from teleport_conch.resources.lock import Lock
+from teleport_conch.resources.recording import Recording, RecordingState
 from teleport_conch.resources.server import CommandLabel, Presence, Server, State
 from teleport_conch.resources.session import ActiveSession
 from teleport_conch.resources.token import JoinToken
@@ -92,6 +93,22 @@ class ViewTests(SynchronousTestCase):
             self.assertNotIn(long, fitted)
             self.assertIn("xx…", fitted)
             self.assertIn(max(map(len, fitted.splitlines())), (119, 120), fitted)
+
+    def test_recordings(self) -> None:
+        """80 columns are enough for ids that can be copied; what names somebody gives way, first the account."""
+        sid = "0c2b8d3c-9c2b-4a4f-8f2e-8d38b1d85f00"
+        user, node = "alice.liddell@example.com", "web1.eu-central.example.com"
+        made = [
+            Recording(sid, user, "root", "1111", node, NOW, state=RecordingState.INCOMPLETE),
+            Recording(sid, "al", "root", "1111", "web1", NOW, NOW + 60, state=RecordingState.COMPLETE),
+        ]
+        self.assertIn(f"{user} root@{node} ", views.recording_table(made))
+        with mock.patch.object(views, "terminal_width", lambda stream: 80):
+            heads, _, *rows = views.recording_table(made).splitlines()
+            short = views.recording_table(made[1:]).splitlines()[2]
+        self.assertLessEqual(max(map(len, (heads, *rows))), 80)
+        self.assertEqual(rows[0], f"{sid} alic… root@we… 2026-11-22 18:31 incomplete")
+        self.assertEqual(short, f"{sid} al   root@web1 2026-11-22 18:31 1m")
 
     def test_sessions(self) -> None:
         """Who, as whom, where, from where, since when."""
