@@ -271,6 +271,11 @@ class Home:
             private_files.write(path, text)
         self._gather_known_hosts()
 
+    def go_to(self, profile: Profile) -> None:
+        """Makes a profile the current one."""
+        if self.current() != profile.proxy_host:
+            private_files.write(self.folder / CURRENT, f"{profile.proxy_host}\n")
+
     def forget(self, profile: Profile) -> None:
         """Removes the key and the certificates of a profile, and the profile."""
         key = self.key(profile)

@@ -7,9 +7,9 @@ import stat
 from functools import cache
 
 from tests.interop.case import InteropTests
-from tests.interop.cluster import Cluster, at
+from tests.interop.cluster import CLUSTER_NAME, Cluster, at
 from tests.interop.programs import eventually
-from tests.interop.services import LOCALHOST, write_private
+from tests.interop.services import LOCALHOST, temporary_folder, write_private
 from tests.interop.tsh import ENTER, PASSWORD, SecondFactor, Tsher, invited
 from tests.interop.web import ask, web_authority
 
@@ -69,6 +69,20 @@ class VerifiedTests(LoginCase):
         before = who.certificate.read_text()
         self.assertIn("Logged in as: already", who.tsh("login").text)
         self.assertEqual(who.certificate.read_text(), before)
+
+    def test_out(self) -> None:
+        """A login for a file is good with that file, and leaves no other trace."""
+        who = invited(self.cluster, "out")
+        path = temporary_folder() / "identity"
+        self.assertIn(f"The credentials have been written to {path}", who.log_in_pinned(f"--out={path}"))
+        self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o600)
+        self.assertFalse(who.home.exists())
+        with_file = (f"--identity={path}", f"--proxy={who.proxy}")
+        self.assertEqual(who.tsh(*with_file, "clusters", "-q").text, f"{CLUSTER_NAME} online\n")
+        with who.on_terminal("login", f"--proxy={who.proxy}", f"--out={path}") as terminal:
+            self.assertEqual(terminal.ended(), 1)
+        self.assertIn(b"exists already. Give --overwrite to replace it", terminal.seen)
+        self.assertNotIn(b"password for", terminal.seen)
 
     def test_files(self) -> None:
         """Everything in ~/.tsh is for its owner alone."""

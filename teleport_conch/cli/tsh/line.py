@@ -6,18 +6,20 @@ Nothing here is slow to import: ``tsh --help`` and ``tsh status`` are typed all 
 from __future__ import annotations
 
 import os
-from argparse import REMAINDER, SUPPRESS, ArgumentParser, ArgumentTypeError
+from argparse import REMAINDER, ArgumentParser, ArgumentTypeError
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
-from teleport_conch.cli.arguments import Parser, Parsers, commands, names
+from teleport_conch.cli.arguments import Parser, Parsers, commands, names, unbuilt
 from teleport_conch.cli.listing_options import of_recordings
-from teleport_conch.durations import parse_duration
+from teleport_conch.cli.tsh import flags
 
 SYSTEMS = ("linux", "macos", "windows")
 LIST_FORMATS = ("text", "json", "names")
 PLAY_FORMATS = ("pty", "text", "json", "asciicast")
 RECORDING_FORMATS = ("table", "json", "names")
+IDENTITY_FORMATS = ("file", "openssh", "tls")
 SHELLS = ("bash", "zsh", "fish")
 TAKE_IDENTITIES = frozenset(
     (
@@ -38,8 +40,9 @@ examples:
   tsh config >> ~/.ssh/config
 
 environment:
-  TELEPORT_PROXY, TELEPORT_USER, TELEPORT_LOGIN, TELEPORT_SITE stand for --proxy, --user, --login, --cluster;
-  TELEPORT_HOME for the folder ~/.tsh
+  TELEPORT_PROXY, TELEPORT_USER, TELEPORT_LOGIN, TELEPORT_SITE, TELEPORT_CA_PIN, TELEPORT_AUTH stand for --proxy,
+  --user, --login, --cluster, --ca-pin, --auth; TELEPORT_USE_LOCAL_SSH_AGENT is true or false;
+  TELEPORT_HOME stands for the folder ~/.tsh
 """
 
 
@@ -51,8 +54,8 @@ def tsh_parser(environment: Mapping[str, str] = os.environ) -> Parser:
     :param environment: where defaults may come from.
     """
     parser = Parser(prog="tsh", description=_DESCRIPTION, epilog=_EPILOG)
-    _global_options(parser, environment)
-    parser.set_defaults(run="", check=None)
+    flags.before(parser, environment)
+    parser.set_defaults(run="", check=None, unbuilt="")
     found = commands(parser)
     _add_login(found)
     _add_listing(found)
@@ -67,41 +70,25 @@ def tsh_parser(environment: Mapping[str, str] = os.environ) -> Parser:
     _leaf(found, "version", "Print the version of this program.", "version.version")
     shells = _leaf(found, "completion", "Print what makes a shell complete words of tsh.", "completion.completion")
     shells.add_argument("shell", choices=SHELLS, help=", ".join(SHELLS))
+    for name, why in flags.UNBUILT.items():
+        unbuilt(found, name, why)
     return parser
 
 
-def _global_options(parser: ArgumentParser, environment: Mapping[str, str] | None = None) -> None:
-    """Flags of all commands; behind a command (``environment`` is None) they count where they are given."""
-
-    def default(variable: str) -> str:
-        return SUPPRESS if environment is None else environment.get(variable, "")
-
-    group = parser.add_argument_group("flags of all commands")
-    proxy = "the proxy: host, host:port of HTTPS (3080), or host:port,port of SSH (3023)"
-    group.add_argument("--proxy", default=default("TELEPORT_PROXY"), metavar="HOST", help=proxy)
-    group.add_argument("--user", default=default("TELEPORT_USER"), metavar="NAME", help="your name in the cluster")
-    login = "the account to log in to on nodes"
-    group.add_argument("-l", "--login", default=default("TELEPORT_LOGIN"), metavar="ACCOUNT", help=login)
-    cluster = "the cluster, where it is not the one logged in to"
-    group.add_argument("--cluster", default=default("TELEPORT_SITE"), metavar="NAME", help=cluster)
-    file = "a file of 'tctl auth sign', in place of a login that is kept; needs --proxy"
-    identity = SUPPRESS if environment is None else None
-    group.add_argument("-i", "--identity", type=Path, default=identity, metavar="FILE", help=file)
-    pin = "the pin of the cluster, as 'tctl status' prints it: the proxy is verified by it"
-    group.add_argument("--ca-pin", default=default("TELEPORT_CA_PIN"), metavar="sha256:...", help=pin)
-    hidden = SUPPRESS if environment is None else False
-    risk = "do not verify the proxy at the first login: whoever stands in between gets the password"
-    group.add_argument("--insecure", action="store_true", default=hidden, help=risk)
-    old = "log in also where the cluster wants a newer version of tsh"
-    group.add_argument("--skip-version-check", action="store_true", default=hidden, help=old)
-    group.add_argument("-d", "--debug", action="store_true", default=hidden, help="log to stderr; tracebacks")
+_behind = cache(flags.behind)
 
 
-def _leaf(parsers: Parsers, name: str, text: str, run: str, example: str = "") -> Parser:
+def _leaf(
+    parsers: Parsers, name: str, text: str, run: str, example: str = "", parent: ArgumentParser | None = None
+) -> Parser:
+    """A command.
+
+    :param parent: the flags of all commands, for one that changes some of them; others share them.
+    """
     epilog = f"example:\n  {example}" if example else None
-    made = parsers.add_parser(name, help=text[0].lower() + text[1:].rstrip("."), epilog=epilog)
+    parents = [parent or _behind(run if run in ("login.login", "ssh.ssh", "scp.scp") else "")]
+    made = parsers.add_parser(name, help=text[0].lower() + text[1:].rstrip("."), epilog=epilog, parents=parents)
     made.description = text
-    _global_options(made)
     made.set_defaults(run=run, needs=None)
     return made
 
@@ -110,54 +97,54 @@ def _add_login(parsers: Parsers) -> None:
     example = "tsh login --proxy=proxy.example.com --user=alice"
     login = _leaf(parsers, "login", "Log in, and get certificates that end by themselves.", "login.login", example)
     login.add_argument("site", nargs="?", default="", metavar="CLUSTER", help="the cluster (the proxy's own)")
-    login.add_argument("--ttl", type=_minutes, default=0.0, metavar="MIN", help="how long, in minutes (roles limit it)")
-    login.add_argument("--browser", choices=("none",), default="none", help="no browser is ever opened")
+    file = "write key and certificates into a new file, and keep them nowhere else"
+    login.add_argument("-o", "--out", type=Path, default=None, metavar="FILE", help=file)
+    form = (
+        "of that file: file (all in one, for --identity), openssh (FILE and FILE-cert.pub), tls (FILE.key, .crt, .cas)"
+    )
+    login.add_argument("--format", dest="form", type=_identity_format, default=None, metavar="FORM", help=form)
+    login.add_argument("--overwrite", action="store_true", help="replace what is there of that name")
+    login.add_argument("--browser", type=_browser, default="none", metavar="none", help="no browser is ever opened")
     code = "use one of the recovery codes in place of the second factor"
     login.add_argument("--recovery", action="store_true", help=code)
     roles = "ask for these roles for a while, and wait for the approval; * for all that you may ask for"
     login.add_argument("--request-roles", type=names, default=(), metavar="A,B", help=roles)
     login.add_argument("--request-reason", default="", metavar="TEXT", help="what for, for who approves it")
-    agent = "keep the certificates out of a running ssh-agent"
-    login.add_argument("--no-use-local-ssh-agent", dest="agent", action="store_false", help=agent)
-    login.add_argument("--use-local-ssh-agent", dest="agent", action="store_true", default=True, help=SUPPRESS)
     _leaf(parsers, "logout", "Remove the keys of this or of all proxies.", "logout.logout")
     status = _leaf(parsers, "status", "Show who is logged in where, and until when.", "status.status")
     status.add_argument("-f", "--format", choices=("text", "json"), default="text", help="form of the output (text)")
 
 
-def _minutes(text: str) -> float:
-    """Seconds; a time with units, such as ``12h``, is understood as well."""
-    seconds = int(text) * 60.0 if text.isdigit() and len(text) < 10 else _seconds(text)
-    if seconds < 60:
-        raise ArgumentTypeError(f"'{text[:64]}' is not a time of a minute or more: write minutes, or 30m, or 12h")
-    return seconds
+def _identity_format(text: str) -> str:
+    if text == "kubernetes":
+        raise ArgumentTypeError("kubernetes is not built yet: nothing here leads to Kubernetes")
+    if text not in IDENTITY_FORMATS:
+        raise ArgumentTypeError(f"the format of an identity is {', '.join(IDENTITY_FORMATS)}, and not '{text[:32]}'")
+    return text
 
 
-def _seconds(text: str) -> float:
-    try:
-        return parse_duration(text)
-    except ValueError:
-        return 0.0
+def _browser(text: str) -> str:
+    if text != "none":
+        raise ArgumentTypeError("no browser is ever opened here, as there are no logins by one: leave it out")
+    return text
+
+
+_QUIETLY = "list nothing, and ask nothing, where one would have to log in first: for scripts"
 
 
 def _add_listing(parsers: Parsers) -> None:
     listing = _leaf(parsers, "ls", "List the nodes that you may log in to.", "nodes.listing", "tsh ls env=prod,role=db")
     listing.add_argument("labels", nargs="?", default="", metavar="K=V,...", help="only nodes with these labels")
     listing.add_argument("--search", default="", metavar="TEXT", help="only nodes with this in a name or label")
-    quietly = "list nothing, and ask nothing, where one would have to log in first: for scripts"
-    listing.add_argument("--no-login", action="store_true", help=quietly)
+    listing.add_argument("--no-login", action="store_true", help=_QUIETLY)
     listing.add_argument("-v", "--verbose", action="store_true", help="with their IDs, and all their labels")
     listing.add_argument("-f", "--format", choices=LIST_FORMATS, default="text", help="form of the output (text)")
-
-
-_JUMP = "where the SSH port of the proxy is reached, if not where the proxy says"
 
 
 def _add_ssh(parsers: Parsers) -> None:
     text = "Run a shell, or a command, on a node; a command also on all nodes with a label."
     ssh = _leaf(parsers, "ssh", text, "ssh.ssh", "tsh ssh root@env=prod uptime")
     ssh.add_argument("-p", "--port", type=int, default=0, help="the port of the node, where a name is not enough")
-    ssh.add_argument("-J", "--jumphost", default="", metavar="[USER@]HOST[:PORT]", help=_JUMP)
     ssh.add_argument("-A", "--forward-agent", action="store_true", help="forward the ssh-agent")
     ssh.add_argument("-t", "--tty", action="count", default=0, help="with a terminal, also for a command")
     ssh.add_argument("-N", dest="no_command", action="store_true", help="forward ports, and run nothing")
@@ -175,7 +162,6 @@ def _add_scp(parsers: Parsers) -> None:
     scp.add_argument("-r", "--recursive", action="store_true", help="folders with what is in them")
     scp.add_argument("-p", dest="preserve", action="store_true", help="keep times and modes")
     scp.add_argument("-P", "--port", type=int, default=0, help="the port of the node")
-    scp.add_argument("-J", "--jumphost", default="", metavar="[USER@]HOST[:PORT]", help=_JUMP)
     scp.add_argument("-q", "--quiet", action="store_true", help="no progress")
     scp.add_argument("paths", nargs="+", metavar="[[LOGIN@]NODE:]PATH", help="sources, and the target last")
 
@@ -193,8 +179,10 @@ def _add_recordings(parsers: Parsers) -> None:
     play.add_argument("session", metavar="SESSION", help=which)
     inner = commands(parsers.add_parser("recordings", help="recorded sessions"))
     text = "List the recorded sessions that you may see, the newest first."
-    listing = _leaf(inner, "ls", text, "recordings.listing", "tsh recordings ls --from=2d --user=alice")
+    example = "tsh recordings ls --from=2d --user=alice"
+    listing = _leaf(inner, "ls", text, "recordings.listing", example, flags.behind())
     of_recordings(listing)
+    listing.add_argument("--no-login", action="store_true", help=_QUIETLY)
     listing.add_argument(
         "-f", "--format", choices=RECORDING_FORMATS, default="table", help="form of the output (table)"
     )

@@ -6,16 +6,19 @@ import getpass
 import sys
 import time
 from argparse import Namespace
+from collections.abc import Callable
+from functools import partial
 from typing import cast
 
 from twisted.internet.interfaces import IReactorCore, IReactorTime
 
 from teleport_conch.certs import keys
 from teleport_conch.certs.identity import UserIdentity
+from teleport_conch.cli.identity_out import check_free, written
 from teleport_conch.cli.logs import begin_log, observer
 from teleport_conch.cli.running import run_to_end
 from teleport_conch.cli.table import inert
-from teleport_conch.cli.tsh import openssh, places, requesting, status
+from teleport_conch.cli.tsh import login_wishes, openssh, places, requesting, status
 from teleport_conch.cli.tsh.places import ProxyAddress, parse_proxy
 from teleport_conch.cli.tsh.prompts import Ask, ask_secret, credentials, progress
 from teleport_conch.cli.tsh.requesting import Asking
@@ -34,45 +37,64 @@ and can log in with them. The pin that 'tctl status' prints on the auth server m
 
 def login(arguments: Namespace) -> None:
     """The command. Where somebody is logged in already, and for long enough, only that is said."""
+    login_wishes.check(arguments)
     home = places.home()
     arguments.cluster = arguments.site or arguments.cluster
-    if arguments.ttl or not _is_logged_in(arguments, home):
+    if arguments.out is not None:
+        _into_file(arguments, home)
+        return
+    profile = None if arguments.ttl else _logged_in(arguments, home)
+    if profile is None:
         log_in(arguments, home)
     elif arguments.request_roles:
-        _ask(arguments, home)
+        _ask(arguments, home, profile)
     else:
-        status.status(arguments)
-        return
+        home.go_to(profile)
     status.show(home, time.time())
 
 
-def _is_logged_in(arguments: Namespace, home: Home) -> bool:
+def _logged_in(arguments: Namespace, home: Home) -> Profile | None:
+    """The login that is meant, if there is one that is good still."""
     try:
         profile = places.chosen_profile(arguments, home)
-        return not home.login(profile).expired_at(time.time())
+        return None if home.login(profile).expired_at(time.time()) else profile
     except TeleportError:
-        return False
+        return None
 
 
-def log_in(arguments: Namespace, home: Home, ask: Ask = ask_secret) -> Login:
+def _into_file(arguments: Namespace, home: Home) -> None:
+    """A login of its own, beside the one that is kept: nothing of it is anywhere but in the file."""
+    form = arguments.form or "file"
+    check_free(arguments.out, form, arguments.overwrite)
+    found = log_in(arguments, home, keep=lambda _: None)
+    answer = written(arguments.out, found.identity.files(form), arguments.overwrite)
+    answer.write_files()
+    print(answer.text(), end="")
+
+
+def log_in(
+    arguments: Namespace, home: Home, ask: Ask = ask_secret, keep: Callable[[Login], None] | None = None
+) -> Login:
     """Logs in, and keeps what that gives; a running ssh-agent gets it, too.
 
+    :param keep: what is done with it in place of that.
     :raises TeleportError: why not.
     """
     from twisted.internet import reactor
 
     begin_log(*([observer(sys.stderr, "debug")] if arguments.debug else []))
     proxy, user = _whereto(arguments, home)
-    work = _LoggingIn(cast(IReactorTime, reactor), arguments, home, proxy, user, ask)
+    keep = keep or partial(_keep, arguments, home)
+    work = _LoggingIn(cast(IReactorTime, reactor), arguments, home, proxy, user, ask, keep)
     return run_to_end(cast(IReactorCore, reactor), work.run)
 
 
-def _ask(arguments: Namespace, home: Home) -> None:
+def _ask(arguments: Namespace, home: Home, profile: Profile) -> None:
     """Roles for somebody who is logged in; what they have already stays as it is until these are approved."""
     from twisted.internet import reactor
 
     begin_log(*([observer(sys.stderr, "debug")] if arguments.debug else []))
-    login = home.login(places.chosen_profile(arguments, home))
+    login = home.login(profile)
 
     async def work() -> None:
         _keep(arguments, home, await requesting.ask(cast(IReactorTime, reactor), login, _asking(arguments)))
@@ -86,7 +108,7 @@ def _asking(arguments: Namespace) -> Asking:
 
 def _keep(arguments: Namespace, home: Home, found: Login) -> None:
     home.save(found, for_tsh(home, found.profile, openssh.find("ssh") or "ssh"))
-    if getattr(arguments, "agent", True):
+    if login_wishes.uses_agent(arguments):
         agent.renew(found)
 
 
@@ -99,9 +121,10 @@ def _whereto(arguments: Namespace, home: Home) -> tuple[ProxyAddress, str]:
     if not arguments.proxy and known is None:
         raise BadParameter("Say where to log in: tsh login --proxy=proxy.example.com --user=NAME")
     user = arguments.user or (known.user if known else getpass.getuser())
-    if arguments.proxy:
-        return parse_proxy(arguments.proxy), user
-    assert known is not None
+    typed = parse_proxy(arguments.proxy) if arguments.proxy else None
+    if known is None or (typed and (typed.web_port or typed.ssh_port)):
+        assert typed is not None
+        return typed, user
     web, ssh = (parse_proxy(each) for each in (known.web_proxy_addr, known.ssh_proxy_addr))
     return ProxyAddress(web.host, web.web_port, ssh.web_port if ssh.host == web.host else 0), user
 
@@ -123,7 +146,14 @@ class _LoggingIn:
     """One login, step by step."""
 
     def __init__(
-        self, reactor: IReactorTime, arguments: Namespace, home: Home, proxy: ProxyAddress, user: str, ask: Ask
+        self,
+        reactor: IReactorTime,
+        arguments: Namespace,
+        home: Home,
+        proxy: ProxyAddress,
+        user: str,
+        ask: Ask,
+        keep: Callable[[Login], None],
     ) -> None:
         self._reactor = reactor
         self._arguments = arguments
@@ -131,6 +161,7 @@ class _LoggingIn:
         self._proxy = proxy
         self._user = user
         self._ask = ask
+        self._keep = keep
 
     async def run(self) -> Login:
         """Verifies the proxy, asks the person, and asks the proxy; then for roles, if some are due.
@@ -150,7 +181,7 @@ class _LoggingIn:
         given = credentials(self._user, proxy.facts.second_factor, getattr(arguments, "recovery", False), self._ask)
         key = keys.generate_tls_key()
         line, pem = keys.public_line(keys.public_blob(key.public_key())), keys.public_pem(key.public_key())
-        wish = Wish(self._user, line, pem, getattr(arguments, "ttl", 0.0))
+        wish = Wish(self._user, line, pem, arguments.ttl)
         web = ProxyWeb(self._reactor, address, proxy.policy)
         try:
             with progress("Logging in ..."):
@@ -159,10 +190,10 @@ class _LoggingIn:
             await web.close()
         wanted = _asking(arguments).by(signed.request_access, signed.request_prompt)
         found = self._login(proxy, signed, keys.private_pem(key))
-        _keep(arguments, self._home, found)
+        self._keep(found)
         if wanted.roles:
             found = await requesting.ask(self._reactor, found, wanted)
-            _keep(arguments, self._home, found)
+            self._keep(found)
         return found
 
     def _login(self, proxy: Verified, signed: SignedIn, private_key: str) -> Login:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from teleport_conch.cli.arguments import USAGE_EXIT
 from teleport_conch.cli.edge import guarded
+from teleport_conch.cli.tsh import flags
 from teleport_conch.cli.tsh.line import TAKE_IDENTITIES, tsh_parser
 from teleport_conch.errors import BadParameter
 
@@ -35,9 +36,14 @@ def parse(argv: Sequence[str]) -> Namespace:
     """The command line, read. Exits with 2 where it is wrong, and after ``--help``."""
     parser = tsh_parser()
     arguments = parser.parse_args(argv)
+    if arguments.unbuilt:
+        parser.exit(USAGE_EXIT, f"error: {arguments.unbuilt}\n")
     if arguments.needs is not None:
         arguments.needs.print_help(sys.stderr)
         arguments.needs.exit(USAGE_EXIT, "error: Give one of the commands.\n")
+    wrong = flags.problem(arguments)
+    if wrong:
+        parser.error(wrong)
     return arguments
 
 

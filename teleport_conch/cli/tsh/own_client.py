@@ -54,6 +54,7 @@ def _wanted(arguments: Namespace, options: Options, reactor: Any) -> running.Wan
         terminal=wants_terminal(arguments.tty, options.terminal),
         agent=arguments.forward_agent or options.forwards_agent == "yes",
         nothing=arguments.no_command,
+        escapes=arguments.escapes,
         here=partial(own_here.run, reactor, arguments) if arguments.local else None,
     )
 

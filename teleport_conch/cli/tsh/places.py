@@ -11,7 +11,7 @@ from attrs import frozen
 
 from teleport_conch.client.profiles import Home, Profile, host_name
 from teleport_conch.config.addresses import Address
-from teleport_conch.errors import BadParameter
+from teleport_conch.errors import BadParameter, NotFound
 
 WEB_PORT = 3080
 SSH_PORT = 3023
@@ -39,6 +39,14 @@ class ProxyAddress:
     def web(self) -> str:
         """``host:port`` of HTTPS."""
         return str(Address(self.host, self.web_port or WEB_PORT))
+
+    def leads_to(self, profile: Profile) -> bool:
+        """Whether the profile is that of this proxy: by its host, and by the ports that were named."""
+        return (
+            self.host == profile.proxy_host
+            and self.web_port in (0, _port(profile.web_proxy_addr))
+            and self.ssh_port in (0, _port(profile.ssh_proxy_addr))
+        )
 
     def ssh(self, told: str, listening: str) -> str:
         """``host:port`` of SSH: what was typed, else what the proxy told, else the port on which it says it listens."""
@@ -88,7 +96,13 @@ def chosen_profile(arguments: Namespace, where: Home) -> Profile:
     :raises NotFound: nobody is logged in there.
     :raises BadParameter: somebody else is, or with another cluster.
     """
-    profile = where.profile(parse_proxy(arguments.proxy).host if arguments.proxy else "")
+    proxy = parse_proxy(arguments.proxy) if arguments.proxy else None
+    profile = where.profile(proxy.host if proxy else "")
+    if proxy and not proxy.leads_to(profile):
+        raise NotFound(
+            f"{profile.user} is logged in at {_ways(profile)}, and not at {arguments.proxy[:128]}. Log in with:"
+            f" tsh login --proxy={arguments.proxy[:128]}"
+        )
     if arguments.user and arguments.user != profile.user:
         raise BadParameter(
             f"{profile.user} is logged in at {profile.proxy_host}, and not {arguments.user[:64]}. Log in with:"
@@ -99,3 +113,17 @@ def chosen_profile(arguments: Namespace, where: Home) -> Profile:
             f"{profile.proxy_host} leads to {profile.cluster}, and to no cluster {arguments.cluster[:64]!a}."
         )
     return profile
+
+
+def _ways(profile: Profile) -> str:
+    """Its proxy as ``--proxy`` takes it."""
+    return f"{profile.web_proxy_addr},{_port(profile.ssh_proxy_addr)}"
+
+
+def is_meant(arguments: Namespace, profile: Profile) -> bool:
+    """Whether a profile is one of those that a command line names; without a name, all are."""
+    return (
+        (not arguments.proxy or parse_proxy(arguments.proxy).leads_to(profile))
+        and arguments.user in ("", profile.user)
+        and arguments.cluster in ("", profile.cluster)
+    )

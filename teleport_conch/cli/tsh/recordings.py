@@ -12,7 +12,7 @@ from teleport_conch.cli.forms import as_written
 from teleport_conch.cli.table import inert
 from teleport_conch.cli.tsh.calls import with_auth
 from teleport_conch.cli.tsh.prompts import progress
-from teleport_conch.cli.tsh.session import current_login
+from teleport_conch.cli.tsh.session import current_login, is_logged_in
 from teleport_conch.cli.views import recording_table
 from teleport_conch.client.api import AuthClient
 from teleport_conch.resources.recording import Recording
@@ -20,6 +20,9 @@ from teleport_conch.resources.recording import Recording
 
 def listing(arguments: Namespace) -> None:
     """The command."""
+    if arguments.no_login and not is_logged_in(arguments):
+        return
+    login = current_login(arguments)
 
     async def ask(reactor: IReactorTime, client: AuthClient) -> Sequence[Recording]:
         with progress("Asking for the recordings ..."):
@@ -27,7 +30,7 @@ def listing(arguments: Namespace) -> None:
                 from_=arguments.start, to=arguments.end, user=arguments.of, node=arguments.node, limit=arguments.limit
             )
 
-    print(shown(with_auth(arguments, current_login(arguments), ask), arguments.format), end="")
+    print(shown(with_auth(arguments, login, ask), arguments.format), end="")
 
 
 def shown(found: Sequence[Recording], form: str) -> str:

@@ -6,7 +6,7 @@ import sys
 import time
 from argparse import Namespace
 
-from teleport_conch.cli.tsh import places
+from teleport_conch.cli.tsh import login_wishes, places
 from teleport_conch.client.profiles import Home, Login, Profile
 from teleport_conch.errors import NotFound, TeleportError
 
@@ -59,11 +59,7 @@ def again_by_itself(arguments: Namespace) -> None:
     """Logs in, in a process of its own: this one's reactor is needed for what comes then, and runs once only."""
     import subprocess
 
-    words = [sys.executable, "-m", "teleport_conch.cli.tsh.main", "login"]
-    for name in ("proxy", "user", "cluster", "ca_pin"):
-        value = getattr(arguments, name)
-        words += [f"--{name.replace('_', '-')}={value}"] if value else []
-    words += ["--insecure"] if arguments.insecure else []
+    words = [sys.executable, "-m", "teleport_conch.cli.tsh.main", "login", *login_wishes.repeated(arguments)]
     sys.stderr.write("The certificates have expired, or there are none; log in.\n")
     done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=sys.stderr, check=False)
     if done.returncode:

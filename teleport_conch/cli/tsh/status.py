@@ -8,7 +8,7 @@ from argparse import Namespace
 from collections.abc import Iterable, Sequence
 
 from teleport_conch.certs.certificate import SSHCertificate
-from teleport_conch.certs.extensions import requests_of, roles_of
+from teleport_conch.certs.extensions import requests_of, roles_of, says_roles, traits_of
 from teleport_conch.cli.colour import GREEN, RED, YELLOW, painted
 from teleport_conch.cli.instants import moment, rfc3339, span
 from teleport_conch.cli.table import inert
@@ -27,29 +27,35 @@ def status(arguments: Namespace) -> None:
     """The command. Exits with 1 where nobody is logged in."""
     now = time.time()
     found, current = _of_identity(arguments) if arguments.identity is not None else _of_home(places.home())
-    if getattr(arguments, "format", "text") == "json":
+    found = [each for each in found if places.is_meant(arguments, each[0])]
+    if arguments.format == "json":
         import json
 
         print(json.dumps([_as_json(*each, now) for each in found], indent=2))
-        return
-    if not _shown(found, current, now):
+    elif found:
+        _show(found, current, now, arguments.debug)
+    else:
+        print(_nobody(arguments))
+    if not found:
         sys.exit(1)
 
 
-def show(home: Home, now: float) -> bool:
-    """Prints all profiles, the current one first and with a mark; answers whether somebody is logged in.
+def show(home: Home, now: float) -> None:
+    """Prints all profiles, the current one first and with a mark.
 
     :param now: POSIX seconds.
     """
-    return _shown(*_of_home(home), now)
+    _show(*_of_home(home), now)
 
 
-def _shown(found: Sequence[Found], current: str, now: float) -> bool:
+def _show(found: Sequence[Found], current: str, now: float, at_length: bool = False) -> None:
     for profile, certificate in found:
-        print(_text(profile, certificate, profile.proxy_host == current, now))
-    if not found:
-        print("Not logged in.")
-    return bool(found)
+        print(_text(profile, certificate, profile.proxy_host == current, now, at_length))
+
+
+def _nobody(arguments: Namespace) -> str:
+    named = ((" at ", arguments.proxy), (" as ", arguments.user), (" to ", arguments.cluster))
+    return f"Not logged in{''.join(word + inert(name[:128]) for word, name in named if name)}."
 
 
 def _of_home(home: Home) -> tuple[Sequence[Found], str]:
@@ -80,14 +86,15 @@ def _logins(certificate: SSHCertificate) -> tuple[str, ...]:
     return tuple(login for login in certificate.principals if not login.startswith(_NO_LOGIN))
 
 
-def _text(profile: Profile, certificate: SSHCertificate, current: bool, now: float) -> str:
+def _text(profile: Profile, certificate: SSHCertificate, current: bool, now: float, at_length: bool) -> str:
     end = float(certificate.valid_before)
     rows = (
         ("Profile URL:", inert(f"https://{profile.web_proxy_addr}")),
         ("Logged in as:", inert(certificate.key_id)),
         ("Cluster:", inert(profile.cluster)),
-        ("Roles:", _listed(roles_of(certificate))),
+        ("Roles:", _roles(certificate)),
         *_requests(certificate),
+        *(_traits(certificate) if at_length and says_roles(certificate) else ()),
         ("Logins:", _listed(_logins(certificate)) or "none"),
         ("Valid until:", f"{moment(end)} {left(end - now)}"),
         ("Extensions:", _listed(sorted(_extensions(certificate)))),
@@ -99,6 +106,13 @@ def _text(profile: Profile, certificate: SSHCertificate, current: bool, now: flo
 
 def _listed(names: Iterable[str]) -> str:
     return inert(", ".join(names))
+
+
+def _roles(certificate: SSHCertificate) -> str:
+    """A certificate for old programs names none (cert_format of a role), and is good for all of them."""
+    if not says_roles(certificate):
+        return "all of the user's (the certificate names none)"
+    return _listed(roles_of(certificate)) or "none"
 
 
 def left(seconds: float) -> str:
@@ -114,6 +128,11 @@ def _requests(certificate: SSHCertificate) -> list[tuple[str, str]]:
     return [("Requests:", _listed(found))] if found else []
 
 
+def _traits(certificate: SSHCertificate) -> list[tuple[str, str]]:
+    found = traits_of(certificate)
+    return [("Traits:", _listed(f"{name}={value}" for name, values in found.items() for value in values) or "none")]
+
+
 def _extensions(certificate: SSHCertificate) -> list[str]:
     return [name for name, _ in certificate.extensions if name.startswith("permit-")]
 
@@ -123,7 +142,7 @@ def _as_json(profile: Profile, certificate: SSHCertificate, now: float) -> dict[
         "profile_url": f"https://{profile.web_proxy_addr}",
         "user": certificate.key_id,
         "cluster": profile.cluster,
-        "roles": list(roles_of(certificate)),
+        "roles": list(roles_of(certificate)) if says_roles(certificate) else None,
         "active_requests": list(requests_of(certificate)),
         "logins": list(_logins(certificate)),
         "valid_until": rfc3339(float(certificate.valid_before)),

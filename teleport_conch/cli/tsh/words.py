@@ -25,6 +25,7 @@ def openssh_words(
     words += ["-A"] if arguments.forward_agent else []
     words += ["-N"] if arguments.no_command else []
     words += ["-t"] * arguments.tty
+    words += [] if arguments.escapes else ["-o", "EscapeChar=none"]
     for flag, values in (("-L", arguments.L), ("-R", arguments.R), ("-D", arguments.D), ("-o", arguments.options)):
         words += [word for value in values for word in (flag, value)]
     return [*words, "--", host, *([] if arguments.local else command_of(arguments))]
@@ -45,6 +46,7 @@ def own_words(login: Login, arguments: Namespace, options: Options, account: str
     """For this program, to run a command on one node."""
     own = [sys.executable, "-m", "teleport_conch.cli.tsh.main", f"--proxy={_proxy(arguments, login)}"]
     own += [f"--identity={Path(arguments.identity).absolute()}"] if arguments.identity is not None else []
+    own += [] if arguments.escapes else ["--no-enable-escape-sequences"]
     own += ["ssh"]
     own += ["-J", arguments.jumphost] if arguments.jumphost else []
     own += ["-p", str(arguments.port)] if arguments.port else []

@@ -35,6 +35,7 @@ class Wanted:
     :ivar command: for the account's shell; empty for the shell itself.
     :ivar terminal: whether there is to be one; None for the usual: a shell has one where there is one here.
     :ivar nothing: run nothing, and forward only.
+    :ivar escapes: whether ``~.`` after a new line ends the connection; else it is for the program.
     :ivar here: what is run on this computer instead, while the forwards stand; answers the exit status.
     """
 
@@ -43,6 +44,7 @@ class Wanted:
     terminal: bool | None = None
     agent: bool = False
     nothing: bool = False
+    escapes: bool = True
     here: Callable[[], Awaitable[int]] | None = None
 
 
@@ -74,7 +76,7 @@ async def _session(reactor: Any, wanted: Wanted, node: ClientConnection) -> int:
     screen = Screen(sys.stdout.fileno(), sys.stderr.fileno())
     session = await node.open_session(start, screen)
     window = Window(sys.stdin.fileno(), session.resize) if terminal and is_terminal else None
-    keyboard = Keyboard(reactor, session, sys.stdin.fileno(), window)
+    keyboard = Keyboard(reactor, session, sys.stdin.fileno(), window, wanted.escapes)
     keyboard.start()
     try:
         ending = await screen.finished()

@@ -114,12 +114,15 @@ class Window:
 class Keyboard:
     """Sends what is typed, or comes through a pipe, into a channel.
 
-    :param window: the terminal, where it is one for a program elsewhere; ``~.`` after a new line ends the connection.
+    :param window: the terminal, where it is one for a program elsewhere.
+    :param escapes: whether ``~.`` after a new line ends the connection there.
     """
 
-    def __init__(self, reactor: Any, channel: Channel, fd: int, window: Window | None = None) -> None:
+    def __init__(
+        self, reactor: Any, channel: Channel, fd: int, window: Window | None = None, escapes: bool = True
+    ) -> None:
         self._reactor, self._channel, self._fd, self._window = reactor, channel, fd, window
-        self._escapes = Escapes()
+        self._escapes = Escapes() if escapes and window is not None else None
         self._reading = False
 
     def start(self) -> None:
@@ -169,14 +172,13 @@ class Keyboard:
         if not data:
             self.pauseProducing()
             self._channel.send_eof()
-        elif self._window is None:
+        elif self._escapes is None:
             self._channel.write(data)
         else:
-            self._typed(data)
+            self._typed(self._escapes.take(data))
         return None
 
-    def _typed(self, data: bytes) -> None:
-        found = self._escapes.take(data)
+    def _typed(self, found: Taken) -> None:
         if found.data:
             self._channel.write(found.data)
         if found.help:

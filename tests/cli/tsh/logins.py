@@ -19,8 +19,13 @@ def profile(user: str = "alice", host: str = PROXY) -> Profile:
     return Profile(host, f"{host}:3080", f"{host}:3023", user, CLUSTER)
 
 
-def login(user: str = "alice", host: str = PROXY, ttl_s: float = 3600.0, requests: tuple[str, ...] = ()) -> Login:
-    """A login that was made now."""
+def login(
+    user: str = "alice", host: str = PROXY, ttl_s: float = 3600.0, requests: tuple[str, ...] = (), silent: bool = False
+) -> Login:
+    """A login that was made now.
+
+    :param silent: for old programs: its certificate names no roles.
+    """
     key, now = keys.generate_tls_key(), time.time()
     public = key.public_key()
     ssh = USER_CA.sign_user_ssh(
@@ -28,10 +33,11 @@ def login(user: str = "alice", host: str = PROXY, ttl_s: float = 3600.0, request
         name=user,
         logins=["root"],
         roles=["access"],
-        traits={},
+        traits={"team": ("web", "db")},
         ttl_s=ttl_s,
         now=now,
         requests=requests,
+        for_old_ssh=silent,
     )
     own = USER_CA.sign_user_tls(public, name=user, logins=["root"], roles=["access"], traits={}, ttl_s=ttl_s, now=now)
     identity = UserIdentity(

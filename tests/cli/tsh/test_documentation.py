@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from inspect import getsource
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from teleport_conch.cli.tsh import bot_folder, line
+from teleport_conch.cli.tsh import bot_folder, flags, line
 from teleport_conch.client import profiles
 from tests.cli.test_documentation import DOCS, leaves
 
@@ -37,9 +37,14 @@ class DocumentationTests(SynchronousTestCase):
 
     def test_variables(self) -> None:
         """The variables are those that are read."""
-        source = Path(line.__file__).read_text("utf-8")
+        source = "".join(getsource(module) for module in (line, flags))
         for variable in set(re.findall(r"TELEPORT_[A-Z_]+", source)):
             self.assertIn(f"``{variable}``", self.page)
+
+    def test_not_built(self) -> None:
+        """What Teleport has and is missing here is said."""
+        for name in flags.UNBUILT:
+            self.assertIn(f"``tsh {name}``", self.page)
 
     def test_files(self) -> None:
         """So are the files."""

@@ -114,6 +114,11 @@ class WordsTests(SynchronousTestCase):
             ],
         )
 
+    def test_escapes(self) -> None:
+        """Without them ``~`` is a letter, whatever an option says that comes later."""
+        words = self.words("--no-enable-escape-sequences", "-o", "EscapeChar=^", "web1")
+        self.assertEqual(words[5:9], ["-o", "EscapeChar=none", "-o", "EscapeChar=^"])
+
     def test_command(self) -> None:
         """A command is passed on word by word; one ``--`` before it is tsh's."""
         self.assertEqual(self.words("web1", "ls", "-l")[-3:], ["web1.example.com", "ls", "-l"])

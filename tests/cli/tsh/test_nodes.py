@@ -10,7 +10,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from teleport_conch.cli.tsh import places
+from teleport_conch.cli.tsh import places, recordings
 from teleport_conch.cli.tsh.destination import parse_labels
 from teleport_conch.cli.tsh.main import parse
 from teleport_conch.cli.tsh.nodes import listing, shown
@@ -73,6 +73,7 @@ class NoLoginTests(SynchronousTestCase):
         self.patch(sys, "stdout", out)
         self.patch(places, "home", lambda: Home(folder))
         listing(parse(["ls", "--no-login", "-f", "names"]))
+        recordings.listing(parse(["recordings", "ls", "--no-login", "-f", "names"]))
         return out.getvalue()
 
     def test_expired(self) -> None:

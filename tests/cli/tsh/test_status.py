@@ -65,6 +65,36 @@ class StatusTests(SynchronousTestCase):
         (found,) = json.loads(self.shown("--format=json"))
         self.assertEqual(found["active_requests"], ["r-1", "r-2"])
 
+    def test_no_roles(self) -> None:
+        """A certificate for old programs names no roles, which is not to have none."""
+        saved(self.folder, login(silent=True))
+        self.assertIn("\n  Roles:        all of the user's (the certificate names none)\n", self.shown("-d"))
+        self.assertNotIn("Traits:", self.out.getvalue())
+        (found,) = json.loads(self.shown("--format=json"))
+        self.assertIsNone(found["roles"])
+
+    def test_traits(self) -> None:
+        """They are shown with ``-d``."""
+        saved(self.folder, login())
+        self.assertIn("\n  Traits:       team=web, team=db\n", self.shown("-d"))
+        self.assertNotIn("Traits:", self.shown())
+
+    def test_named(self) -> None:
+        """The logins that the flags name, and no others."""
+        saved(self.folder, login("bob", "b.example.org"), login())
+        for word, user in (("--proxy=b.example.org", "bob"), ("--user=alice", "alice")):
+            self.assertEqual(self.shown(word).count("Logged in as:"), 1)
+            self.assertIn(f"Logged in as: {user}\n", self.out.getvalue())
+        self.assertEqual(self.shown(f"--cluster={CLUSTER}").count("Logged in as:"), 2)
+        for words, sentence in (
+            (("--proxy=zzz",), "Not logged in at zzz.\n"),
+            ((f"--proxy={PROXY}:4080",), f"Not logged in at {PROXY}:4080.\n"),
+            (("--user=carol", "--cluster=x"), "Not logged in as carol to x.\n"),
+            (("--user=carol", "--format=json"), "[]\n"),
+        ):
+            ended = self.assertRaises(SystemExit, self.shown, *words)
+            self.assertEqual((ended.code, self.out.getvalue()), (1, sentence))
+
     def test_colours(self) -> None:
         """Green, yellow where it ends within the hour, red where it has."""
         self.patch(sys, "stdout", Screen())

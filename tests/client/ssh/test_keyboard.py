@@ -19,6 +19,7 @@ class Taking:
 
     def __init__(self) -> None:
         self.data = b""
+        self.is_closed = False
         self.ended: Deferred[None] = Deferred()
 
     def registerProducer(self, producer: object) -> None:
@@ -29,6 +30,9 @@ class Taking:
 
     def write(self, data: bytes) -> None:
         self.data += data
+
+    def close(self) -> None:
+        self.is_closed = True
 
     def send_eof(self) -> None:
         self.ended.callback(None)
@@ -74,3 +78,22 @@ class TerminalTests(TestCase):
         os.set_blocking(slave, False)
         self.assertEqual(os.read(slave, 100), b"typed ahead")
         window.give_back()
+
+    async def typed(self, keys: bytes, **settings: bool) -> Taking:
+        """What a program on a terminal gets of some keys."""
+        master, slave = os.openpty()
+        self.addCleanup(os.close, master)
+        self.addCleanup(os.close, slave)
+        channel = Taking()
+        keyboard = Keyboard(reactor, cast(Channel, channel), slave, Window(slave, lambda *_: None), **settings)
+        tty.setraw(slave)
+        os.write(master, keys)
+        keyboard.doRead()
+        return channel
+
+    async def test_escapes(self) -> None:
+        """``~.`` ends the connection; where that is not wanted, it is for the program."""
+        found = await self.typed(b"a\r~.b")
+        self.assertEqual((found.data, found.is_closed), (b"a\r", True))
+        found = await self.typed(b"a\r~.b", escapes=False)
+        self.assertEqual((found.data, found.is_closed), (b"a\r~.b", False))
