@@ -9,7 +9,7 @@ from functools import cache
 from tests.interop.case import InteropTests
 from tests.interop.cluster import CLUSTER_NAME, Cluster, at
 from tests.interop.programs import eventually
-from tests.interop.services import LOCALHOST, temporary_folder, write_private
+from tests.interop.services import LOCALHOST, free_port, temporary_folder, write_private
 from tests.interop.tsh import ENTER, PASSWORD, SecondFactor, Tsher, invited
 from tests.interop.web import ask, web_authority
 
@@ -69,6 +69,18 @@ class VerifiedTests(LoginCase):
         before = who.certificate.read_text()
         self.assertIn("Logged in as: already", who.tsh("login").text)
         self.assertEqual(who.certificate.read_text(), before)
+
+    def test_another_port(self) -> None:
+        """Another port of the host is another proxy: who is logged in at the first is not taken for logged in there."""
+        who = invited(self.cluster, "port")
+        who.log_in_pinned()
+        other = f"{LOCALHOST}:{free_port()}"
+        for words in (("login", f"--proxy={other}"), ("ls", f"--proxy={other}")):
+            done = who.tsh(*words, code=1)
+            self.assertIn(other, done.complaint)
+            self.assertNotIn("Logged in as", done.text)
+        self.assertEqual(who.tsh("status", f"--proxy={other}", code=1).text, f"Not logged in at {other}.\n")
+        self.assertIn("Logged in as: port", who.tsh("status", f"--proxy={who.proxy}").text)
 
     def test_out(self) -> None:
         """A login for a file is good with that file, and leaves no other trace."""

@@ -75,6 +75,20 @@ class SshTests(TshCase):
             terminal.read_until(b"size 24 80")
             self.assertEqual(terminal.ended(), 3)
 
+    def test_escapes(self) -> None:
+        """``~.`` ends the connection, unless it is to be a letter like any other."""
+        with self.alice.on_terminal("ssh", "web1", **self.variables) as terminal:
+            terminal.type("echo rea''dy\r")
+            terminal.read_until(b"ready")
+            terminal.type("\r~.")
+            self.assertNotEqual(terminal.ended(), 3)
+        with self.alice.on_terminal("ssh", "--no-enable-escape-sequences", "web1", **self.variables) as terminal:
+            terminal.type("echo rea''dy\r")
+            terminal.read_until(b"ready")
+            terminal.type("\r~.\recho st''ill; exit 3\r")
+            terminal.read_until(b"still")
+            self.assertEqual(terminal.ended(), 3)
+
     def test_nowhere(self) -> None:
         """A node that is none is said to be none."""
         done = self.alice.tsh("ssh", "nowhere", "true", code=255 if not self.variables else 1, env=self.variables)
