@@ -53,6 +53,11 @@ class Cluster:
         self.proxy = self._service("proxy", "teleport-proxy", self._proxy_section(), self.proxy_port)
         self.proxy.settings["teleport"].update(self.membership("proxy"))
 
+    def without_second_factor(self) -> Cluster:
+        """To be asked for before it starts: who logs in repeatedly would wait half a minute for each code."""
+        self.auth.settings["auth_service"]["authentication"] = {"type": "local", "second_factor": "off"}
+        return self
+
     # Its processes.
 
     def start(self, *node_names: str, labels: Mapping[str, Mapping[str, str]] | None = None) -> Cluster:

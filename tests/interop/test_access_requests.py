@@ -21,7 +21,7 @@ INTERRUPT = "\x03"
 @cache
 def cluster() -> Cluster:
     """One whose node is for those who have the role ``dba``, for which ``dev`` may ask."""
-    running = Cluster(heartbeat="5s").start("web1", labels={"web1": {"env": "prod"}})
+    running = Cluster(heartbeat="5s").without_second_factor().start("web1", labels={"web1": {"env": "prod"}})
     store(running, "dba", {"max_session_ttl": "1h"}, {"logins": [LOGIN], "node_labels": {"env": "prod"}})
     store(running, "dev", {}, {"request": {"roles": ["dba"]}})
     store(running, "strict", STRICT, {"request": {"roles": ["dba"]}})

@@ -238,9 +238,8 @@ class TimeTests(LoginCase):
 class PasswordOnlyTests(InteropTests):
     def test_second_factor_off(self) -> None:
         """Where there is no second factor, none is asked for."""
-        cluster = Cluster()
+        cluster = Cluster().without_second_factor()
         self.addCleanup(cluster.stop)
-        cluster.auth.settings["auth_service"]["authentication"] = {"type": "local", "second_factor": "off"}
         cluster.start()
         eventually(lambda: at(ask(cluster.web_port, "/webapi/ping").json(), "auth", "second_factor") == "off", "off")
         who = invited(cluster, "paul")

@@ -107,8 +107,9 @@ class Tsher:
         """Types what a login asks for."""
         terminal.read_until(b"Enter password for Teleport user " + self.name.encode() + b":")
         terminal.type(password + ENTER)
-        terminal.read_until(b"Enter your OTP token:")
-        terminal.type((code or self.factor.code()) + ENTER)
+        if code or self.factor.secret:
+            terminal.read_until(b"Enter your OTP token:")
+            terminal.type((code or self.factor.code()) + ENTER)
 
     def host(self, name: str) -> str:
         """A node as OpenSSH is told it."""
