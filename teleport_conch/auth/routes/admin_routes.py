@@ -152,7 +152,7 @@ def _add_certificates(gate: Gate, cluster: Cluster, guards: Guards) -> None:
 
 
 def _add_sessions(gate: Gate, cluster: Cluster) -> None:
-    @gate.route("GET", SESSIONS, Needs("list", "ssh_session", owner="*"))
+    @gate.route("GET", SESSIONS, Needs("list", "ssh_session", owner="*", lists_each=True))
     async def sessions(call: Call, namespace: str) -> Answer:
         check_namespace(namespace)
         found = await cluster.sessions.all()

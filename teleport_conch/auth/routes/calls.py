@@ -57,6 +57,8 @@ class Needs:
         there is none.
     :ivar target: the same where the resource has to be waited for; it then says whose it is, too. Where there is none,
         nothing is known that a condition could be about.
+    :ivar lists_each: whether it is a list of which the route decides on each item, by rules that may be about the item.
+        All other lists are refused where a rule that denies may be about an item.
     """
 
     verb: str
@@ -64,12 +66,8 @@ class Needs:
     owner: str = ""
     resource: FindResource | None = None
     target: FindTarget | None = None
+    lists_each: bool = False
     action: Action = field(init=False)
-
-    @property
-    def lists_each(self) -> bool:
-        """Whether it is a list of which the route decides on each item, by rules that may be about the item."""
-        return self.verb == "list" and self.owner == "*"
 
     @action.default
     def _action(self) -> Action:

@@ -54,7 +54,7 @@ def _add_making(gate: Gate, recordings: Recordings) -> None:
 def _add_listing(gate: Gate, recordings: Recordings) -> None:
     lists = InProgress(LISTS_IN_PROGRESS, "lists of recordings")
 
-    @gate.route("GET", RECORDINGS, Needs("list", KIND, owner="*"))
+    @gate.route("GET", RECORDINGS, Needs("list", KIND, owner="*", lists_each=True))
     async def every(call: Call, namespace: str) -> Answer:
         check_namespace(namespace)
         wanted = Wanted.of(call)

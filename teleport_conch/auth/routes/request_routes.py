@@ -41,7 +41,7 @@ def add(gate: Gate, cluster: Cluster, emit: Emit) -> None:
 def _add_reading(gate: Gate, cluster: Cluster) -> None:
     shelf = cluster.requests.shelf
 
-    @gate.route("GET", REQUESTS, Needs("list", KIND, owner="*"))
+    @gate.route("GET", REQUESTS, Needs("list", KIND, owner="*", lists_each=True))
     async def every(call: Call) -> Answer:
         shown = [_shown(call, each, "list") async for each in in_turns(cluster.clocks.timers, shelf.all())]
         return {"items": [each for each in shown if each is not None]}

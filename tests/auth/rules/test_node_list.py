@@ -81,6 +81,14 @@ class NodeListTests(ClusterTestCase):
             self.assertIn("user alice is not authorized to list node: access denied", answer.sentence)
         self.assertEqual(self.call(self.person("dev"), "DELETE", f"{NODES}/{uuid_of(0)}").status, 403)
 
+    def test_denied_on_a_condition(self) -> None:
+        """The list is by logins, and not by rules about each node: a denial of some of them denies it as a whole."""
+        denied = Rule(("node",), ("list",), where='equals(resource.metadata.labels["env"], "test")')
+        self.store(dev(env="test"), Role("denying", deny=Conditions(rules=(denied,))))
+        answer = self.call(self.person("dev", "denying"), "GET", NODES)
+        self.assertEqual((answer.status, answer.code), (403, "ACCESS_DENIED"))
+        self.assertEqual(len(self.emitted.named("api.denied")), 1)
+
     def test_hosts(self) -> None:
         """Hosts and tctl on the auth host see all."""
         for peer in (self.admin(), self.host(self.join(GATEWAY, "gate", "Proxy"))):
