@@ -92,6 +92,11 @@ class Conditions:
         seeing = (_OF_LOGINS,) if self.logins and (kind, verb) in _PAIRS_OF_LOGINS else ()
         return (*seeing, *self.request.rules_about(verb, kind))
 
+    @property
+    def by_traits(self) -> bool:
+        """Whether some login, or the label of a node, depends on the traits of who asks."""
+        return bool(self._templates) or any(each.templates for each in self.node_labels.wanted)
+
     def to_json(self) -> dict[str, object]:
         return {
             "logins": list(self.logins),

@@ -73,7 +73,8 @@ class Directory:
         it is silent about them, all count that the person has. Somebody who is not stored, for whom the administrator
         signed, has what the certificate says.
 
-        :raises AccessDenied: a role does not exist, or the user has expired, is another of the same name, or is gone.
+        :raises AccessDenied: a role does not exist, or the user has expired, is another of the same name, or is gone;
+            or a role denies by traits, about which the certificate is silent as well.
         """
         self.check(claims.user, claims.signed_at, now)
         known, named = self.users.get(claims.user), claims.roles
@@ -82,6 +83,8 @@ class Directory:
                 raise AccessDenied(f"There is no user {claims.user[:64]!a} any more; ask an administrator.")
             return resolve(named, "user", self.roles)
         own = resolve((role for role in known.roles if claims.silent or role in named), "user", self.roles)
+        if claims.silent:
+            _check_silent(own)
         if not claims.requests:
             return own
         counting = (self.requests[each] for each in claims.requests if not self.why_not(claims.user, each, now))
@@ -142,6 +145,15 @@ class Directory:
         """When the user expires, POSIX seconds."""
         known = self.users.get(user)
         return float("inf") if known is None or known.expires_at is None else known.expires_at
+
+
+def _check_silent(roles: Iterable[Role]) -> None:
+    for role in roles:
+        if role.deny.by_traits:
+            raise AccessDenied(
+                f"role {role.name[:64]!a} denies by traits, and the certificate says none (cert_format: oldssh); ask an"
+                " administrator."
+            )
 
 
 def signed_at(valid_after: float) -> float:

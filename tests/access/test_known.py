@@ -7,12 +7,15 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch.access.aged import Aged
 from teleport_conch.access.builtin import USER_ROLES
+from teleport_conch.access.conditions import Conditions
 from teleport_conch.access.decision import Facts, Login, Target
 from teleport_conch.access.directory import Directory
 from teleport_conch.access.known import REMEMBERED_CALLERS, Known
+from teleport_conch.access.labels import LabelSelector
 from teleport_conch.access.roles import Role
 from teleport_conch.access.trace import explain
 from teleport_conch.certs.certificate import SSHCertificate
+from teleport_conch.errors import AccessDenied
 from teleport_conch.resources.user import User
 from tests.certs import samples
 
@@ -113,6 +116,21 @@ class AgedTests(SynchronousTestCase):
         self.assertEqual(self.lines(certificate, "access"), ("role access: allows it",))
         self.assertEqual(self.lines(certificate), ("to allow it: give user alice@example.com a role that allows it",))
         self.assertEqual(Known("example.com").caller(certificate, NOW).roles, ())
+
+    def test_silent_about_traits(self) -> None:
+        """It leaves traits out as well, so that what is denied by these could not be told: nothing is allowed."""
+        certificate = samples.USER_CA.sign_user_ssh(
+            samples.SSH_BLOB, name="alice", logins=["root"], roles=[], traits={}, ttl_s=600, now=NOW, for_old_ssh=True
+        )
+        labels = LabelSelector({"team": ("{{external.barred}}",)})
+        for denied in (Conditions(("{{external.barred}}",)), Conditions(node_labels=labels)):
+            roles = {**USER_ROLES, "careful": Role("careful", deny=denied), "plain": Role("plain", allow=denied)}
+            users = {"alice": User("alice", ("access", "careful")), "bob": User("bob", ("access", "plain"))}
+            known = Known("example.com", Directory(roles, users))
+            with self.assertRaisesRegex(AccessDenied, "role 'careful' denies by traits, and the certificate says none"):
+                known.caller(certificate, NOW)
+            self.assertEqual(len(known.caller(signed(roles=("access", "careful")), NOW).roles), 2)
+            self.assertEqual(len(known.caller(evolve(certificate, key_id="bob"), NOW).roles), 2)
 
     def test_no_roles(self) -> None:
         """One that says that there are none is not silent: what was given since takes a new one."""
