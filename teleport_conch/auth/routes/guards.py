@@ -37,6 +37,7 @@ from teleport_conch.resources.access_request import AccessRequest
 from teleport_conch.resources.lock import Lock
 from teleport_conch.resources.user import User
 
+_FOREVER = float("inf")
 MAX_HOLDERS_NAMED = 5
 """Users that a refusal names."""
 
@@ -169,7 +170,9 @@ class Guards:
 
     def _check_way_in(self, call: Call, after: _State) -> None:
         if call.query("force") != "1":
-            check_way_in(self._state().everybody(call.now), after.everybody(call.now), call.now)
+            before = self._state()
+            for at in (call.now, _FOREVER):  # an end that is set to the last way in closes it, too
+                check_way_in(before.everybody(at), after.everybody(at), at)
 
     def _state(self) -> _State:
         cluster = self._cluster
@@ -214,7 +217,7 @@ class _State:
 
 
 def _end(user: User) -> float:
-    return float("inf") if user.expires_at is None else user.expires_at
+    return _FOREVER if user.expires_at is None else user.expires_at
 
 
 def _after(values: Mapping[str, _Value], change: Change[_Value]) -> Mapping[str, _Value]:

@@ -104,7 +104,9 @@ class LastAdministratorTests(GuardTestCase):
         for method, path, value in (
             ("PUT", "/v1/users/bob", User("bob", ())),
             ("PUT", "/v1/users/bob", evolve(self.bob, expires_at=1.0)),
+            ("PUT", "/v1/users/bob", evolve(self.bob, expires_at=NOW + 60)),
             ("PUT", "/v1/roles/editor", without),
+            ("PUT", "/v1/roles/editor", evolve(EDITOR, expires_at=NOW + 60)),
             ("POST", "/v1/locks", Lock("l", user="bob")),
             ("POST", "/v1/locks", Lock("l", role="editor")),
             ("DELETE", "/v1/users/bob", None),
@@ -112,6 +114,14 @@ class LastAdministratorTests(GuardTestCase):
             answer = self.change(method, path, value)
             self.assert_refused(answer, "LAST_ADMINISTRATOR", "That would leave nobody who may change roles and users.")
         self.assertEqual(self.change("DELETE", "/v1/users/bob?force=1").status, 200)
+
+    def test_one_who_ends(self) -> None:
+        """Who is there for some time is no way in for ever, and closes none by going earlier."""
+        ending = evolve(self.bob, expires_at=NOW + 60)
+        self.now(self.cluster.users.shelf.create(User("carol", ("editor",), expires_at=NOW + 90)))
+        self.assert_refused(self.change("PUT", "/v1/users/bob", ending), "LAST_ADMINISTRATOR", "That would leave")
+        self.now(self.cluster.users.shelf.replace(ending))
+        self.assertEqual(self.change("PUT", "/v1/users/bob", evolve(ending, expires_at=NOW + 30)).status, 200)
 
     def test_made_twice(self) -> None:
         """What is there already is not made again; that is what is wrong then, and not what it would mean."""
