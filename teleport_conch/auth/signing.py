@@ -37,7 +37,9 @@ def good_for(cluster: Cluster, request: UserRequest) -> tuple[tuple[Role, ...], 
     if user is not None and not request.logins:
         return roles, user.traits
     logins = Conditions(names.logins(request.logins), EVERY_NODE)
-    return (*roles, Role("", options=Options(port_forwarding=False), allow=logins)), {LOGINS_TRAIT: request.logins}
+    recorded = combine(role.options for role in roles or (Role(""),)).enhanced_recording  # by the roles, and no more
+    options = Options(port_forwarding=False, enhanced_recording=recorded)
+    return (*roles, Role("", options=options, allow=logins)), {LOGINS_TRAIT: request.logins}
 
 
 def lasting(ttl_s: float, roles: Iterable[Role], signer: Peer, now: float) -> float:

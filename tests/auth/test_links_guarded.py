@@ -6,6 +6,7 @@ from attrs import evolve
 
 from teleport_conch.access.conditions import Conditions
 from teleport_conch.access.labels import EVERY_NODE
+from teleport_conch.access.options import Options
 from teleport_conch.access.roles import Role
 from teleport_conch.access.rules import READ_WRITE, Rule
 from teleport_conch.auth.rules.callers import Peer
@@ -81,6 +82,16 @@ class SigningTests(PeopleTestCase):
         self.assertEqual(self.emitted.named("cert.create"), [])
         self.assertEqual(self.sign(user="else", logins=["deploy"], roles=["deploy"]).status, 200)
         self.assertEqual(self.sign(user="else", roles=["no-such-role"], logins=["deploy"]).status, 400)
+
+    def test_unrecorded(self) -> None:
+        """Whose own sessions are recorded signs none whose are not, also where logins are named."""
+        quiet = Options(port_forwarding=False, enhanced_recording=())
+        self.now(self.cluster.roles.shelf.create(Role("quiet", quiet, Conditions(("deploy",), EVERY_NODE))))
+        self.add(User("tom", ("quiet",)))
+        for body in ({"user": "tom"}, {"user": "tom", "logins": ["deploy"]}, {"user": "else", "logins": ["deploy"]}):
+            answer = self.sign(roles=["quiet"], **body)
+            self.assertEqual((answer.status, answer.code), (403, "NOT_HELD"), body)
+            self.assertIn("does not hold: options.enhanced_recording without command", answer.sentence)
 
     def test_pinned(self) -> None:
         """What a role binds to an address is not signed without one, for oneself or for others."""
