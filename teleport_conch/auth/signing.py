@@ -19,7 +19,7 @@ from teleport_conch.auth.people.certificates import DEFAULT_ROLES, LOGINS_TRAIT,
 from teleport_conch.auth.people.people_certificates import Issued, Wanted
 from teleport_conch.auth.rules.callers import Peer
 from teleport_conch.certs import names
-from teleport_conch.certs.options import networks
+from teleport_conch.certs.options import Network, networks
 from teleport_conch.durations import format_duration, shown_duration
 from teleport_conch.errors import BadParameter, CertificateCriticalOption, CertificateExpired
 
@@ -71,12 +71,18 @@ def check_addresses(addresses: Sequence[str], roles: Iterable[Role], now: float,
 
     :param roles: of the one who gets the certificate.
     :param own: what the signer's own certificate is bound to; with it nobody makes one that is good elsewhere.
-    :raises BadParameter: they are none, or a role is for certificates with one address and that is not named.
+    :raises BadParameter: they are none, or others than the signer's own; or a role is for certificates with one address
+        and that is not named.
     """
     try:
         found = networks(",".join(addresses)) if addresses else ()
     except CertificateCriticalOption as reason:
         raise BadParameter(reason.sentence) from None
+    if own and not (found and all(_is_within(each, networks(own)) for each in found)):
+        raise BadParameter(
+            f"Your own certificate is good from {own} only, and so is what you sign with it: name an address of these"
+            " with --source-address."
+        )
     if not combine(role.options for role in roles if role.holds_at(now)).pin_source_ip:
         return
     if not found:
@@ -86,11 +92,11 @@ def check_addresses(addresses: Sequence[str], roles: Iterable[Role], now: float,
         )
     if len(found) > 1 or found[0].num_addresses > 1:
         raise BadParameter("A role binds certificates to the address of the client: name that one, and no more.")
-    if own and tuple(addresses) != (own,):
-        raise BadParameter(
-            f"A role binds certificates to the address of the client, and your own is bound to {own}: you sign for that"
-            " address only."
-        )
+
+
+def _is_within(network: Network, others: Iterable[Network]) -> bool:
+    """Whether all of its addresses are in one of the others."""
+    return any(network[0] in other and network[-1] in other for other in others)
 
 
 async def sign_for(

@@ -100,11 +100,11 @@ class PeopleTests(AddressTestCase):
         rules = (Rule(("user_cert",), ("create",)),)
         self.now(self.cluster.roles.shelf.create(Role("signer", allow=Conditions(("web",), EVERY_NODE, rules))))
 
-    def signed_by(self, *addresses: str, own: str = "") -> Answered:
-        """By somebody whose own certificate is bound to ``own``, for somebody of the role ``pinned``."""
-        names, end = ("signer", "pinned"), NOW + 3600
+    def signed_by(self, *addresses: str, own: str = "", role: str = "pinned") -> Answered:
+        """By somebody whose own certificate is bound to ``own``, for somebody of a role."""
+        names, end = ("signer", role), NOW + 3600
         signer = TLSIdentity("user", "sam", CLUSTER, names, 2, end, ("web",), not_before=NOW, source_address=own)
-        body = {"user": "bob", "roles": ["pinned"], "addresses": addresses, "public_ssh_key": SSH_KEY}
+        body = {"user": "bob", "roles": [role], "addresses": addresses, "public_ssh_key": SSH_KEY}
         return self.call(self.peer_of(signer), "POST", "/v1/ca/user/certs", {**body, "public_tls_key": TLS_KEY})
 
     def test_unbound(self) -> None:
@@ -114,9 +114,23 @@ class PeopleTests(AddressTestCase):
 
     def test_own(self) -> None:
         """With what is good at one address, nobody makes what is good at another."""
-        sentence = (
-            "A role binds certificates to the address of the client, and your own is bound to 127.0.0.1: you sign for"
-            " that address only."
-        )
-        self.assert_refused(self.signed_by(HERE, own="127.0.0.1"), sentence)
-        self.assertEqual(self.bound_to(self.signed_by("127.0.0.1", own="127.0.0.1")), "127.0.0.1")
+        for own in ("127.0.0.1", "10.0.0.0/8,127.0.0.0/24"):
+            sentence = (
+                f"Your own certificate is good from {own} only, and so is what you sign with it: name an address of"
+                " these with --source-address."
+            )
+            for role in ("pinned", "free"):
+                for addresses in ((), (HERE,), ("::1",), ("127.0.0.1", HERE)):
+                    self.assert_refused(self.signed_by(*addresses, own=own, role=role), sentence)
+                self.emitted.events.clear()
+                self.assertEqual(self.bound_to(self.signed_by("127.0.0.1", own=own, role=role)), "127.0.0.1")
+                self.emitted.events.clear()
+
+    def test_own_networks(self) -> None:
+        """What is bound to networks makes what is bound to parts of them."""
+        own = "10.0.0.0/8,127.0.0.0/24"
+        for addresses in ((own,), ("127.0.0.0/25", "10.1.2.3")):
+            self.assertEqual(self.bound_to(self.signed_by(*addresses, own=own, role="free")), ",".join(addresses))
+        self.emitted.events.clear()
+        refused = self.signed_by("127.0.0.0/23", own=own, role="free")
+        self.assertIn("Your own certificate is good from 10.0.0.0/8,127.0.0.0/24 only", refused.sentence)
