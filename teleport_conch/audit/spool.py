@@ -57,14 +57,16 @@ class Spool:
             os.close(self._fd)
         self._fd, self._writing = -1, None
 
-    def append(self, line: bytes) -> None:
+    def append(self, line: bytes, share: float = 1.0) -> None:
         """Add one line, which ends in a newline.
 
+        :param share: of the spool, beyond which there is no room for this line.
         :raises SpoolFull: there is no more room in the spool.
         :raises OSError: or on the disk. Either way nothing of the line was kept.
         """
-        if sum(self._sizes.values()) + len(line) > self._max_bytes:
-            raise SpoolFull(self._max_bytes)
+        room = int(self._max_bytes * share)
+        if sum(self._sizes.values()) + len(line) > room:
+            raise SpoolFull(room)
         number = self._file_for_writing()
         size = self._sizes[number]
         try:

@@ -39,6 +39,10 @@ REFUSED = "refused.jsonl"
 MAX_REFUSED_BYTES = 1 << 20
 """Events that auth would not take are put here, to be looked at; beyond this bound they are dropped."""
 
+DETAILS = frozenset({"session.command", "session.disk", "session.network", "sftp"})
+DETAIL_SHARE = 0.5
+"""Of the spool, for events of which somebody in a session can make as many as they like. The rest is for all others."""
+
 Ship = Callable[[list[Event]], Awaitable[None]]
 InThread = Callable[[Callable[[], None]], Deferred[None]]
 
@@ -97,10 +101,10 @@ class Trail(Service):
 
         :raises ValueError: the catalogue has no such event or field.
         """
-        event = self._build(name, success, fields)
+        event, share = self._build(name, success, fields), DETAIL_SHARE if name in DETAILS else 1.0
         try:
-            self._tell_losses()
-            self._append(event)
+            self._tell_losses(share)
+            self._append(event, share)
         except OSError as error:
             self._count_loss(name, error)
             return False
@@ -111,15 +115,16 @@ class Trail(Service):
     def _build(self, name: str, success: bool, fields: Mapping[str, object]) -> Event:
         return build(name, success, {**self._defaults, **fields}, self._reactor.seconds(), self._new_uid())
 
-    def _append(self, event: Event) -> None:
+    def _append(self, event: Event, share: float) -> None:
         if not self._opened:
             self._spool.open()
             self._opened = True
-        self._spool.append(_compact(event).encode() + b"\n")
+        self._spool.append(_compact(event).encode() + b"\n", share)
 
-    def _tell_losses(self) -> None:
+    def _tell_losses(self, share: float) -> None:
         if self._untold:
-            self._append(self._build("audit.lost", True, {"count": self._untold, "reason": "the spool was full"}))
+            lost = self._build("audit.lost", True, {"count": self._untold, "reason": "the spool was full"})
+            self._append(lost, share)
             self._log.warn("{count} events were lost while they could not be spooled.", count=self._untold)
             self._untold = 0
 

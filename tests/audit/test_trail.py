@@ -6,6 +6,7 @@ import json
 from collections.abc import Awaitable, Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
@@ -15,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch.audit.event import Event
 from teleport_conch.audit.log import EventLog
+from teleport_conch.audit.spool import Spool
 from teleport_conch.audit.trail import MAX_BATCH_EVENTS, MAX_RETRY_S, Trail
 from teleport_conch.errors import BadParameter, ConnectionProblem, StorageError, TooLarge
 
@@ -271,6 +273,27 @@ class TrailTests(SynchronousTestCase):
         self.clock.advance(0)
         self.assertEqual([(event["event"], event.get("count")) for event in got], [("audit.lost", 3), ("resize", None)])
         self.assertEqual(self.trail.lost, 3)
+
+    def test_flood(self) -> None:
+        """What somebody in a session can make at will leaves half of the spool to all other events."""
+        self.trail._spool = Spool(self.directory, 8000)
+        whose: dict[str, Any] = {"user": "alice", "login": "root", "sid": "s", "pid": 1, "cgroup_id": 1}
+        opened: dict[str, Any] = {"program": "cat", "path": "/etc/motd", "flags": "read", "return_code": 3}
+        kept = [self.trail.emit("session.disk", **whose, **opened) for _ in range(100)]
+        count = kept.index(False)
+        self.assertEqual(kept, [True] * count + [False] * (100 - count))
+        self.assertTrue(4000 - 500 < self.spooled_bytes() <= 4000)
+        self.assertTrue(self.trail.emit("resize", sid="a", size="80:25"))
+        got: list[Event] = []
+        self.answer = self.taken(got.extend)
+        self.trail.startService()
+        self.clock.advance(0)
+        names = [event["event"] for event in got]
+        self.assertEqual(names, ["session.disk"] * count + ["audit.lost", "resize"])
+        self.assertEqual(got[-2]["count"], 100 - count)
+
+    def spooled_bytes(self) -> int:
+        return sum((self.directory / name).stat().st_size for name in self.spooled())
 
     def test_start_refused(self) -> None:
         """A directory that cannot be used stops the start, with a sentence."""
