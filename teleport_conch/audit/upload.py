@@ -12,7 +12,7 @@ from typing import Protocol
 from attrs import define, field
 from twisted.internet.defer import DeferredLock
 
-from teleport_conch.audit.recording import Kind, Record, Slice, digest, read_header
+from teleport_conch.audit.recording import MAX_SLICES, Kind, Record, Slice, digest, read_header
 from teleport_conch.audit.upload_spool import UploadSpool
 from teleport_conch.errors import (
     AccessDenied,
@@ -63,30 +63,36 @@ class Upload:
     _at_us: int = field(init=False, default=0)
     _turn: DeferredLock = field(init=False, factory=DeferredLock)
 
-    async def catch_up(self) -> None:
-        """Send what lies in the spool.
+    async def catch_up(self, most: int = MAX_SLICES) -> bool:
+        """Send what lies in the spool, and answer whether there may be more of it.
 
+        :param most: slices that are sent, however many more there are or come meanwhile.
         :raises TeleportError: not all of it was taken; see :func:`is_for_good`.
         """
         async with self._turn:
-            await self._catch_up()
+            return await self._catch_up(most)
 
     async def deliver(self, encoded: bytes) -> None:
         """Send a slice that is not in the spool, behind those that are. Raises as :meth:`catch_up` does."""
         async with self._turn:
-            await self._catch_up()
+            await self._catch_up(MAX_SLICES)
             await self._take(encoded)
 
-    async def _catch_up(self) -> None:
+    async def _catch_up(self, most: int) -> bool:
         try:
-            while not self.over and (encoded := await self._next()) is not None:
+            for _ in range(most):
+                if self.over or (encoded := await self._next()) is None:
+                    break
                 await self._send(encoded)
+            else:
+                return True
         except RecordingClosed as refusal:
             # Auth has the last slice, and says so of all but that one. Perhaps it came from here, before a crash.
             await self._take(await self._final(refusal))
         ends = self._spool.ends(self.recording)
         if ends is not None and self.broken_off and not (self.over or self.live):
             await self._take(await self._closing(ends[1]))
+        return False
 
     async def _next(self) -> bytes | None:
         """The oldest slice in the spool that auth does not have; where that is not known yet, the oldest of all."""

@@ -176,9 +176,9 @@ class UploadSpool:
 
     async def put_aside(self, recording: str) -> Sequence[str]:
         """Take a recording out of the way, for somebody to look at; see :mod:`teleport_conch.audit.put_aside`."""
-        costs = self._slices.pop(recording, {})
-        self._bytes -= sum(costs.values())
-        return await self._run(lambda folder: put_aside(folder, recording))
+        removed = await self._run(lambda folder: put_aside(folder, recording))
+        self._bytes -= sum(self._slices.pop(recording, {}).values())
+        return removed
 
     async def sync(self) -> None:
         """Have the disk itself keep all that was written so far. May raise OSError."""

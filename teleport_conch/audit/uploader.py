@@ -21,6 +21,8 @@ from teleport_conch.errors import TeleportError
 
 MAX_AT_ONCE = 4
 """Recordings that are sent at one time, of each of them one slice; the others wait for their turn."""
+SLICES_IN_TURN = 16
+"""Of a recording, before it goes to the end of the line: more of it may come than can be sent."""
 FIRST_RETRY_S = 1.0
 MAX_RETRY_S = 60.0
 SYNC_S = 0.5
@@ -159,20 +161,23 @@ class Uploader(Service):
         return None
 
     async def _ship(self, upload: Upload) -> None:
+        more = False
         if not upload.refused:
             try:
-                await upload.catch_up()
+                more = await upload.catch_up(SLICES_IN_TURN)
             except TeleportError as problem:
                 if not is_for_good(problem):
                     raise
                 self.refuse(upload, problem.sentence)
         self._delays[upload.recording].reset()
         self._waits_told = False
-        if upload.refused and not upload.live:
-            await self._put_aside(upload)
+        if more:
+            self._ready[upload.recording] = None
         elif upload.over or (not upload.live and self.spool.ends(upload.recording) is None):
             await self.spool.remove(upload.recording)
             self._done(upload)
+        elif upload.refused and not upload.live:
+            await self._put_aside(upload)
 
     def _failed(self, failure: Failure, upload: Upload) -> None:
         if failure.check(CancelledError):

@@ -9,9 +9,18 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
+from teleport_conch.audit.put_aside import REFUSED
 from teleport_conch.audit.upload import Upload
 from teleport_conch.audit.upload_spool import UploadSpool
-from teleport_conch.audit.uploader import BROKEN_OFF, MAX_AT_ONCE, MAX_RETRY_S, STOP_S, SYNC_S, Uploader
+from teleport_conch.audit.uploader import (
+    BROKEN_OFF,
+    MAX_AT_ONCE,
+    MAX_RETRY_S,
+    SLICES_IN_TURN,
+    STOP_S,
+    SYNC_S,
+    Uploader,
+)
 from teleport_conch.errors import AccessDenied, BadParameter, ConnectionProblem, DiskLow, StorageError, TeleportError
 from tests.audit.shipping import SIDS, SampleAuth, at_once, slices_of
 
@@ -93,6 +102,49 @@ class UploaderTests(UploaderCase):
             waiting.callback(None)
         self.assertEqual(len(self.auth.kept), MAX_AT_ONCE + 2)
         self.assertTrue(all(len(slices) == 3 for slices in self.auth.kept.values()))
+
+    def test_flood(self) -> None:
+        """Sessions that show more than can be sent, as many as are sent at one time, hold up no other."""
+        floods, other = SIDS[:MAX_AT_ONCE], SIDS[MAX_AT_ONCE]
+        slices = slices_of(*(b"y\n" for _ in range(10 * SLICES_IN_TURN)), last=False)
+        uploads = {sid: self.uploader.begin(sid) for sid in floods}
+
+        def more(sid: str, index: int) -> None:
+            if sid in uploads and index + 1 < len(slices):
+                self.keep(uploads[sid], [slices[index + 1]], index + 1)
+
+        self.auth.silent, self.auth.problem = True, more
+        for upload in uploads.values():
+            self.keep(upload, slices[:1])
+        self.session(other, b"one")
+        self.auth.silent = False
+        for waiting in self.auth.waiting:
+            waiting.callback(None)
+        before = self.auth.asked.index((other, 0))
+        self.assertLessEqual(before, MAX_AT_ONCE * SLICES_IN_TURN)
+        self.assertEqual([len(self.auth.kept[sid]) for sid in floods], [len(slices)] * MAX_AT_ONCE)
+        self.assertTrue(self.auth.is_complete(other))
+
+    def test_refused_at_once(self) -> None:
+        """Of a recording whose first slice auth refuses, there is nothing to put aside, and nothing to try again."""
+        upload = self.uploader.begin(SIDS[0])
+        self.uploader.refuse(upload, "Not yours.")
+        self.uploader.end(upload)
+        self.assertEqual((self.uploader._uploads, self.clock.getDelayedCalls()), ({}, []))
+        self.assertEqual(list(self.directory.iterdir()), [])
+
+    def test_not_put_aside(self) -> None:
+        """Where that fails it is tried again, and what lies there counts until it is gone."""
+        self.auth.problem = lambda sid, index: BadParameter("No.")
+        in_the_way = self.directory / REFUSED
+        in_the_way.touch()
+        slices = self.session(SIDS[0], b"one")
+        self.assertEqual(self.uploader.spool.ends(SIDS[0]), (0, len(slices) - 1))
+        in_the_way.unlink()
+        self.clock.advance(1)
+        self.assertEqual(len(self.files()), len(slices))
+        self.assertTrue(all(name.startswith(f"{REFUSED}/") for name in self.files()))
+        self.assertEqual((self.uploader._uploads, self.uploader.spool._bytes), ({}, 0))
 
     def test_refused(self) -> None:
         """One that auth refuses for good is put aside, with an event and a line in the log; the others go on."""
