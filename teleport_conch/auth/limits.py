@@ -117,6 +117,8 @@ MAX_EVENTS_IN_ANSWER = 10_000
 # Recordings of sessions.
 MAX_RECORDINGS_PER_HOST = 10_000
 """That are being made at one time."""
+RECORDINGS_REMEMBERED = 1024
+"""Recordings that are over, of which is remembered what is in their files."""
 SLICES_IN_PROGRESS = 256
 SLICES_OF_A_RECORDING_WAITING = 4
 FILES_AT_ONCE = 4

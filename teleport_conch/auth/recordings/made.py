@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import define, evolve, frozen
 
-from teleport_conch.audit.recording import MAX_RECORDING_BYTES
+from teleport_conch.audit.recording import MAX_RECORDING_BYTES, Record
 from teleport_conch.auth.recordings.slices import Piece
 from teleport_conch.errors import BadParameter, RecordingClosed, RecordingOrder, TooLarge
 from teleport_conch.resources.recording import Recording
@@ -17,19 +17,19 @@ class Made:
     :ivar head: the digest of its last slice.
     :ivar at_us: the time of its last record, microseconds since the session began.
     :ivar heard_at: when its last slice came, on the clock that nobody sets.
-    :ivar over: its last slice, once that is there.
+    :ivar end: its last record, once that is there.
     """
 
     recording: Recording
     head: bytes
     at_us: int
     heard_at: float
-    over: Piece | None = None
+    end: Record | None = None
 
     @property
     def closed(self) -> bool:
         """Whether nothing is added any more."""
-        return self.over is not None or self.recording.complete
+        return self.end is not None or self.recording.complete
 
     def ended_at(self, now: float) -> float:
         """When its last record was made, POSIX seconds; not in the future, whatever its node says."""
@@ -38,7 +38,7 @@ class Made:
     def add(self, piece: Piece, heard_at: float) -> None:
         """The slice is on the disk."""
         self.head, self.at_us, self.heard_at = piece.digest, piece.at_us, heard_at
-        self.over = piece if piece.slice.last else None
+        self.end = piece.end
         size, slices = self.recording.size + len(piece.encoded), piece.slice.index + 1
         self.recording = evolve(self.recording, size=size, slices=slices, head=piece.digest.hex())
 

@@ -20,6 +20,7 @@ from teleport_conch.auth.emitting import Emit
 from teleport_conch.auth.limits import (
     MAX_RECORDINGS_PER_HOST,
     RECORDING_SILENT_S,
+    RECORDINGS_REMEMBERED,
     SLICES_IN_PROGRESS,
     SLICES_OF_A_RECORDING_WAITING,
 )
@@ -58,6 +59,8 @@ class Making:
     _emit: Emit
     _host_of: HostOf
     _made: dict[str, Made] = field(init=False, factory=dict)
+    _others: dict[str, Made] = field(init=False, factory=dict)
+    """Some of those that are not being made, and that somebody has asked for."""
     _of_host: Counter[str] = field(init=False, factory=Counter)
     _turns: dict[str, DeferredLock] = field(init=False, factory=dict)
     _low: bool = field(init=False, default=False)
@@ -126,13 +129,14 @@ class Making:
         if not recording.slices:
             made.recording = await self._begin(recording.id, piece, host_uuid)
         elif recording.state is not RecordingState.RECORDING:
-            made.recording = evolve(recording, state=RecordingState.RECORDING, reason="", ended_at=None)
-            await self._index.begin(made.recording)
+            again = evolve(recording, state=RecordingState.RECORDING, reason="", ended_at=None)
+            await self._index.begin(again)
+            made.recording = again
         size = recording.size
         try:
             await self._disk.run(lambda files: files.append(recording.id, size, piece.encoded))
         except StorageError:
-            self._forget(recording.id)  # what is on the disk now is looked up when it is needed
+            self.forget(recording.id)  # what is on the disk now is looked up when it is needed
             raise
         self._low = False
         made.add(piece, self._clocks.monotonic())
@@ -166,14 +170,14 @@ class Making:
 
         :raises StorageCorrupt: it is damaged. :raises StorageError: it cannot be read.
         """
-        made = self._made.get(session_id)
+        made = self._made.get(session_id) or self._others.get(session_id)
         if made is None:
             found = await self._disk.run(lambda files: files.find(session_id))
             if found is None:
                 return None
             made = await self._read(found)
             self._remember(made)
-        if made.over is not None and made.recording.state is RecordingState.RECORDING:
+        if made.end is not None and made.recording.state is RecordingState.RECORDING:
             await self._finish_if_possible(made)
         return made
 
@@ -187,8 +191,7 @@ class Making:
         if listed is None:
             await self._index.begin(recording)
         silent_s = max(0.0, self._clocks.wall() - found.changed_at)
-        over = found.last if found.last.slice.last else None
-        return Made(recording, head, found.last.at_us, self._clocks.monotonic() - silent_s, over)
+        return Made(recording, head, found.last.at_us, self._clocks.monotonic() - silent_s, found.last.end)
 
     # How they end.
 
@@ -200,11 +203,11 @@ class Making:
             self._log.error("The end of a recording could not be listed: {reason}", reason=reason.sentence)
 
     async def _finish(self, made: Made) -> None:
-        assert made.over is not None
-        recording = ended(made.recording, end_of(made.over.slice.records[-1]), made.ended_at(self._clocks.wall()))
+        assert made.end is not None
+        recording = ended(made.recording, end_of(made.end), made.ended_at(self._clocks.wall()))
         await self._index.finish(recording)
         made.recording = recording
-        self._forget(recording.id)
+        self.forget(recording.id)
         what = {"sha256": recording.head, "bytes": recording.size, "reason": recording.reason or None}
         self._emit("session.upload", {**about(recording), **what, "url": f"recordings/{recording.id}"})
 
@@ -241,16 +244,24 @@ class Making:
             return
         recording = evolve(recording, state=RecordingState.INCOMPLETE, reason=why[:300])
         await self._index.finish(recording)
-        self._forget(recording.id)
+        self.forget(recording.id)
         self._emit("session.recording.incomplete", {**about(recording), "reason": recording.reason})
 
     def _remember(self, made: Made) -> None:
+        """A file that is read through is not read again for the next call, whatever became of the recording."""
         recording = made.recording
-        if recording.state is RecordingState.RECORDING and recording.id not in self._made:
+        if recording.state is not RecordingState.RECORDING:
+            self._others[recording.id] = made
+            if len(self._others) > RECORDINGS_REMEMBERED:
+                del self._others[next(iter(self._others))]
+        elif recording.id not in self._made:
+            self._others.pop(recording.id, None)
             self._made[recording.id] = made
             self._of_host[recording.server_id] += 1
 
-    def _forget(self, session_id: str) -> None:
+    def forget(self, session_id: str) -> None:
+        """What is known of a recording is to be looked up in its file."""
+        self._others.pop(session_id, None)
         made = self._made.pop(session_id, None)
         if made is not None:
             self._of_host[made.recording.server_id] -= 1

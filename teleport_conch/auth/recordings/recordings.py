@@ -117,6 +117,7 @@ class Recordings:
                 raise InUse(
                     f"The session {session_id} is still being recorded; its recording can be removed afterwards."
                 )
+            self.making.forget(session_id)
             await self._disk.run(lambda files: files.remove(session_id))
             await self._index.drop(session_id)
         return found

@@ -44,6 +44,11 @@ class Piece:
         """When its last record was made, in microseconds of the session."""
         return self.slice.records[-1].at_us
 
+    @property
+    def end(self) -> Record | None:
+        """The end of the recording, if it is in it."""
+        return self.slice.records[-1] if self.slice.last else None
+
 
 def piece_of(encoded: bytes) -> Piece:
     """A slice that can be played.

@@ -109,6 +109,37 @@ class TakeTests(RecordingsTestCase):
         assert isinstance(body, dict)
         return body["error"]["next"], body["error"]["head"]
 
+    def test_read_once(self) -> None:
+        """A file is read through once, however often something is sent to a recording that is over."""
+        read, find = list[str](), Files.find
+
+        def counted(files: Files, session_id: str) -> object:
+            read.append(session_id)
+            return find(files, session_id)
+
+        first = encoded(start(), output())
+        last = encoded(end(complete=False, reason="It was cut."), index=1, previous=digest(first), last=True)
+        self.send(first)
+        self.send(last)
+        self.patch(Files, "find", counted)
+        for _ in range(3):
+            self.assertEqual(self.send(last).status, 200)
+            self.assertEqual(self.send(first).code, "RECORDING_CLOSED")
+        self.assertEqual(read, [SID])
+        self.patch(module, "RECORDINGS_REMEMBERED", 0)
+        self.hand_in(sample(OTHER_SID), OTHER_SID)
+        self.assertEqual(self.send(encoded(start(OTHER_SID)), OTHER_SID).code, "RECORDING_CLOSED")
+        self.assertEqual(list(self.recordings.making._others), [OTHER_SID], "the oldest is forgotten")
+
+    def test_after_a_removal(self) -> None:
+        """What was known of a recording goes with it."""
+        made = sample()
+        self.hand_in(made)
+        self.send(made.slices[2])
+        self.call(self.admin(), "DELETE", f"/v1/namespaces/default/recordings/{SID}")
+        answer = self.send(made.slices[2])
+        self.assertEqual((answer.code, self.facts(answer.body)), ("RECORDING_ORDER", (0, ZEROS)))
+
     def test_after_the_end(self) -> None:
         made = sample()
         self.hand_in(made)
