@@ -6,6 +6,7 @@ Waits, keys and the clock in the corner are Teleport's.
 from __future__ import annotations
 
 import codecs
+import math
 from collections.abc import Mapping
 
 from teleport_conch.audit.recording import Kind, Record
@@ -19,8 +20,9 @@ RESET = b"".join(
     (
         b"\x18\x1b\\",  # ends whatever sequence or string has begun
         b"\x1b[?1049l\x1b[?47l",  # the usual screen
-        b"\x1b[?9l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?1015l",  # no reports of the mouse
-        b"\x1b[?1004l\x1b[?2004l\x1b[?1l\x1b>",  # nor of focus; keys and pasted text as they are
+        b"\x1b[?9l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1005l\x1b[?1006l\x1b[?1015l\x1b[?1016l",  # no mouse
+        b"\x1b[?1004l\x1b[?2031l\x1b[?2048l",  # nor focus, colours and sizes are reported
+        b"\x1b[?2004l\x1b[?1l\x1b>\x1b[2l\x1b[20l\x1b[12h",  # keys and pasted text as they are, and once
         b"\x1b[?7h\x1b[?25h\x1b[4l\x1b[r\x1b[?6l",  # lines wrap, the cursor is seen, all lines scroll
         b"\x0f\x1b(B\x1b[0m",  # ASCII, in the usual colours
         b"\x1b[999;1H\r\n",
@@ -51,6 +53,15 @@ def size_of(fields: Mapping[str, object]) -> tuple[int, int] | None:
 
 def _side(value: object) -> int:
     return value if type(value) is int and 0 < value <= MAX_SIDE else 0
+
+
+def instant_of(value: object) -> float | None:
+    """POSIX seconds of a record that has them; None where they are none, or too many to be counted."""
+    try:
+        found = float(value) if isinstance(value, int | float) else math.nan
+    except OverflowError:
+        return None
+    return found if math.isfinite(found) else None
 
 
 def resized(cols: int, rows: int) -> bytes:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import codecs
 import json
-import math
 import re
 from base64 import b64encode
 from collections.abc import Mapping
 from typing import Protocol
 
-from teleport_conch.audit.playback import size_of
+from teleport_conch.audit.playback import instant_of, size_of
 from teleport_conch.audit.recording import Kind, Record
 from teleport_conch.audit.sequences import Sequences
 
@@ -126,8 +125,8 @@ class Cast:
         self._has_begun = True
         cols, rows = size_of(start) or (80, 24)
         head: dict[str, object] = {"version": 2, "width": cols, "height": rows}
-        started, term = start.get("started"), start.get("term")
-        if isinstance(started, int | float) and math.isfinite(started):
+        started, term = instant_of(start.get("started")), start.get("term")
+        if started is not None:
             head["timestamp"] = int(started)
         if isinstance(term, str):
             head["env"] = {"TERM": term}

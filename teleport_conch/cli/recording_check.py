@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
+from teleport_conch.audit.playback import instant_of
 from teleport_conch.audit.recording import Kind, Reading
 from teleport_conch.cli.instants import moment, span
 from teleport_conch.cli.recordings import size_text
@@ -73,8 +73,8 @@ class Check:
         """Lines for people, of what the recording itself says of the session."""
         session = self.start.get("session")
         known = session if isinstance(session, Mapping) else {}
-        at = self.start.get("started")
-        started = moment(at) if isinstance(at, int | float) and math.isfinite(at) else ""
+        at = instant_of(self.start.get("started"))
+        started = "" if at is None else moment(at)
         return [
             ("Session", str(known.get("id", ""))),
             ("User", str(known.get("user", ""))),

@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+
 from teleport_conch.audit.tape import PIECE_BYTES, Fetch, Tape
 from teleport_conch.cli.table import inert
 from teleport_conch.errors import AlreadyExists, BadParameter
@@ -34,10 +37,11 @@ def is_file(text: str) -> bool:
     return "/" in text or text.endswith(FILE_END)
 
 
-def from_file(file: BinaryIO) -> Fetch:
-    """Reads a recording from a file."""
+def from_file(clock: IReactorTime, file: BinaryIO) -> Fetch:
+    """Reads a recording from a file, and lets keys and signals have their turn before each piece."""
 
     async def fetch(offset: int) -> bytes:
+        await deferLater(clock, 0.0)
         file.seek(offset)
         return file.read(PIECE_BYTES)
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from teleport_conch.audit.playback import MAX_SIDE, Picture, clock_text, wait_s
+from teleport_conch.audit.playback import MAX_SIDE, RESET, Picture, clock_text, wait_s
 from teleport_conch.audit.recording import Kind, Record
 from tests.audit.reels import END, START, output, resize
 
@@ -86,3 +86,13 @@ class PictureTests(SynchronousTestCase):
             picture = Picture()
             picture.shown(output(0, data))
             self.assertIs(picture.is_whole, whole, data)
+
+
+class ResetTests(SynchronousTestCase):
+    def test_T84_nothing_types(self) -> None:
+        """Whatever a recording had a terminal report, or do to keys, has an end with it."""
+        reports = (9, 1000, 1002, 1003, 1004, 1005, 1006, 1015, 1016, 2031, 2048)
+        for mode in (*reports, 1, 2004):
+            self.assertIn(b"\x1b[?%dl" % mode, RESET)
+        for keys in (b"\x1b[2l", b"\x1b[20l", b"\x1b[12h"):
+            self.assertIn(keys, RESET)

@@ -93,7 +93,8 @@ class CastTests(SynchronousTestCase):
 
     def test_start_without_sense(self) -> None:
         """A header there is in any case."""
-        for start in ({}, {"cols": "x", "rows": 0, "term": 7, "started": "now"}, {"started": float("inf")}):
+        no_sizes = {"cols": "x", "rows": 0, "term": 7, "started": "now"}
+        for start in ({}, no_sizes, {"started": float("inf")}, {"started": 10**400}):
             (header,) = rendered(Cast(), Record.of(Kind.START, 0, start)).splitlines()
             self.assertEqual(json.loads(header), {"version": 2, "width": 80, "height": 24})
         self.assertEqual(rendered(Cast()).count(b"\n"), 1)

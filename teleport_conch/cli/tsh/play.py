@@ -30,6 +30,8 @@ from teleport_conch.resources.recording import Recording, RecordingState
 
 MAX_IN_MEMORY_BYTES = 16 << 20
 """Of what has come of a recording; more of it is in a file without a name."""
+BREATH_BYTES = 1 << 20
+"""Of records that are written before signals are looked at."""
 
 RENDITIONS: Mapping[str, Callable[[], Rendition]] = {"pty": Raw, "text": Text, "json": Lines, "asciicast": Cast}
 
@@ -54,8 +56,10 @@ def play(arguments: Namespace) -> None:
         if arguments.follow:
             raise BadParameter("A file does not grow: leave --follow out.")
         with Path(arguments.session).open("rb") as file:
-            source = Source(from_file(file), is_here=True)
-            return in_reactor(arguments.debug, lambda reactor: _play(reactor, arguments, source))
+            return in_reactor(
+                arguments.debug,
+                lambda reactor: _play(reactor, arguments, Source(from_file(reactor, file), is_here=True)),
+            )
     wanted = session_id(arguments.session)
 
     async def of_auth(reactor: Any, client: AuthClient) -> None:
@@ -120,11 +124,15 @@ async def _on_terminal(reactor: Any, tape: Tape, speed: float, grows: Grows | No
 
 
 async def _render(reactor: Any, tape: Tape, rendition: Rendition, out: IO[bytes], grows: Grows | None) -> None:
-    """Writes all at once, without the waits."""
-    is_growing = grows is not None
+    """Writes all at once, without the waits; signals have their turn, as a small recording may show very much."""
+    is_growing, shown = grows is not None, 0
     while True:
         async for record in tape.rest():
             out.write(rendition.take(record))
+            shown += record.size
+            if shown >= BREATH_BYTES:
+                shown = 0
+                await deferLater(reactor, 0.0)
         out.flush()
         if grows is None or not is_growing or tape.chain.over:
             break

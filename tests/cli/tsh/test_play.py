@@ -22,7 +22,7 @@ from teleport_conch.cli.tsh.player import POLL_S
 from teleport_conch.cli.tsh.recordings import shown
 from teleport_conch.errors import AlreadyExists, BadParameter
 from teleport_conch.resources.recording import Recording, RecordingState
-from tests.audit.reels import END, START, output, reel
+from tests.audit.reels import END, START, output, reel, slices
 
 SID = "0b5c9f1e-5c0a-4f0e-9a63-6d1a54f6a001"
 RECORDS = (START, output(0, b"\x1b[1m$ "), output(3_000_000, b"ls\r\n"), END)
@@ -86,6 +86,17 @@ class RenderingTests(SynchronousTestCase):
         self.successResultOf(played)
         self.assertEqual(self.out.read_text(), "$ ls\n")
 
+    def test_very_much(self) -> None:
+        """Signals have their turn, however much is shown at once."""
+        records = (START, *(output(at, bytes(32 << 10)) for at in range(64)), END)
+        self.source = b"".join(reel(*records))
+        played = self.play("--format=pty", recording=None)
+        self.assertNoResult(played)
+        self.assertLess(self.out.stat().st_size, 3 * playing.BREATH_BYTES // 2)
+        self.clock.pump([0.0, 0.0])
+        self.successResultOf(played)
+        self.assertEqual(self.out.stat().st_size, 64 * (32 << 10))
+
     def test_notes(self) -> None:
         """What is missing is said: on stderr, so that it is no part of the output."""
         self.source = reel(*RECORDS, last=False)[0]
@@ -115,6 +126,18 @@ class RenderingTests(SynchronousTestCase):
         problem = self.failureResultOf(self.play(), BadParameter)
         self.assertEqual(problem.value.sentence, "The recording is torn in the middle of slice 1.")
         self.assertEqual(self.out.read_bytes(), b"\x1b[1m$ ")
+
+
+class FileTests(SynchronousTestCase):
+    def test_nothing_to_show(self) -> None:
+        """Signals have their turn, however many slices there are without anything in them."""
+        clock, path = Clock(), Path(self.mktemp())
+        path.write_bytes(b"".join(slices([()] * 3)))
+        with path.open("rb") as file:
+            found = Deferred.fromCoroutine(Tape(naming.from_file(clock, file)).next())
+            self.assertNoResult(found)
+            clock.advance(0)
+            self.assertIsNone(self.successResultOf(found))
 
 
 class NameTests(SynchronousTestCase):
