@@ -36,6 +36,7 @@ from teleport_conch.ssh.transport.hostkeys import HostKeys
 from teleport_conch.ssh.transport.kex import Transcript
 from teleport_conch.wire import Reader
 
+FRAMES_AT_ONCE = 16
 ANSWER_S = 10.0
 START_S = 75.0
 """Deadlines in seconds: for what the monitor does by itself, and for what PAM may take part in (60 s at most there) or
@@ -199,9 +200,12 @@ class Monitor:
         return "monitor"
 
     def doRead(self) -> Failure | None:
-        """All frames that are there."""
+        """Frames that are there, and not all of a flood: the rest is read when others had their turn."""
         try:
-            while self._open and (frame := self._peer.receive()) is not None:
+            for _ in range(FRAMES_AT_ONCE):
+                frame = self._peer.receive() if self._open else None
+                if frame is None:
+                    break
                 self._received(frame)
         except (EOFError, Violation) as problem:
             self._log.error("the monitor has gone: {why}", why=repr(problem))

@@ -7,6 +7,7 @@ from typing import cast
 from attrs import define, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch.ssh.monitor import frames, orders
@@ -16,6 +17,9 @@ from teleport_conch.ssh.monitor.host_key import HostKeys
 from teleport_conch.ssh.monitor.loop import Conversation, Loop
 from teleport_conch.ssh.monitor.monitor import Monitor
 from teleport_conch.ssh.monitor.traced import MAX_UNTAKEN, NOTHING, Telling, Traced, read_traced
+from teleport_conch.ssh.processes.monitored import FRAMES_AT_ONCE
+from teleport_conch.ssh.processes.monitored import Monitor as ServedMonitor
+from teleport_conch.ssh.processes.monitored_process import MonitoredProcess
 from teleport_conch.ssh.tracing.layout import COMMAND, DISK, KINDS, NETWORK
 from teleport_conch.wire import WireError
 
@@ -91,6 +95,26 @@ class TellingTests(SynchronousTestCase):
             self.telling.tell(number, Traced(NETWORK, [b"d"]))
         self.telling.end(7)
         self.assertEqual(self.talk.sent, [(7, Traced(COMMAND, [], (0, 0, 1, 0)))])
+
+
+class FloodTests(SynchronousTestCase):
+    def test_others_have_their_turn(self) -> None:
+        """A server does not read on as long as something comes."""
+        server, monitor = frames.pair()
+        self.addCleanup(monitor.close)
+        clock = MemoryReactorClock()
+        served = ServedMonitor(clock, clock, server, lambda: None)
+        self.addCleanup(served.close)
+        told: list[Traced] = []
+        served._processes[7] = process = MonitoredProcess(1, -1, -1, None, None, served, 7)
+        process.on_traced = told.append
+        peer = Peer(monitor)
+        for _ in range(FRAMES_AT_ONCE + 1):
+            peer.send(Frame(orders.TRACED, 7, Traced(DISK, [b"a"]).packed()))
+        served.doRead()
+        self.assertEqual(len(told), FRAMES_AT_ONCE)
+        served.doRead()
+        self.assertEqual(len(told), FRAMES_AT_ONCE + 1)
 
 
 class MonitorTests(SynchronousTestCase):
