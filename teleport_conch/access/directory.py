@@ -49,6 +49,7 @@ class Claims:
     :ivar signed_at: POSIX seconds.
     :ivar requests: the ids of these requests.
     :ivar silent: whether it leaves roles out (``cert_format: oldssh``), and so speaks of all that the person has.
+    :ivar bound: whether it is good from some addresses only.
     """
 
     user: str
@@ -56,6 +57,7 @@ class Claims:
     signed_at: float
     requests: tuple[str, ...] = ()
     silent: bool = False
+    bound: bool = False
 
 
 @frozen
@@ -74,7 +76,7 @@ class Directory:
         signed, has what the certificate says.
 
         :raises AccessDenied: a role does not exist, or the user has expired, is another of the same name, or is gone;
-            or a role denies by traits, about which the certificate is silent as well.
+            or a certificate that is silent would not have been signed so for a role that counts.
         """
         self.check(claims.user, claims.signed_at, now)
         known, named = self.users.get(claims.user), claims.roles
@@ -84,7 +86,7 @@ class Directory:
             return resolve(named, "user", self.roles)
         own = resolve((role for role in known.roles if claims.silent or role in named), "user", self.roles)
         if claims.silent:
-            _check_silent(own)
+            _check_silent((role for role in own if role.holds_at(now)), claims.bound)
         if not claims.requests:
             return own
         counting = (self.requests[each] for each in claims.requests if not self.why_not(claims.user, each, now))
@@ -147,8 +149,17 @@ class Directory:
         return float("inf") if known is None or known.expires_at is None else known.expires_at
 
 
-def _check_silent(roles: Iterable[Role]) -> None:
+def _check_silent(roles: Iterable[Role], bound: bool) -> None:
+    """That a certificate which names no roles can stand for these, some of which may have been given since.
+
+    :raises AccessDenied: one is for certificates with an address, or denies by traits, which are left out as well.
+    """
     for role in roles:
+        if role.options.pin_source_ip and not bound:
+            raise AccessDenied(
+                f"role {role.name[:64]!a} is for certificates that are bound to an address, and this one is bound to"
+                " none; log in again."
+            )
         if role.deny.by_traits:
             raise AccessDenied(
                 f"role {role.name[:64]!a} denies by traits, and the certificate says none (cert_format: oldssh); ask an"

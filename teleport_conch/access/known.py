@@ -13,7 +13,7 @@ from teleport_conch.access.locks import NO_LOCKS, Locks
 from teleport_conch.access.question import Caller
 from teleport_conch.certs.certificate import SSHCertificate
 from teleport_conch.certs.extensions import requests_of, roles_of, says_roles, traits_of
-from teleport_conch.certs.options import is_emergency
+from teleport_conch.certs.options import SOURCE_ADDRESS, is_emergency
 
 REMEMBERED_CALLERS = 256
 """Certificates whose roles and traits were read, and are not read again while they are among the last so many."""
@@ -82,4 +82,5 @@ def claims_of(certificate: SSHCertificate) -> Claims:
         signed_at(certificate.valid_after),
         requests_of(certificate),
         silent=not says_roles(certificate),
+        bound=certificate.critical_option(SOURCE_ADDRESS) is not None,
     )

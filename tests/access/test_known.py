@@ -5,6 +5,7 @@ from __future__ import annotations
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
+from teleport_conch import wire
 from teleport_conch.access.aged import Aged
 from teleport_conch.access.builtin import USER_ROLES
 from teleport_conch.access.conditions import Conditions
@@ -12,6 +13,7 @@ from teleport_conch.access.decision import Facts, Login, Target
 from teleport_conch.access.directory import Directory
 from teleport_conch.access.known import REMEMBERED_CALLERS, Known
 from teleport_conch.access.labels import LabelSelector
+from teleport_conch.access.options import Options
 from teleport_conch.access.roles import Role
 from teleport_conch.access.trace import explain
 from teleport_conch.certs.certificate import SSHCertificate
@@ -131,6 +133,24 @@ class AgedTests(SynchronousTestCase):
                 known.caller(certificate, NOW)
             self.assertEqual(len(known.caller(signed(roles=("access", "careful")), NOW).roles), 2)
             self.assertEqual(len(known.caller(evolve(certificate, key_id="bob"), NOW).roles), 2)
+
+    def test_silent_and_not_bound(self) -> None:
+        """A role that binds certificates to addresses, and was given since, does not come by one that is bound to none."""
+        certificate = samples.USER_CA.sign_user_ssh(
+            samples.SSH_BLOB, name="alice", logins=["root"], roles=[], traits={}, ttl_s=600, now=NOW, for_old_ssh=True
+        )
+        bound = evolve(certificate, critical_options=(("source-address", wire.string(b"192.0.2.7")),))
+        for end, refused in ((None, True), (NOW + 60, True), (NOW, False)):
+            roles = {**USER_ROLES, "pinned": Role("pinned", Options(pin_source_ip=True), expires_at=end)}
+            known = Known("example.com", Directory(roles, {"alice": User("alice", ("access", "pinned"))}))
+            self.assertEqual(len(known.caller(bound, NOW).roles), 2)
+            if refused:
+                with self.assertRaisesRegex(
+                    AccessDenied, "role 'pinned' is for certificates that are bound to an address"
+                ):
+                    known.caller(certificate, NOW)
+            else:
+                self.assertEqual(len(known.caller(certificate, NOW).roles), 2)
 
     def test_no_roles(self) -> None:
         """One that says that there are none is not silent: what was given since takes a new one."""
