@@ -135,7 +135,7 @@ class AgedTests(SynchronousTestCase):
             self.assertEqual(len(known.caller(evolve(certificate, key_id="bob"), NOW).roles), 2)
 
     def test_silent_and_not_bound(self) -> None:
-        """A role that binds certificates to addresses, and was given since, does not come by one that is bound to none."""
+        """A role that binds to addresses, and was given since, does not come by a certificate that is bound to none."""
         certificate = samples.USER_CA.sign_user_ssh(
             samples.SSH_BLOB, name="alice", logins=["root"], roles=[], traits={}, ttl_s=600, now=NOW, for_old_ssh=True
         )
