@@ -22,13 +22,21 @@ def check_free(out: Path, form: str, overwrite: bool) -> None:
     :raises BadParameter: nothing can be written there.
     :raises AlreadyExists: something is there, and is not to be replaced.
     """
+    if not out.name:
+        raise _is_folder(out)
     for path in (_path(out, suffix) for suffix in _SUFFIXES[form]):
         if path.is_dir():
-            raise BadParameter(f"--out: {path} is a folder. Name a file in it.")
+            raise _is_folder(path)
         if not path.parent.is_dir():
             raise BadParameter(f"--out: there is no folder {path.parent}.")
+        if path.exists() and not path.is_file():  # root could put a file in the place of /dev/null
+            raise BadParameter(f"--out: {path} is a device, a pipe or a socket. Name a file.")
         if not overwrite and path.exists():
             raise in_the_way(path)
+
+
+def _is_folder(path: Path) -> BadParameter:
+    return BadParameter(f"--out: {path} is a folder. Name a file in it.")
 
 
 def written(out: Path, parts: Mapping[str, str], overwrite: bool) -> Answer:

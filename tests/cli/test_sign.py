@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from teleport_conch.certs.certificate import SSHCertificate
@@ -71,10 +72,19 @@ class SignTests(AuthHostTestCase):
         for out, sentence in (
             (self.out / "alice", f"--out: there is no folder {self.out}."),
             (self.host.folder, f"--out: {self.host.folder} is a folder. Name a file in it."),
+            (Path("."), "--out: . is a folder. Name a file in it."),
         ):
             with self.assertRaises(BadParameter) as refused:
                 await self.tctl("auth", "sign", "--user=alice", "--logins=root", f"--out={out}")
             self.assertEqual(refused.exception.sentence, sentence)
+
+    async def test_no_file(self) -> None:
+        """What is there and is no file, such as /dev/null, is replaced by nobody, not even by root with --overwrite."""
+        os.mkfifo(self.out)
+        with self.assertRaises(BadParameter) as refused:
+            await self.tctl("auth", "sign", "--user=alice", "--logins=root", f"--out={self.out}", "--overwrite")
+        self.assertEqual(refused.exception.sentence, f"--out: {self.out} is a device, a pipe or a socket. Name a file.")
+        self.assertTrue(self.out.is_fifo())
 
     async def test_source_address(self) -> None:
         """What a role binds to an address needs one, and has it then."""
