@@ -44,6 +44,7 @@ def is_for_good(error: TeleportError) -> bool:
 class Upload:
     """What is known of one recording that is not all at auth.
 
+    :ivar whose: the person of the session; empty where that is not known any more.
     :ivar live: whether its session goes on, and makes more slices.
     :ivar broken_off: why there is no last slice though the session is over, as a sentence: one that says so is sent
         behind all others. Empty where there is one, or will be.
@@ -56,6 +57,7 @@ class Upload:
     _client: Callable[[], SliceClient]
     live: bool = True
     broken_off: str = ""
+    whose: str = ""
     refused: str = field(init=False, default="")
     over: bool = field(init=False, default=False)
     _due: int | None = field(init=False, default=None)

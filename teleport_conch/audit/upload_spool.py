@@ -106,6 +106,24 @@ class UploadSpool:
         slices = self._slices.get(recording)
         return (next(iter(slices)), next(reversed(slices))) if slices else None
 
+    def waiting_bytes(self, recording: str) -> int:
+        """What there is of a recording, as it counts."""
+        return sum(self._slices.get(recording, {}).values())
+
+    @property
+    def shares_are_due(self) -> bool:
+        """Whether what waits takes more than there is room for."""
+        return self._bytes > self.room
+
+    @property
+    def room(self) -> int:
+        """Bytes for which there is room; none where the disk does not say."""
+        try:
+            whole, free = self._sizes(self._folder)
+        except OSError:
+            return 0
+        return max(0, min(self._max_bytes - self._bytes, free - _mark(whole)))
+
     def holds(self, recording: str, index: int) -> bool:
         """Whether there is this slice."""
         return index in self._slices.get(recording, ())
@@ -120,7 +138,7 @@ class UploadSpool:
             whole, free = self._sizes(self._folder)
         except OSError as error:
             raise StorageError(f"The disk for recordings on this node cannot be used: {error.strerror}.") from error
-        mark = min(MIN_FREE_BYTES, int(whole * MIN_FREE_SHARE))
+        mark = _mark(whole)
         if free < (int(mark * EMERGENCY_SHARE) if emergency else mark):
             raise StorageFull(
                 f"The disk for recordings on this node has {free >> 10} KiB left, and {mark >> 10} KiB are kept for"
@@ -195,6 +213,10 @@ class UploadSpool:
         finally:
             self._busy -= 1
             self._close_if_idle()
+
+
+def _mark(whole: int) -> int:
+    return min(MIN_FREE_BYTES, int(whole * MIN_FREE_SHARE))
 
 
 def _name(index: int) -> str:

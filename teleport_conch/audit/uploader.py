@@ -14,10 +14,11 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from teleport_conch.audit.inert import inert
 from teleport_conch.audit.upload import SliceClient, Upload, is_for_good
 from teleport_conch.audit.upload_spool import UploadSpool
 from teleport_conch.client.backoff import Backoff, Jitter
-from teleport_conch.errors import TeleportError
+from teleport_conch.errors import StorageFull, TeleportError
 
 MAX_AT_ONCE = 4
 """Recordings that are sent at one time, of each of them one slice; the others wait for their turn."""
@@ -102,12 +103,12 @@ class Uploader(Service):
 
     # What a session has.
 
-    def begin(self, recording: str) -> Upload:
+    def begin(self, recording: str, whose: str) -> Upload:
         """A session that goes on, and whose slices come from here."""
-        return self._upload(recording)
+        return self._upload(recording, whose=whose)
 
-    def _upload(self, recording: str, live: bool = True, broken_off: str = "") -> Upload:
-        upload = Upload(recording, self.spool, self._client, live, broken_off)
+    def _upload(self, recording: str, live: bool = True, broken_off: str = "", whose: str = "") -> Upload:
+        upload = Upload(recording, self.spool, self._client, live, broken_off, whose)
         self._uploads[recording] = upload
         self._delays[recording] = Backoff(FIRST_RETRY_S, MAX_RETRY_S, self._jitter)
         return upload
@@ -115,12 +116,25 @@ class Uploader(Service):
     async def keep(self, upload: Upload, index: int, encoded: bytes, emergency: bool = False) -> None:
         """Put a slice into the spool, from where it is sent.
 
-        :raises StorageError: it was not kept; :class:`~teleport_conch.errors.StorageFull` for want of room.
+        :raises StorageError: it was not kept; :class:`~teleport_conch.errors.StorageFull` for want of room, or where
+            somebody takes more of it than they leave to all others. In an emergency nobody looks at shares.
         """
+        if not emergency and self.spool.shares_are_due:
+            self.spool.check()
+            self._check_share(upload.whose)
         await self.spool.keep(upload.recording, index, encoded, emergency)
         if self._next_sync is None:
             self._next_sync = self._clock.callLater(SYNC_S, self._sync)
         self._wake(upload.recording)
+
+    def _check_share(self, whose: str) -> None:
+        theirs = (each.recording for each in self._uploads.values() if each.whose == whose)
+        taken = sum(map(self.spool.waiting_bytes, theirs))
+        if taken > self.spool.room:
+            raise StorageFull(
+                f"Recordings of {inert(whose)} wait on this node for the auth server, {taken >> 10} KiB of them, and"
+                " there is less room than that left for those of others."
+            )
 
     def end(self, upload: Upload, broken_off: str = "") -> None:
         """The session is over. ``broken_off`` says as a sentence why there is no last slice; empty where there is."""

@@ -141,11 +141,12 @@ class Recordings(MultiService):
             names = {"user": session.user, "login": session.login, "addr_remote": session.remote_addr}
             self._emit("session.recording.failed", sid=session.id, reason=why, namespace="default", **names)
 
+        upload = self._own.begin(session.id, session.user)
         recorder = Recorder(
             self._clock,
             self._monotonic,
             self._in_thread,
-            Keeping(self._clock, self._own, self._own.begin(session.id), mode == "node-sync", recorded.emergency),
+            Keeping(self._clock, self._own, upload, mode == "node-sync", recorded.emergency),
             _heading(recorded),
             failed,
             recorded.emergency,

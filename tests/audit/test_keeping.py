@@ -33,7 +33,7 @@ class KeepingCase(SynchronousTestCase):
         self.events.append(name)
 
     def keeping(self, at_auth: bool = False, emergency: bool = False) -> Keeping:
-        return Keeping(self.clock, self.uploader, self.uploader.begin(SID), at_auth, emergency)
+        return Keeping(self.clock, self.uploader, self.uploader.begin(SID, "alice"), at_auth, emergency)
 
     def begin(self, keeping: Keeping, encoded: bytes) -> Deferred[None]:
         return Deferred.fromCoroutine(keeping.begin(encoded))

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch.audit.put_aside import REFUSED
 from teleport_conch.audit.upload import Upload
-from teleport_conch.audit.upload_spool import UploadSpool
+from teleport_conch.audit.upload_spool import BLOCK_BYTES, UploadSpool
 from teleport_conch.audit.uploader import (
     BROKEN_OFF,
     MAX_AT_ONCE,
@@ -21,7 +21,15 @@ from teleport_conch.audit.uploader import (
     SYNC_S,
     Uploader,
 )
-from teleport_conch.errors import AccessDenied, BadParameter, ConnectionProblem, DiskLow, StorageError, TeleportError
+from teleport_conch.errors import (
+    AccessDenied,
+    BadParameter,
+    ConnectionProblem,
+    DiskLow,
+    StorageError,
+    StorageFull,
+    TeleportError,
+)
 from tests.audit.shipping import SIDS, SampleAuth, at_once, slices_of
 
 
@@ -50,7 +58,7 @@ class UploaderCase(SynchronousTestCase):
 
     def session(self, sid: str, *texts: bytes) -> list[bytes]:
         """One that has been, and what was recorded of it."""
-        upload, slices = self.uploader.begin(sid), slices_of(*texts)
+        upload, slices = self.uploader.begin(sid, "alice"), slices_of(*texts)
         self.keep(upload, slices)
         self.uploader.end(upload)
         return slices
@@ -107,7 +115,7 @@ class UploaderTests(UploaderCase):
         """Sessions that show more than can be sent, as many as are sent at one time, hold up no other."""
         floods, other = SIDS[:MAX_AT_ONCE], SIDS[MAX_AT_ONCE]
         slices = slices_of(*(b"y\n" for _ in range(10 * SLICES_IN_TURN)), last=False)
-        uploads = {sid: self.uploader.begin(sid) for sid in floods}
+        uploads = {sid: self.uploader.begin(sid, "alice") for sid in floods}
 
         def more(sid: str, index: int) -> None:
             if sid in uploads and index + 1 < len(slices):
@@ -125,9 +133,30 @@ class UploaderTests(UploaderCase):
         self.assertEqual([len(self.auth.kept[sid]) for sid in floods], [len(slices)] * MAX_AT_ONCE)
         self.assertTrue(self.auth.is_complete(other))
 
+    def test_shares(self) -> None:
+        """While auth is away somebody who shows very much leaves as much room to others as they take, and hears so."""
+        self.auth.problem = lambda sid, index: ConnectionProblem("Auth is away.")
+        self.uploader.spool._max_bytes = 10 * BLOCK_BYTES
+        slices = slices_of(*(b"y\n" for _ in range(10)), last=False)
+        first, second = (self.uploader.begin(sid, "alice") for sid in SIDS[:2])
+        self.keep(first, slices[:3])
+        self.keep(second, slices[:3])
+        for greedy in (first, second):
+            refusal = self.failureResultOf(
+                Deferred.fromCoroutine(self.uploader.keep(greedy, 3, slices[3])), StorageFull
+            )
+            self.assertEqual(
+                refusal.value.sentence,
+                "Recordings of alice wait on this node for the auth server, 24 KiB of them, and there is less room than"
+                " that left for those of others.",
+            )
+        self.keep(self.uploader.begin(SIDS[2], "bob"), slices[:2])
+        in_need = self.uploader.keep(first, 3, slices[3], emergency=True)
+        self.successResultOf(Deferred.fromCoroutine(in_need))
+
     def test_refused_at_once(self) -> None:
         """Of a recording whose first slice auth refuses, there is nothing to put aside, and nothing to try again."""
-        upload = self.uploader.begin(SIDS[0])
+        upload = self.uploader.begin(SIDS[0], "alice")
         self.uploader.refuse(upload, "Not yours.")
         self.uploader.end(upload)
         self.assertEqual((self.uploader._uploads, self.clock.getDelayedCalls()), ({}, []))
@@ -161,7 +190,7 @@ class UploaderTests(UploaderCase):
     def test_refused_while_it_is_made(self) -> None:
         """It is kept on until its session is over, and auth is not asked any more."""
         self.auth.problem = lambda sid, index: BadParameter("No.") if index == 1 else None
-        upload, slices = self.uploader.begin(SIDS[0]), slices_of(b"one", b"two", b"three")
+        upload, slices = self.uploader.begin(SIDS[0], "alice"), slices_of(b"one", b"two", b"three")
         for index, encoded in enumerate(slices):
             self.keep(upload, [encoded], index)
         self.assertEqual((self.auth.asked, len(self.events)), ([(SIDS[0], 0), (SIDS[0], 1)], 1))
@@ -223,7 +252,7 @@ class RestartTests(UploaderCase):
     def test_killed(self) -> None:
         """What lies there is sent, and says that its end is missing; one that had ended is complete."""
         self.auth.problem = lambda sid, index: ConnectionProblem("Auth is away.")
-        upload, slices = self.uploader.begin(SIDS[0]), slices_of(b"one", b"two", last=False)
+        upload, slices = self.uploader.begin(SIDS[0], "alice"), slices_of(b"one", b"two", last=False)
         self.keep(upload, slices)
         self.session(SIDS[1], b"whole")
         self.auth.problem = lambda sid, index: None
@@ -235,7 +264,7 @@ class RestartTests(UploaderCase):
 
     def test_killed_after_all_was_sent(self) -> None:
         """A recording of which auth has all that there is gets its end, too."""
-        self.keep(self.uploader.begin(SIDS[0]), slices_of(b"one", last=False))
+        self.keep(self.uploader.begin(SIDS[0], "alice"), slices_of(b"one", last=False))
         self.assertEqual(len(self.auth.kept[SIDS[0]]), 2)
         self.made()
         self.assertEqual(self.auth.end(SIDS[0])["reason"], BROKEN_OFF)
@@ -249,7 +278,7 @@ class RestartTests(UploaderCase):
 
     def test_broken_off(self) -> None:
         """A session of which no more could be kept has an end that says why."""
-        upload = self.uploader.begin(SIDS[0])
+        upload = self.uploader.begin(SIDS[0], "alice")
         self.keep(upload, slices_of(b"one", last=False))
         self.uploader.end(upload, "The disk was full.")
         self.assertEqual(self.auth.end(SIDS[0])["reason"], "The disk was full.")
