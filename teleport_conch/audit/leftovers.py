@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+_PROCESSES = Path("/proc")
 
 
 def leftovers(spools: Path, service: str, processes: int = 1) -> list[str]:
@@ -25,4 +28,13 @@ def leftovers(spools: Path, service: str, processes: int = 1) -> list[str]:
 def _is_over(whose: str, processes: int) -> bool:
     if whose.startswith("w"):
         return int(whose[1:]) >= processes
-    return not Path("/proc", whose).exists()
+    return not _is_ours(whose)
+
+
+def _is_ours(pid: str) -> bool:
+    """Whether a process of our own account has the number: another one may have taken it since, even on purpose."""
+    try:
+        told = (_PROCESSES / pid / "status").read_text("utf-8", "replace")
+    except OSError:
+        return False
+    return f"\nUid:\t{os.getuid()}\t" in told

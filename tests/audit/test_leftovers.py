@@ -7,6 +7,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from teleport_conch.audit import leftovers as module
 from teleport_conch.audit.leftovers import leftovers
 
 
@@ -23,6 +24,19 @@ class LeftoverTests(SynchronousTestCase):
         self.assertEqual(leftovers(spools, "node"), [f"node.{dead}"])
         left = {path.name for path in spools.iterdir()}
         self.assertEqual(left, {"node", f"node.{dead}", f"node.{os.getpid()}", f"proxy.{dead}"})
+
+    def test_taken_number(self) -> None:
+        """Somebody else's process that has the number of one that is gone keeps nothing from being sent."""
+        spools, processes = Path(self.mktemp()), Path(self.mktemp())
+        for pid, uid in ((4711, os.getuid()), (4712, os.getuid() + 1)):
+            (processes / str(pid)).mkdir(parents=True)
+            (processes / str(pid) / "status").write_text(
+                f"Name:\tsleep\nUmask:\t0022\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\n"
+            )
+            (spools / f"node.{pid}").mkdir(parents=True)
+            (spools / f"node.{pid}" / "000000000001.jsonl").touch()
+        self.patch(module, "_PROCESSES", processes)
+        self.assertEqual(leftovers(spools, "node"), ["node.4712"])
 
     def test_none(self) -> None:
         self.assertEqual(leftovers(Path(self.mktemp()), "node"), [])
