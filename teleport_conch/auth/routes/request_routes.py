@@ -8,7 +8,7 @@ from teleport_conch.access.decision import Target
 from teleport_conch.auth.cluster import Cluster
 from teleport_conch.auth.emitting import Emit
 from teleport_conch.auth.people.access_requests import Resolution
-from teleport_conch.auth.routes.calls import Answer, Call, FindResource, Needs
+from teleport_conch.auth.routes.calls import Answer, Call, FindResource, FindTarget, Needs
 from teleport_conch.auth.routes.gate import Gate
 from teleport_conch.auth.routes.guards import Guards
 from teleport_conch.auth.state.shelf import Stored
@@ -73,6 +73,16 @@ def _finder(cluster: Cluster) -> FindResource:
     return found
 
 
+def _owned(cluster: Cluster) -> FindTarget:
+    """The same, and who asked."""
+
+    async def found(parts: Mapping[str, str]) -> Target | None:
+        stored = cluster.requests.shelf.find(parts["name"])
+        return None if stored is None else Target(user=stored.value.user, resource=stored.to_json())
+
+    return found
+
+
 def _about(request: AccessRequest) -> Target:
     return Target(name=request.name, user=request.user, resource=request.to_json())
 
@@ -100,9 +110,9 @@ def _add_asking(gate: Gate, cluster: Cluster) -> None:
 
 
 def _add_deciding(gate: Gate, cluster: Cluster, guards: Guards) -> None:
-    requests, found = cluster.requests, _finder(cluster)
+    requests, found = cluster.requests, _owned(cluster)
 
-    @gate.route("PUT", f"{REQUESTS}/<name>/state", Needs("update", KIND, resource=found))
+    @gate.route("PUT", f"{REQUESTS}/<name>/state", Needs("update", KIND, target=found))
     async def decide(call: Call, name: str) -> Answer:
         how = _resolution(Fields(call.body(), "resolution"))
         await cluster.rewriting.acquire()
@@ -116,7 +126,7 @@ def _add_deciding(gate: Gate, cluster: Cluster, guards: Guards) -> None:
             cluster.rewriting.release()
         return after.to_json()
 
-    @gate.route("DELETE", f"{REQUESTS}/<name>", Needs("delete", KIND, resource=found))
+    @gate.route("DELETE", f"{REQUESTS}/<name>", Needs("delete", KIND, target=found))
     async def remove(call: Call, name: str) -> Answer:
         await requests.remove(name, call.by)
         await cluster.plugin_data.forget(name)
@@ -124,7 +134,7 @@ def _add_deciding(gate: Gate, cluster: Cluster, guards: Guards) -> None:
 
 
 def _add_plugin_data(gate: Gate, cluster: Cluster) -> None:
-    kept, found = cluster.plugin_data, _finder(cluster)
+    kept, found = cluster.plugin_data, _finder(cluster)  # without the owner: it is not for who asked
 
     @gate.route("GET", PLUGIN_DATA, Needs("read", KIND, resource=found))
     async def of_one(call: Call, name: str) -> Answer:

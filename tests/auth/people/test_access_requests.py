@@ -336,6 +336,24 @@ class DecisionTests(RequestTestCase):
         self.now(self.cluster.locks.shelf.create(Lock("l", user="carol")))
         self.assertEqual(listed(dba).status, 403)
 
+    def test_owner(self) -> None:
+        """The owner of a request is who asked, also for rules about whoever decides and removes it."""
+        kind, own = ("access_request",), "equals(resource.owner, user.id)"
+        denying = Conditions(rules=(Rule(kind, ("update", "delete"), where=own),))
+        self.now(self.cluster.roles.shelf.create(Role("impartial", deny=denying)))
+        owning = Conditions(rules=(Rule(kind, ("create", "list", "delete"), where=own),))
+        self.now(self.cluster.roles.shelf.create(Role("owning", allow=owning)))
+        for user in (User("carol", ("approver", "impartial")), User("alice", ("dev", "owning"))):
+            self.now(self.cluster.users.shelf.replace(user))
+        impartial, owner = self.person("carol", "approver", "impartial"), self.person("alice", "dev", "owning")
+        hers, others = self.asked("ops", peer=self.carol), self.asked("dba")
+        for name, status in ((hers, 403), (others, 200)):
+            self.assertEqual(self.decide(name, "DENIED", peer=impartial).status, status)
+            self.assertEqual(self.call(impartial, "DELETE", f"{REQUESTS}/{name}").status, status)
+        another = self.asked("dba")
+        self.assertEqual(self.call(owner, "DELETE", f"{REQUESTS}/{hers}").status, 403)
+        self.assertEqual(self.call(owner, "DELETE", f"{REQUESTS}/{another}").status, 200)
+
     def test_own(self) -> None:
         """Nobody approves what they asked for themselves, whoever made the request; and that is an event."""
         wide = evolve(APPROVER, allow=evolve(APPROVER.allow, logins=("root", "postgres")))
