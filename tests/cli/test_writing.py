@@ -170,6 +170,16 @@ class CreateTests(WritingTestCase):
         (found,) = yaml.safe_load_all(await self.tctl("get", "role/k8s", form="yaml"))
         self.assertEqual(found["spec"]["allow"]["kubernetes_groups"], ["*"])
 
+    async def test_expired(self) -> None:
+        """A role that is over when it is made denies nothing, which nobody would notice: the date lacks its dashes."""
+        for expires, note in (
+            ("20300101", "NOTE: what has expired neither allows nor denies anything: old.\n"),
+            ("2100-01-01", ""),
+        ):
+            role = DEV.replace("name: dev", f"name: old, expires: {expires}")
+            said = await self.tctl("create", "-f", self.file(role))
+            self.assertEqual(said.partition("\n")[2], note)
+
     async def test_standard_input(self) -> None:
         self.patch(sys, "stdin", io.StringIO(DEV))
         self.assertEqual(await self.tctl("create"), 'role "dev" has been created\n')

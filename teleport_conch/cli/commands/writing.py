@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from argparse import Namespace
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -55,16 +55,18 @@ async def create(connection: Connection, arguments: Namespace) -> Answer:
     lines: list[str] = []
     for each in found:
         lines += [await _create(COLLECTIONS[each.kind](rules), each, arguments.force, lines)]
-    return said("\n".join((*lines, *_notes(found))))
+    return said("\n".join((*lines, *_notes(found, connection.now()))))
 
 
-def _notes(found: Sequence[Document]) -> Sequence[str]:
+def _notes(found: Sequence[Document], now: float) -> Iterator[str]:
     """What is kept, and may be taken for more."""
     roles = [Role.from_json(each.value) for each in found if each.kind == "role"]
+    over = [role.name for role in roles if not role.holds_at(now)]
+    if over:
+        yield f"NOTE: what has expired neither allows nor denies anything: {inert(', '.join(over))}."
     named = [role.name for role in roles if any(side.kubernetes.to_json() for side in (role.allow, role.deny))]
-    if not named:
-        return ()
-    return [f"NOTE: nothing here goes by kubernetes_groups and kubernetes_users, of {inert(', '.join(named))}."]
+    if named:
+        yield f"NOTE: nothing here goes by kubernetes_groups and kubernetes_users, of {inert(', '.join(named))}."
 
 
 def _read(kind: str, collection: Documents, document: object) -> object:
@@ -145,7 +147,8 @@ async def edit(connection: Connection, arguments: Namespace) -> Answer:
     except TeleportError as reason:
         raise BadParameter(f"{reason.sentence} What you wrote is in {path}.") from None
     path.unlink()
-    return said("\n".join((f'{reference.kind} "{inert(reference.name)}" has been updated', *_notes([document]))))
+    done = f'{reference.kind} "{inert(reference.name)}" has been updated'
+    return said("\n".join((done, *_notes([document], connection.now()))))
 
 
 def _one(text: str, reference: Reference) -> Sequence[Document]:
