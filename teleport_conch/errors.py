@@ -445,7 +445,7 @@ class RecordingClosed(TeleportError):
 
 
 class DiskLow(TeleportError):
-    """The disk for recordings has less room than is kept free: nothing was written; it is worth trying again later."""
+    """Auth's disk has less room than is kept free: nothing was written; it is worth trying again later."""
 
     code = "DISK_LOW"
     http_status = 507

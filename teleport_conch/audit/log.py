@@ -19,7 +19,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from teleport_conch.audit.event import Event, instant
-from teleport_conch.errors import StorageError, StorageFull
+from teleport_conch.errors import DiskLow, StorageError, StorageFull
 
 FILE_MODE = 0o640
 FOLDER_MODE = 0o750
@@ -80,6 +80,24 @@ class EventLog:
                 raise self._failure(error) from error
             self._remember(known, new)
             return len(new)
+
+    def check_room(self, free_bytes: int, share: float) -> None:
+        """Whether the disk has room beside so many bytes, or beside this share of it where that is less.
+
+        :raises DiskLow: it has none. :raises StorageError: it does not say.
+        """
+        try:
+            facts = os.statvfs(self._directory)
+        except FileNotFoundError:
+            return  # the first event makes it
+        except OSError as error:
+            raise self._failure(error) from error
+        free, kept = facts.f_bavail * facts.f_frsize, min(free_bytes, int(facts.f_blocks * facts.f_frsize * share))
+        if free < kept:
+            raise DiskLow(
+                f"The disk of the auth server has {free >> 20} MiB left, and events of hosts leave {kept >> 20} MiB of"
+                " it free: they wait there until there is room."
+            )
 
     def close(self) -> None:
         with self._lock:

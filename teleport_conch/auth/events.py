@@ -13,6 +13,8 @@ from teleport_conch.audit.catalogue import EVENTS
 from teleport_conch.audit.event import Event, check
 from teleport_conch.audit.log import EventLog
 from teleport_conch.auth.limits import (
+    EVENTS_FREE_BYTES,
+    EVENTS_FREE_SHARE,
     EVENTS_IN_ANSWER,
     MAX_EVENTS_IN_ANSWER,
     MAX_EVENTS_IN_REQUEST,
@@ -43,10 +45,12 @@ class Events:
         """Keep what the host ``server_id`` sent; once this returns, it is on the disk. Answers how many were new.
 
         :raises BadParameter: one of them is no event, or not about that host; none is kept.
+        :raises DiskLow: what is left of the disk is for auth's own events and its database.
         """
         if len(values) > MAX_EVENTS_IN_REQUEST:
             raise LimitExceeded(f"A request holds at most {MAX_EVENTS_IN_REQUEST} events.")
         events = [check(value, server_id) for value in values]
+        await self._in_thread(lambda: self._log.check_room(EVENTS_FREE_BYTES, EVENTS_FREE_SHARE))
         return await self.keep(events)
 
     async def keep(self, events: list[Event]) -> int:

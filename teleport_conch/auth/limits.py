@@ -111,6 +111,9 @@ SESSION_S = 30.0
 MAX_SESSIONS_PER_HOST = 10_000
 MAX_SESSIONS_IN_REQUEST = 500
 MAX_EVENTS_IN_REQUEST = 500
+EVENTS_FREE_BYTES = 128 << 20
+EVENTS_FREE_SHARE = 0.01
+"""Of the disk of the log, what events of hosts leave to auth's own and to its database: the smaller of the two."""
 EVENTS_IN_ANSWER = 500
 MAX_EVENTS_IN_ANSWER = 10_000
 

@@ -319,6 +319,9 @@ class Log:
         self.searches.append((start, end, tuple(names), limit))
         return self.kept[-limit:]
 
+    def check_room(self, free_bytes: int, share: float) -> None:
+        """Memory has room."""
+
     def close(self) -> None:
         """Nothing is open."""
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from teleport_conch.audit.event import build
+from teleport_conch.audit.log import EventLog
 from teleport_conch.errors import StorageFull
 from tests.auth.fixture import AUTH, NOW, WEB1, WEB2, ClusterTestCase, Log
+from tests.auth.recordings.test_files import Room
 
 
 def event(number: int = 0, server_id: str = WEB1) -> dict[str, object]:
@@ -76,6 +81,22 @@ class EventTests(ClusterTestCase):
         self.patch(Log, "append", lambda log, events: full(events))
         answer = self.call(peer, "POST", "/v1/events", {"items": [event()]})
         self.assertEqual((answer.status, answer.code), (507, "STORAGE_FULL"))
+
+    def test_low_disk(self) -> None:
+        """What hosts say leaves room for auth's own events and its database; it is not lost, and may come again."""
+        peer, with_room = self.host(self.join()), os.statvfs
+        self.patch(Log, "check_room", EventLog(Path(), self.clock).check_room)
+        self.patch(os, "statvfs", lambda path: Room((127 << 20) // 4096))
+        answer = self.call(peer, "POST", "/v1/events", {"items": [event()]})
+        self.assertEqual((answer.status, answer.code), (507, "DISK_LOW"))
+        self.assertEqual(
+            answer.sentence,
+            "The disk of the auth server has 127 MiB left, and events of hosts leave 128 MiB of it free: they wait"
+            " there until there is room.",
+        )
+        self.assertEqual(self.log.kept, [])
+        self.patch(os, "statvfs", with_room)
+        self.assertEqual(self.call(peer, "POST", "/v1/events", {"items": [event()]}).status, 200)
 
     def test_search(self) -> None:
         """From, to, names and a limit; by default the newest 500 of all time."""
