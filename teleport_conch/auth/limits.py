@@ -142,6 +142,8 @@ MAX_RECORDINGS_SEARCHED = 50_000
 RECORDINGS_AT_ONCE = 100
 """That one who lists them looks at before others have their turn."""
 LISTS_IN_PROGRESS = 8
+LISTS_PER_CALLER = 2
+"""Of these, so that nobody keeps all others from theirs."""
 PLAYING_REMEMBERED_S = 3600.0
 """For so long, reading on in a recording is one event."""
 PLAYERS_REMEMBERED = 4096

@@ -40,6 +40,26 @@ class InProgress:
 
 
 @define(eq=False)
+class InProgressOfEach:
+    """The same for each of many callers, of whom nothing is remembered when they have none in progress."""
+
+    limit: int
+    what: str
+    _of: dict[str, InProgress] = field(init=False, factory=dict)
+
+    @contextmanager
+    def one(self, caller: str) -> Iterator[None]:
+        """:raises LimitExceeded: as many of the caller's are in progress as may be."""
+        place = self._of.setdefault(caller, InProgress(self.limit, self.what))
+        try:
+            with place.one():
+                yield
+        finally:
+            if not place.running:
+                self._of.pop(caller, None)
+
+
+@define(eq=False)
 class Failures:
     """Counts failures for each address, and refuses addresses with too many in a minute.
 

@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from teleport_conch.errors import LimitExceeded
 from teleport_conch.https import throttle
-from teleport_conch.https.throttle import Failures, InProgress
+from teleport_conch.https.throttle import Failures, InProgress, InProgressOfEach
 
 
 class InProgressTests(SynchronousTestCase):
@@ -29,6 +29,21 @@ class InProgressTests(SynchronousTestCase):
             with self.assertRaises(ValueError), gate.one():
                 raise ValueError
         self.assertEqual(gate.running, 0)
+
+
+class InProgressOfEachTests(SynchronousTestCase):
+    def test_limit(self) -> None:
+        """Who has as many as may be is refused, and nobody else; nothing is kept of who has none any more."""
+        gate = InProgressOfEach(1, "watches of this caller")
+        with gate.one("alice"):
+            reason = self.assertRaises(LimitExceeded, gate.one("alice").__enter__)
+            self.assertEqual(reason.sentence, "1 watches of this caller are in progress; try again in a few seconds.")
+            with gate.one("bob"):
+                self.assertRaises(LimitExceeded, gate.one("alice").__enter__)
+            self.assertEqual(list(gate._of), ["alice"])
+        with gate.one("alice"):
+            pass
+        self.assertEqual(gate._of, {})
 
 
 class FailuresTests(SynchronousTestCase):

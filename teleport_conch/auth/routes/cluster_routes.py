@@ -19,7 +19,7 @@ from teleport_conch.auth.routes.resource_routes import revision_in
 from teleport_conch.auth.state.configuration import Dynamic, Settled
 from teleport_conch.auth.watching import WatchStream
 from teleport_conch.errors import AccessDenied, BadParameter
-from teleport_conch.https.throttle import InProgress
+from teleport_conch.https.throttle import InProgressOfEach
 from teleport_conch.periodic import Rounds
 from teleport_conch.resources.cluster import ClusterConfig
 from teleport_conch.resources.fields import Fields
@@ -112,7 +112,7 @@ def _written(dynamic: Dynamic[_Value], value: _Value, revision: int | None) -> D
 
 
 def _add_watch(gate: Gate, cluster: Cluster) -> None:
-    watching: dict[str, InProgress] = {}
+    watching = InProgressOfEach(WATCHES_PER_CALLER, "watches of this caller")
     streams: dict[WatchStream, None] = {}
     rounds = Rounds(cluster.clocks.timers, lambda: streams, WatchStream.look_again)
     cluster.on_rules(rounds.begin)
@@ -125,16 +125,12 @@ def _add_watch(gate: Gate, cluster: Cluster) -> None:
         stream = WatchStream(
             cluster.clocks, cluster.feed, kinds, call.request.write, lambda: _still_welcome(gate, cluster, call, kinds)
         )
-        caller = str(call.known.caller)
-        place = watching.setdefault(caller, InProgress(WATCHES_PER_CALLER, "watches of this caller"))
-        with place.one():
+        with watching.one(str(call.known.caller)):
             streams[stream] = None
             try:
                 await _send(gate, call, stream, after)
             finally:
                 del streams[stream]
-                if place.running == 1:
-                    watching.pop(caller, None)
         return Streamed()
 
 

@@ -11,6 +11,7 @@ from teleport_conch.auth.clocks import Clocks
 from teleport_conch.auth.emitting import Emit
 from teleport_conch.auth.limits import (
     LISTS_IN_PROGRESS,
+    LISTS_PER_CALLER,
     MAX_RECORDINGS_IN_ANSWER,
     MAX_RECORDINGS_SEARCHED,
     PLAYERS_REMEMBERED,
@@ -24,7 +25,7 @@ from teleport_conch.auth.routes.gate import Gate
 from teleport_conch.auth.routes.host_routes import check_namespace
 from teleport_conch.auth.state.storing import encode
 from teleport_conch.errors import AccessDenied, BadParameter, LimitExceeded, NotFound, StorageFull
-from teleport_conch.https.throttle import InProgress
+from teleport_conch.https.throttle import InProgress, InProgressOfEach
 from teleport_conch.resources.recording import KIND, Recording
 
 SLICES = "/v1/namespaces/<namespace>/sessions/<session_id>/slices"
@@ -53,12 +54,13 @@ def _add_making(gate: Gate, recordings: Recordings) -> None:
 
 def _add_listing(gate: Gate, recordings: Recordings) -> None:
     lists = InProgress(LISTS_IN_PROGRESS, "lists of recordings")
+    own = InProgressOfEach(LISTS_PER_CALLER, "lists of recordings of this caller")
 
     @gate.route("GET", RECORDINGS, Needs("list", KIND, owner="*", lists_each=True))
     async def every(call: Call, namespace: str) -> Answer:
         check_namespace(namespace)
         wanted = Wanted.of(call)
-        with lists.one():
+        with own.one(str(call.known.caller)), lists.one():
             return Encoded(b'{"items":[%b]}' % b",".join(await wanted.found(call, recordings)))
 
     @gate.route("GET", RECORDING, Needs("list", KIND, target=_finder(recordings)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from treq.testing import RequestTraversalAgent
 from twisted.internet.defer import Deferred, succeed
 
 from teleport_conch.access.conditions import Conditions
@@ -95,6 +96,31 @@ class ListTests(RecordingsTestCase):
         self.assertEqual((answer.status, answer.code), (429, "LIMIT_EXCEEDED"))
         self.assertEqual(answer.sentence, "More than 2 recordings would have to be looked at: say from and to.")
         self.assertEqual(self.listed("?limit=1"), [THIRD_SID])
+
+    def test_nobody_keeps_others_waiting(self) -> None:
+        """Who has long lists in progress gets no further one, and others get theirs."""
+        turns: list[Deferred[None]] = []
+
+        def turn(timers: object, seconds: float) -> Deferred[None]:
+            turns.append(Deferred())
+            return turns[-1]
+
+        self.at_once(1)
+        self.patch(recordings, "deferLater", turn)
+        for name in ("alice", "alice", "bob"):
+            self.peer = self.person(name)
+            agent = RequestTraversalAgent(self.gate.resource())
+            agent.request(b"GET", f"https://teleport.cluster.local{RECORDINGS}".encode())
+            agent.flush()
+        self.assertEqual(len(turns), 3)
+        answer = self.call(self.person("alice"), "GET", RECORDINGS)
+        self.assertEqual((answer.status, answer.code), (429, "LIMIT_EXCEEDED"))
+        sentence = "2 lists of recordings of this caller are in progress; try again in a few seconds."
+        self.assertEqual(answer.sentence, sentence)
+        while turns:
+            turns.pop().callback(None)
+        self.at_once(100)
+        self.assertEqual(self.ids(self.call(self.person("alice"), "GET", RECORDINGS)), [THIRD_SID, SID])
 
     def test_whose(self) -> None:
         """Everybody sees the sessions that they were in, auditors and administrators all."""
