@@ -62,6 +62,7 @@ class Recorder(SessionObserver):
     _session: ProcessSession | None = field(init=False, default=None)
     _began: float = field(init=False, default=0.0)
     _slicing: Slicing = field(init=False, factory=Slicing)
+    _size: tuple[int, int] | None = field(init=False, default=None)
     _timer: IDelayedCall | None = field(init=False, default=None)
     _working: bool = field(init=False, default=False)
     _lost: str = field(init=False, default="")
@@ -93,14 +94,24 @@ class Recorder(SessionObserver):
             self._look()
 
     def resized(self, cols: int, rows: int) -> None:
-        if self._records:
-            self._slicing.told(Kind.RESIZE, self._now_us(), {"cols": cols, "rows": rows})
+        """Unlike output, sizes cannot be held: of those that find no room, the last one is recorded when there is."""
+        if not self._records:
+            return
+        self._size = (cols, rows)
+        if self._slicing.waiting_bytes <= MAX_WAITING_BYTES:
+            self._tell_size()
             self._look()
+
+    def _tell_size(self) -> None:
+        if self._size is not None:
+            (cols, rows), self._size = self._size, None
+            self._slicing.told(Kind.RESIZE, self._now_us(), {"cols": cols, "rows": rows})
 
     def ended(self, status: ExitStatus | None) -> None:
         """The end is the last record, and what waits is kept without delay."""
         if self._records:
             self._over, self._records = True, False
+            self._tell_size()
             end = {"exit": None if status is None else _exit(status), "complete": True, "reason": ""}
             self._slicing.told(Kind.END, self._now_us(), end)
             if not self._working:
@@ -135,6 +146,8 @@ class Recorder(SessionObserver):
         while more:
             await self._keep_next(self._keep)
             if self._slicing.waiting_bytes <= MAX_WAITING_BYTES // 2 and self._session is not None:
+                if self._records:
+                    self._tell_size()
                 self._session.release(self)
             if self._is_full() and not self._over:
                 self._close(f"The recording of the session has reached {MAX_RECORDING_BYTES >> 20} MiB, and it ends.")

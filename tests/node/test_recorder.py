@@ -209,6 +209,29 @@ class RecorderTests(RecorderCase):
         self.end()
         self.assertEqual(self.keeping.shown(), chunk * (shown // len(chunk)))
 
+    def test_sizes(self) -> None:
+        """Nor does a client that changes its size all the time fill the memory: the last size is recorded, in time."""
+        for ends_busy in (False, True):
+            self.begin()
+            busy: Deferred[None] = Deferred()
+            self.keeping.busy = busy
+            self.show(bytes(MAX_WAITING_BYTES + SLICE_BYTES + MAX_SLICE_RAW))
+            waiting = self.recorder._slicing.waiting_bytes
+            for cols in range(1, 1000):
+                self.session.resize(cols, 24, 0, 0)
+            self.assertEqual(self.recorder._slicing.waiting_bytes, waiting)
+            if ends_busy:
+                self.end()
+            self.keeping.busy = None
+            busy.callback(None)
+            if not ends_busy:
+                self.show(b"later")
+                self.end()
+            records = self.keeping.records()
+            sizes = [record.fields() for record in records if record.kind is Kind.RESIZE]
+            self.assertEqual(sizes, [{"cols": 999, "rows": 24}])
+            self.assertEqual(records[-2].data == b"later", not ends_busy)
+
     @given(HAPPENED)
     def test_anything(self, happened: list[bytes | tuple[int, int] | None]) -> None:
         """Whatever is shown, whenever: the recording is whole, and shows the same."""
