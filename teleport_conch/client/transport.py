@@ -20,6 +20,7 @@ from teleport_conch.errors import (
     CertificateNotYetValid,
     CertificateRefused,
     ConnectionProblem,
+    HostBarred,
     TeleportError,
 )
 
@@ -89,6 +90,10 @@ class Transport:
         await self._slots.acquire()
         try:
             return await self._somewhere(call, read)
+        except HostBarred as reason:
+            if not self._called.instead:
+                raise
+            raise ConnectionProblem(self._called.instead) from reason
         finally:
             self._slots.release()
 

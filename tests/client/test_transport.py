@@ -14,7 +14,7 @@ from twisted.web.server import NOT_DONE_YET, Request
 
 from teleport_conch.client.connections import check_addresses
 from teleport_conch.client.exchange import MAX_ANSWER_BYTES, Call
-from teleport_conch.client.failures import AUTH_OF_STRANGERS
+from teleport_conch.client.failures import AUTH, AUTH_OF_STRANGERS
 from teleport_conch.client.tls import IClusterPolicy, UnverifiedPolicy, client_options
 from teleport_conch.client.transport import MAX_CALLS, Transport
 from teleport_conch.errors import (
@@ -25,6 +25,7 @@ from teleport_conch.errors import (
     CertificatePrincipal,
     ClockSkew,
     ConnectionProblem,
+    HostBarred,
     LimitExceeded,
     TeleportError,
     TooLarge,
@@ -232,6 +233,22 @@ class ReachTests(TransportTestCase):
                 caught.exception.sentence,
                 "The auth server of this cluster cannot be reached at the moment; try again in a minute.",
             )
+
+    async def test_barred_for_strangers(self) -> None:
+        """Nor that the proxy itself is refused, which is for who looks after it, and with which UUID."""
+        barred = HostBarred("The host 11111111-1111-4111-8111-111111111111 was removed from the cluster.")
+
+        def answer(request: Request) -> bytes:
+            request.setResponseCode(barred.http_status)
+            return json.dumps(barred.to_json()).encode()
+
+        server = Server(self, answer)
+        for called, sentence in ((AUTH, barred.sentence), (AUTH_OF_STRANGERS, AUTH_OF_STRANGERS.instead)):
+            transport = Transport(the_reactor(), [server.address], TRUSTING, 5.0, called)
+            with self.assertRaises(TeleportError) as caught:
+                await transport.call(PING)
+            await transport.close()
+            self.assertEqual(caught.exception.sentence, sentence)
 
     async def test_no_tls(self) -> None:
         """Something else listens."""
