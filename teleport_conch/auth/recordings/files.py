@@ -223,7 +223,7 @@ def _follows(fd: int, places: Sequence[_Place]) -> bool:
         last = piece_of(_bytes(fd, places[-1]))
     except BadParameter:
         return False
-    return last.slice.previous == (digest(_bytes(fd, places[-2])) if len(places) > 1 else NO_DIGEST)
+    return last.header.previous == (digest(_bytes(fd, places[-2])) if len(places) > 1 else NO_DIGEST)
 
 
 def _bytes(fd: int, place: _Place | None) -> bytes:

@@ -39,7 +39,7 @@ class Made:
         """The slice is on the disk."""
         self.head, self.at_us, self.heard_at = piece.digest, piece.at_us, heard_at
         self.end = piece.end
-        size, slices = self.recording.size + len(piece.encoded), piece.slice.index + 1
+        size, slices = self.recording.size + len(piece.encoded), piece.header.index + 1
         self.recording = evolve(self.recording, size=size, slices=slices, head=piece.digest.hex())
 
     def check(self, piece: Piece) -> None:
@@ -51,9 +51,9 @@ class Made:
         due = self.recording.slices
         if self.closed:
             raise RecordingClosed("The recording has come to its end already, and takes no more.")
-        if (piece.slice.index, piece.slice.previous) != (due, self.head):
+        if (piece.header.index, piece.header.previous) != (due, self.head):
             raise RecordingOrder(
-                f"Slice {piece.slice.index} of the recording does not follow: slice {due} is due, which names the one"
+                f"Slice {piece.header.index} of the recording does not follow: slice {due} is due, which names the one"
                 " before it by its digest.",
                 next=due,
                 head=self.head.hex(),
@@ -61,7 +61,7 @@ class Made:
             )
         if self.recording.size + len(piece.encoded) > MAX_RECORDING_BYTES:
             raise TooLarge(f"A recording has at most {MAX_RECORDING_BYTES} bytes.", limit=MAX_RECORDING_BYTES)
-        if piece.slice.records[0].at_us < self.at_us:
+        if piece.first_us < self.at_us:
             raise BadParameter(f"Slice {due} of the recording runs back in time.")
 
 

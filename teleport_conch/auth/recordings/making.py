@@ -111,7 +111,7 @@ class Making:
         made = await self._known(session_id) or Made(nobodys(session_id), NO_DIGEST, 0, 0.0)
         if made.recording.server_id not in ("", host_uuid):
             raise AccessDenied("The recording is another host's.")
-        again = made.head == piece.digest and made.recording.slices == piece.slice.index + 1
+        again = made.head == piece.digest and made.recording.slices == piece.header.index + 1
         if not again:
             made.check(piece)
             await self._add(made, piece, host_uuid)
@@ -141,12 +141,12 @@ class Making:
         self._low = False
         made.add(piece, self._clocks.monotonic())
         self._remember(made)
-        if piece.slice.last:
+        if piece.end is not None:
             await self._finish_if_possible(made)
 
     async def _begin(self, session_id: str, piece: Piece, host_uuid: str) -> Recording:
         """A recording that is new. It is listed before its file is made, so that no file is left unlisted."""
-        recording = recording_of(piece.slice.records[0])
+        recording = recording_of(piece.start)
         recording = evolve(recording, created_at=min(recording.created_at, self._clocks.wall()))
         if recording.id != session_id:
             raise BadParameter("The recording is of another session than the address of the call says.")
@@ -183,10 +183,10 @@ class Making:
 
     async def _read(self, found: OnDisk) -> Made:
         """What a file says, with what the list knows of it. A file that is not in the list is put there."""
-        told = recording_of(found.first.slice.records[0])
+        told = recording_of(found.first.start)
         listed = await self._index.find(told.id)
         recording = listed or evolve(told, created_at=min(told.created_at, self._clocks.wall()))
-        slices, head = found.last.slice.index + 1, found.last.digest
+        slices, head = found.last.header.index + 1, found.last.digest
         recording = evolve(recording, size=found.size, slices=slices, head=head.hex())
         if listed is None:
             await self._index.begin(recording)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from teleport_conch.audit.inert import inert
-from teleport_conch.audit.recording import MAX_SLICE_BYTES, Kind, Record, Slice, digest
+from teleport_conch.audit.recording import MAX_SLICE_BYTES, Header, Kind, Record, Slice, digest, read_header
 from teleport_conch.auth.hosts.labels import check_printable
 from teleport_conch.errors import BadParameter, TooLarge
 from teleport_conch.resources.fields import Fields
@@ -33,21 +33,22 @@ def check_session_id(text: str) -> None:
 
 @frozen
 class Piece:
-    """A slice as it came, and what is in it."""
+    """A slice as it came, and what has to be known of it.
 
-    encoded: bytes
-    slice: Slice
+    Its records are not kept: a slice of some kilobytes may have as many of them as take megabytes, and many slices wait
+    at one time.
+
+    :ivar first_us: when its first record was made, in microseconds of the session. :ivar at_us: when its last one was.
+    :ivar start: of the recording, if it is in it. :ivar end: likewise.
+    """
+
+    encoded: bytes = field(repr=False)
     digest: bytes
-
-    @property
-    def at_us(self) -> int:
-        """When its last record was made, in microseconds of the session."""
-        return self.slice.records[-1].at_us
-
-    @property
-    def end(self) -> Record | None:
-        """The end of the recording, if it is in it."""
-        return self.slice.records[-1] if self.slice.last else None
+    header: Header
+    first_us: int
+    at_us: int
+    start: Record | None
+    end: Record | None
 
 
 def piece_of(encoded: bytes) -> Piece:
@@ -60,7 +61,9 @@ def piece_of(encoded: bytes) -> Piece:
         raise TooLarge(f"A slice of a recording has at most {MAX_SLICE_BYTES} bytes.", limit=MAX_SLICE_BYTES)
     found = Slice.decode(encoded)
     _check_records(found)
-    return Piece(encoded, found, digest(encoded))
+    first, last = found.records[0], found.records[-1]
+    start, end = first if found.index == 0 else None, last if found.last else None
+    return Piece(encoded, digest(encoded), read_header(encoded), first.at_us, last.at_us, start, end)
 
 
 def _check_records(found: Slice) -> None:
@@ -79,11 +82,13 @@ def _check_records(found: Slice) -> None:
         before = record.at_us
 
 
-def recording_of(start: Record) -> Recording:
+def recording_of(start: Record | None) -> Recording:
     """What the start of a recording says of it.
 
-    :raises BadParameter: a field that is missing or wrong.
+    :raises BadParameter: there is none, or a field of it is missing or wrong.
     """
+    if start is None:
+        raise BadParameter("A recording has a start, at its beginning and nowhere else.")
     fields = Fields(start.fields(), "start")
     session = fields.child("session")
     user = session.text("user", max_chars=255)

@@ -151,7 +151,9 @@ class FindTests(FilesTestCase):
         self.put(self.sample.whole)
         found = self.files.find(SID)
         assert found is not None
-        self.assertEqual((found.first.slice.index, found.last.slice.index, found.size), (0, 2, len(self.sample.whole)))
+        self.assertEqual(
+            (found.first.header.index, found.last.header.index, found.size), (0, 2, len(self.sample.whole))
+        )
         self.assertEqual(found.last.digest, digest(self.sample.slices[2]))
         self.assertEqual(found.changed_at, self.path.stat().st_mtime)
 
@@ -176,7 +178,7 @@ class FindTests(FilesTestCase):
         self.put(first + second[:HEADER_BYTES] + bytes(len(second) - HEADER_BYTES))
         found = self.files.find(SID)
         assert found is not None
-        self.assertEqual((found.last.slice.index, self.path.read_bytes()), (0, first))
+        self.assertEqual((found.last.header.index, self.path.read_bytes()), (0, first))
 
     def test_first_slice_torn(self) -> None:
         """Of such a recording nothing was acknowledged, and nothing is left."""

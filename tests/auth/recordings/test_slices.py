@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -126,4 +128,13 @@ class MeaningTests(SynchronousTestCase):
 
     def test_sample(self) -> None:
         """The first slice names none before it."""
-        self.assertEqual(piece_of(encoded(start())).slice.previous, NO_DIGEST)
+        self.assertEqual(piece_of(encoded(start())).header.previous, NO_DIGEST)
+
+    def test_small(self) -> None:
+        """Of a slice no more is kept than its bytes, its start and its end, however many records it has."""
+        piece = piece_of(encoded(start(), *(output(b"", at) for at in range(15_000)), end(), last=True))
+        gc.collect()
+        records = [each for each in gc.get_objects() if isinstance(each, Record) and not each.data]
+        self.assertLess(len(records), 100)
+        self.assertEqual((piece.first_us, piece.at_us), (0, 60_000_000))
+        self.assertEqual((piece.start, piece.end), (start(), end()))
