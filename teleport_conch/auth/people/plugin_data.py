@@ -1,12 +1,12 @@
-"""Where plugins keep what they have to find again about access requests, for as long as these may last."""
+"""Where plugins keep what they have to find again about access requests, for as long as these last."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 
-from attrs import define
+from attrs import define, evolve
 
-from teleport_conch.auth.limits import MAX_ACCESS_REQUESTS, MAX_PERSONS_CERTIFICATE_S
+from teleport_conch.auth.limits import MAX_ACCESS_REQUESTS
 from teleport_conch.auth.people.access_requests import AccessRequests
 from teleport_conch.auth.state.shelf import Shelf
 from teleport_conch.errors import NotFound
@@ -33,8 +33,7 @@ class PluginDataOfRequests:
         """What is kept about a request, which may be nothing. :raises NotFound: there is no such request."""
         request = self._requests.get(name).value
         found = self.shelf.find(name)
-        # An approval lasts this long at most, counted from when the request was made.
-        return PluginData(name, {}, request.created_at + MAX_PERSONS_CERTIFICATE_S) if found is None else found.value
+        return PluginData(name, {}, request.expires_at) if found is None else found.value
 
     async def update(self, name: str, plugin: str, expect: Data, put: Data) -> PluginData:
         """Put something there.
@@ -50,6 +49,13 @@ class PluginDataOfRequests:
         else:
             await self.shelf.replace(after, stored.revision)
         return after
+
+    async def last(self, name: str) -> None:
+        """The request was decided, and ends at another time now."""
+        stored = self.shelf.find(name)
+        if stored is not None:
+            ends_at = self._requests.get(name).value.expires_at
+            await self.shelf.replace(evolve(stored.value, expires_at=ends_at), stored.revision)
 
     async def forget(self, name: str) -> None:
         """The request was removed."""

@@ -122,6 +122,7 @@ def _add_deciding(gate: Gate, cluster: Cluster, guards: Guards) -> None:
             if after.state is RequestState.APPROVED:
                 guards.lends(call, after)
             await requests.resolve(before, how, after, call.by)
+            await cluster.plugin_data.last(name)
         finally:
             cluster.rewriting.release()
         return after.to_json()

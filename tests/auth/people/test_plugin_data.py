@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from teleport_conch.auth.limits import MAX_PERSONS_CERTIFICATE_S
+from teleport_conch.auth.limits import PENDING_REQUEST_S
 from teleport_conch.auth.people import plugin_data
 from teleport_conch.resources.plugin_data import (
     MAX_ENTRIES,
@@ -34,8 +34,9 @@ class PluginDataTests(RequestTestCase):
         self.assertEqual(self.put(name, "chat", {"message": "17", "channel": "ops"}).status, 200)
         answer = self.put(name, "tickets", {"id": "T-1"})
         data = PluginData.from_json(answer.body)
-        self.assertEqual((data.name, data.expires_at), (name, NOW + MAX_PERSONS_CERTIFICATE_S))
+        self.assertEqual((data.name, data.expires_at), (name, NOW + PENDING_REQUEST_S))
         self.assertEqual(self.decide(name).status, 200)
+        self.assertEqual(self.cluster.plugin_data.shelf.values[name].expires_at, NOW + 2 * 3600)
         kept = {"chat": {"message": "17", "channel": "ops"}, "tickets": {"id": "T-1"}}
         self.assertEqual(self.kept(name), kept)
         again = plugin_data.open_shelf(self.cluster.backend)
