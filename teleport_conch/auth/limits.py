@@ -123,6 +123,7 @@ MAX_RECORDINGS_PER_HOST = 10_000
 RECORDINGS_REMEMBERED = 1024
 """Recordings that are over, of which is remembered what is in their files."""
 SLICES_IN_PROGRESS = 256
+SLICES_OF_A_HOST_IN_PROGRESS = 32
 SLICES_OF_A_RECORDING_WAITING = 4
 FILES_AT_ONCE = 4
 """Files of recordings that are read and written at one time; others wait."""

@@ -22,6 +22,7 @@ from teleport_conch.auth.limits import (
     RECORDING_SILENT_S,
     RECORDINGS_REMEMBERED,
     SLICES_IN_PROGRESS,
+    SLICES_OF_A_HOST_IN_PROGRESS,
     SLICES_OF_A_RECORDING_WAITING,
 )
 from teleport_conch.auth.recordings.disk import Disk
@@ -65,6 +66,7 @@ class Making:
     _turns: dict[str, DeferredLock] = field(init=False, factory=dict)
     _low: bool = field(init=False, default=False)
     _progress: InProgress = field(init=False, factory=lambda: InProgress(SLICES_IN_PROGRESS, "slices of recordings"))
+    _progress_of: dict[str, InProgress] = field(init=False, factory=dict)
     _reports: Reports = field(init=False)
     _log = Logger()
 
@@ -82,12 +84,17 @@ class Making:
         """
         try:
             check_session_id(session_id)
-            with self._progress.one():
+            with self._busy_with(host_uuid).one(), self._progress.one():
                 async with self.turn(session_id):
                     return await self._take(session_id, encoded, host_uuid)
         except TeleportError as reason:
             self._refused(session_id, host_uuid, address, reason)
             raise
+
+    def _busy_with(self, host_uuid: str) -> InProgress:
+        """What is in progress of one host, so that none takes the places of all others."""
+        what = "slices of this host's recordings"
+        return self._progress_of.setdefault(host_uuid, InProgress(SLICES_OF_A_HOST_IN_PROGRESS, what))
 
     @asynccontextmanager
     async def turn(self, session_id: str) -> AsyncIterator[None]:

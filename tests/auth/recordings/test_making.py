@@ -13,6 +13,7 @@ from teleport_conch.auth.limits import (
     RECORDING_SILENT_S,
     RECORDINGS_LOOKED_AT_S,
     SLICES_IN_PROGRESS,
+    SLICES_OF_A_HOST_IN_PROGRESS,
     SLICES_OF_A_RECORDING_WAITING,
 )
 from teleport_conch.auth.recordings import making as module
@@ -435,8 +436,8 @@ class AtOnceTests(RecordingsTestCase):
             self.cluster.sessions.host_of,
         )
 
-    def take(self, piece: bytes, sid: str = SID) -> Deferred[object]:
-        return Deferred.fromCoroutine(self.recordings.making.take(sid, piece, WEB1, ADDRESS))
+    def take(self, piece: bytes, sid: str = SID, host: str = WEB1) -> Deferred[object]:
+        return Deferred.fromCoroutine(self.recordings.making.take(sid, piece, host, ADDRESS))
 
     def finish(self) -> None:
         while self.slow.waiting:
@@ -453,6 +454,7 @@ class AtOnceTests(RecordingsTestCase):
 
     def test_crowd(self) -> None:
         """A recording has a short queue, and so have all of them; who is refused may try again."""
+        self.patch(module, "SLICES_OF_A_HOST_IN_PROGRESS", SLICES_IN_PROGRESS + 1)
         first = sample().slices[0]
         taken = [self.take(first) for _ in range(1 + SLICES_OF_A_RECORDING_WAITING)]
         refused = self.failureResultOf(self.take(first)).value
@@ -471,6 +473,22 @@ class AtOnceTests(RecordingsTestCase):
         for each in taken:
             self.successResultOf(each)
         self.assertEqual(self.recordings.making._turns, {})
+
+    def test_crowd_of_a_host(self) -> None:
+        """A host that sends as much as it can does not take the places of the others."""
+        taken = []
+        for number in range(SLICES_OF_A_HOST_IN_PROGRESS):
+            sid = f"{number:08x}{SID[8:]}"
+            taken.append(self.take(encoded(start(sid)), sid))
+        refused = self.failureResultOf(self.take(sample().slices[0])).value
+        self.assertEqual(refused.code, "LIMIT_EXCEEDED")
+        self.assertEqual(
+            refused.sentence, "32 slices of this host's recordings are in progress; try again in a few seconds."
+        )
+        other = self.take(encoded(start(OTHER_SID, server_id=WEB2)), OTHER_SID, WEB2)
+        self.finish()
+        for each in (*taken, other):
+            self.successResultOf(each)
 
 
 class OwnTests(RecordingsTestCase):
