@@ -158,7 +158,8 @@ class RecordingTests(SynchronousTestCase):
         words = " ".join(page("recordings").split())
         for sentence in (
             f"A slice has at most {recording.MAX_SLICE_BYTES} bytes",
-            f"before they are compressed at most {recording.MAX_SLICE_RAW}",
+            f"before they are compressed at most {recording.MAX_SLICE_RAW};",
+            f"there are at most {recording.MAX_SLICE_RECORDS} of them.",
             f"A recording has at most {recording.MAX_SLICES} slices, and at most {recording.MAX_RECORDING_BYTES} bytes",
             f"a JSON object of at most {recording.MAX_JSON_BYTES} bytes",
         ):

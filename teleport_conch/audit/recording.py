@@ -20,6 +20,8 @@ from teleport_conch.errors import BadParameter
 
 MAX_SLICE_RAW = 256 << 10
 """Bytes of the records of one slice, before they are compressed."""
+MAX_SLICE_RECORDS = 4096
+"""Each of them takes whoever reads it its time, however small it is."""
 MAX_SLICE_BYTES = MAX_SLICE_RAW + (1 << 10)
 """Bytes of one slice as it is kept and sent."""
 MAX_SLICES = 1 << 20
@@ -112,8 +114,8 @@ class Slice:
     def encode(self) -> bytes:
         """The slice as it is kept and sent."""
         raw = b"".join(_RECORD.pack(each.kind.value, each.at_us, len(each.data)) + each.data for each in self.records)
-        if len(raw) > MAX_SLICE_RAW:
-            raise ValueError(f"records of {len(raw)} bytes do not fit into a slice")
+        if len(raw) > MAX_SLICE_RAW or len(self.records) > MAX_SLICE_RECORDS:
+            raise ValueError(f"{len(self.records)} records of {len(raw)} bytes do not fit into a slice")
         packed = zlib.compress(raw, 1)
         length = HEADER_BYTES + len(packed)
         return _HEADER.pack(_MAGIC, self.index, length, self.previous, _LAST if self.last else 0) + packed
@@ -157,8 +159,11 @@ def _inflated(index: int, packed: bytes) -> bytes:
 
 
 def _records(index: int, raw: bytes) -> Iterator[Record]:
-    at = 0
+    at = count = 0
     while at < len(raw):
+        count += 1
+        if count > MAX_SLICE_RECORDS:
+            raise BadParameter(f"Slice {index} of the recording has more than {MAX_SLICE_RECORDS} records.")
         if len(raw) - at < RECORD_BYTES:
             raise BadParameter(f"Slice {index} of the recording ends in the middle of a record.")
         kind, at_us, length = _RECORD.unpack_from(raw, at)

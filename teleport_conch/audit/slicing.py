@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from attrs import define, field
 
-from teleport_conch.audit.recording import MAX_SLICE_RAW, NO_DIGEST, Kind, Record, Slice, digest
+from teleport_conch.audit.recording import MAX_SLICE_RAW, MAX_SLICE_RECORDS, NO_DIGEST, Kind, Record, Slice, digest
 
 PIECE_BYTES = 32 << 10
 """Output is recorded in pieces of at most so many bytes, so that slices can be filled."""
@@ -48,7 +48,7 @@ class Slicing:
         """
         records: list[Record] = []
         room = MAX_SLICE_RAW
-        while self._waiting and self._waiting[0].size <= room:
+        while self._waiting and self._waiting[0].size <= room and len(records) < MAX_SLICE_RECORDS:
             records.append(self._waiting.popleft())
             room -= records[-1].size
         self.waiting_bytes -= MAX_SLICE_RAW - room

@@ -14,6 +14,7 @@ from teleport_conch.audit.recording import (
     MAX_JSON_BYTES,
     MAX_SLICE_BYTES,
     MAX_SLICE_RAW,
+    MAX_SLICE_RECORDS,
     MAX_SLICES,
     NO_DIGEST,
     RECORD_BYTES,
@@ -93,6 +94,13 @@ class SliceTests(SynchronousTestCase):
         one_more = Slice(0, NO_DIGEST, (Record(Kind.OUTPUT, 0, noise[: MAX_SLICE_RAW - RECORD_BYTES + 1]),))
         self.assertRaises(ValueError, one_more.encode)
 
+    def test_many(self) -> None:
+        """As many records as the bound says, and no more, however small they are."""
+        small = Record(Kind.OUTPUT, 0, b"")
+        whole = Slice(0, NO_DIGEST, (small,) * MAX_SLICE_RECORDS)
+        self.assertEqual(Slice.decode(whole.encode()), whole)
+        self.assertRaises(ValueError, Slice(0, NO_DIGEST, (small,) * (MAX_SLICE_RECORDS + 1)).encode)
+
     def test_refusals(self) -> None:
         """Each with its sentence."""
         encoded = Slice(3, NO_DIGEST, (Record(Kind.OUTPUT, 0, b"x"),)).encode()
@@ -109,6 +117,10 @@ class SliceTests(SynchronousTestCase):
             (
                 packed(bytes(MAX_SLICE_RAW + 1)),
                 "Slice 0 of the recording cannot be unpacked, or holds more than slices may.",
+            ),
+            (
+                packed(struct.pack(">BQI", 111, 0, 0) * (MAX_SLICE_RECORDS + 1)),
+                f"Slice 0 of the recording has more than {MAX_SLICE_RECORDS} records.",
             ),
             (packed(b"o"), "Slice 0 of the recording ends in the middle of a record."),
             (packed(struct.pack(">BQI", 111, 0, 9)), "Slice 0 of the recording has a record that cannot be read."),

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from teleport_conch.audit.recording import MAX_SLICE_RAW, NO_DIGEST, Kind, Slice, read
+from teleport_conch.audit.recording import MAX_SLICE_RAW, MAX_SLICE_RECORDS, NO_DIGEST, Kind, Slice, read
 from teleport_conch.audit.slicing import PIECE_BYTES, Slicing
 
 OUTPUT = st.builds(lambda unit, times: unit * times, st.binary(max_size=40), st.integers(0, 40_000))
@@ -59,6 +59,17 @@ class SlicingTests(SynchronousTestCase):
         self.assertEqual(slicing.waiting_bytes, before - size)
         slicing.made(first.encode())
         self.assertEqual(slicing.take().index, 1)
+
+    def test_many(self) -> None:
+        """Small records fill a slice by their number, and the end is in the last of them."""
+        slicing = Slicing()
+        for at_us in range(MAX_SLICE_RECORDS + 1):
+            slicing.shown(at_us, b"x")
+        slicing.told(Kind.END, MAX_SLICE_RECORDS, {"complete": True, "exit": "0", "reason": ""})
+        first, second = list(read(drained(slicing)))
+        self.assertEqual((len(first.records), first.last), (MAX_SLICE_RECORDS, False))
+        self.assertEqual((len(second.records), second.last), (2, True))
+        self.assertEqual(slicing.waiting_bytes, 0)
 
     def test_nothing(self) -> None:
         """There may be a slice of nothing, which is not the last."""
