@@ -132,7 +132,7 @@ class MeaningTests(SynchronousTestCase):
 
     def test_small(self) -> None:
         """Of a slice no more is kept than its bytes, its start and its end, however many records it has."""
-        piece = piece_of(encoded(start(), *(output(b"", at) for at in range(15_000)), end(), last=True))
+        piece = piece_of(encoded(start(), *(output(b"", at) for at in range(4_000)), end(), last=True))
         gc.collect()
         records = [each for each in gc.get_objects() if isinstance(each, Record) and not each.data]
         self.assertLess(len(records), 100)
