@@ -103,8 +103,10 @@ def plainly(roles: list[Role], action: AnyAction, target: Target, facts: Facts) 
         verbs = [action.verb, "readnosecrets"] if action.verb == "read" else [action.verb]
         denying = [rule for role in live for verb in verbs for rule in role.deny.rules_about(verb, kind)]
         allowing = [rule for role in live for rule in role.allow.rules_about(action.verb, kind)]
-        return not any(rule.holds(scene) is not False for rule in denying) and any(
-            rule.holds(scene) is True for rule in allowing
+        sees = kind == "node" and action.verb != "delete" and target.user == "alice"
+        implied = sees and any(role.allow.logins for role in live)
+        return not any(rule.holds(scene) is not False for rule in denying) and (
+            implied or any(rule.holds(scene) is True for rule in allowing)
         )
     options = combine(role.options for role in live)
     if isinstance(action, PortForward) and not options.port_forwarding:
