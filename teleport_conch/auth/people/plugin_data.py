@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from attrs import define, evolve
+from attrs import define
 
 from teleport_conch.auth.limits import MAX_ACCESS_REQUESTS
 from teleport_conch.auth.people.access_requests import AccessRequests
 from teleport_conch.auth.state.shelf import Shelf
-from teleport_conch.errors import NotFound
+from teleport_conch.errors import CompareFailed, NotFound
 from teleport_conch.resources.plugin_data import Data, PluginData
 from teleport_conch.storage.backend import IBackend
 
@@ -33,7 +33,8 @@ class PluginDataOfRequests:
         """What is kept about a request, which may be nothing. :raises NotFound: there is no such request."""
         request = self._requests.get(name).value
         found = self.shelf.find(name)
-        return PluginData(name, {}, request.expires_at) if found is None else found.value
+        kept = {} if found is None else found.value.entries
+        return PluginData(name, kept, request.expires_at)
 
     async def update(self, name: str, plugin: str, expect: Data, put: Data) -> PluginData:
         """Put something there.
@@ -51,11 +52,12 @@ class PluginDataOfRequests:
         return after
 
     async def last(self, name: str) -> None:
-        """The request was decided, and ends at another time now."""
+        """The request was decided, and ends at another time now; that it was does not depend on what is kept."""
         stored = self.shelf.find(name)
         if stored is not None:
-            ends_at = self._requests.get(name).value.expires_at
-            await self.shelf.replace(evolve(stored.value, expires_at=ends_at), stored.revision)
+            # A plugin that writes at this moment was first; its next update has the new time.
+            with suppress(CompareFailed, NotFound):
+                await self.shelf.replace(self.get(name), stored.revision)
 
     async def forget(self, name: str) -> None:
         """The request was removed."""

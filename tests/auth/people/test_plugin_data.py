@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+from unittest import mock
+
 from teleport_conch.auth.limits import PENDING_REQUEST_S
 from teleport_conch.auth.people import plugin_data
+from teleport_conch.auth.state.shelf import Shelf
+from teleport_conch.errors import CompareFailed
+from teleport_conch.resources.access_request import RequestState
 from teleport_conch.resources.plugin_data import (
     MAX_ENTRIES,
     MAX_NAME_CHARS,
@@ -62,6 +68,24 @@ class PluginDataTests(RequestTestCase):
             self.assertIn("What the plugin 'chat' keeps about this request under ", answer.sentence)
             self.assertIn(" is not what was expected. Read it again.", answer.sentence)
         self.assertEqual(self.kept(name), {"chat": {"a": "1"}})
+
+    def test_written_meanwhile(self) -> None:
+        """A decision is one also where a plugin writes at the same moment, whose next update lasts as long."""
+        name, shelf = self.asked("dba"), self.cluster.plugin_data.shelf
+        self.put(name, "chat", {"a": "1"})
+
+        replace = Shelf.replace
+
+        async def too_late(self: Shelf[Any], value: Any, revision: int | None = None) -> object:
+            if isinstance(value, PluginData):
+                raise CompareFailed("It was changed meanwhile.")
+            return await replace(self, value, revision)
+
+        with mock.patch.object(Shelf, "replace", too_late):
+            answer = self.decide(name)
+        self.assertEqual((answer.status, self.found(name).state), (200, RequestState.APPROVED))
+        self.assertEqual(self.put(name, "chat", {"b": "2"}).status, 200)
+        self.assertEqual(shelf.values[name].expires_at, NOW + 2 * 3600)
 
     def test_ends(self) -> None:
         """With the request: when it is removed, and when it is over."""
